@@ -1,0 +1,169 @@
+"""
+The values an HLS playlist means, after parsing: frozen, every URI absolute, every byte range explicit.
+
+Terms are those of RFC 8216. `position` counts all media segments of one media playlist from 1, in order, before any
+filter: it is what skip expressions and file names speak of. `number` is the Media Sequence Number.
+"""
+
+import enum
+from datetime import datetime
+
+import attrs
+
+IDENTITY = "identity"
+"""The KEYFORMAT of a key that is simply 16 bytes at a URI (RFC 8216 4.3.2.4)."""
+
+
+@attrs.frozen(kw_only=True)
+class ByteRange:
+    """
+    `length_bytes` bytes from `offset_bytes` on.
+    """
+
+    offset_bytes: int
+    length_bytes: int
+
+    @property
+    def header(self) -> str:
+        """The value of the Range header that asks for it."""
+        return f"bytes={self.offset_bytes}-{self.offset_bytes + self.length_bytes - 1}"
+
+
+@attrs.frozen(kw_only=True)
+class Key:
+    """
+    One EXT-X-KEY with METHOD other than NONE. `uri` is absolute (or data:); `iv` the 16 bytes of the attribute, if any.
+    """
+
+    method: str
+    uri: str = attrs.field(repr=False)
+    iv: bytes | None = attrs.field(default=None, repr=False)
+    keyformat: str = IDENTITY
+    line: int = 0
+
+
+@attrs.frozen(kw_only=True)
+class InitSection:
+    """
+    One EXT-X-MAP: the bytes that stand before the segments it applies to. `iv` is resolved (S12), None when clear.
+    """
+
+    uri: str = attrs.field(repr=False)
+    byterange: ByteRange | None = None
+    key: Key | None = None
+    iv: bytes | None = attrs.field(default=None, repr=False)
+    line: int = 0
+
+
+@attrs.frozen(kw_only=True)
+class Segment:
+    """
+    One media segment. `key` is the identity key in force, `iv` the resolved 16 bytes to decrypt with (S8), both None
+    when the segment is clear. `start_s` is the running sum of durations before it.
+    """
+
+    position: int
+    number: int
+    uri: str = attrs.field(repr=False)
+    duration_s: float
+    start_s: float
+    title: str = ""
+    byterange: ByteRange | None = None
+    key: Key | None = None
+    iv: bytes | None = attrs.field(default=None, repr=False)
+    init: InitSection | None = None
+    discontinuity: bool = False
+    discontinuity_sequence: int = 0
+    gap: bool = False
+    program_date_time: datetime | None = None
+    marks: tuple[str, ...] = ()
+    """Ad and date marks standing before it, as written (CUE-OUT, CUE-IN, DATERANGE …)."""
+    line: int = 0
+
+
+class PlaylistType(enum.Enum):
+    """EXT-X-PLAYLIST-TYPE."""
+
+    VOD = "VOD"
+    EVENT = "EVENT"
+
+
+@attrs.frozen(kw_only=True)
+class MediaPlaylist:
+    """
+    A media playlist. `complete` says whether nothing will be added: ENDLIST, or TYPE VOD.
+    """
+
+    url: str = attrs.field(repr=False)
+    segments: tuple[Segment, ...] = attrs.field(repr=False)
+    target_duration_s: float | None = None
+    media_sequence: int = 0
+    version: int = 1
+    playlist_type: PlaylistType | None = None
+    ended: bool = False
+    i_frames_only: bool = False
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        """Whether the list is final (L4, L5)."""
+        return self.ended or self.playlist_type is PlaylistType.VOD
+
+    @property
+    def duration_s(self) -> float:
+        """The sum of all EXTINF."""
+        return sum(segment.duration_s for segment in self.segments)
+
+
+@attrs.frozen(kw_only=True)
+class Rendition:
+    """
+    One EXT-X-MEDIA. `uri` None: it is already in the variant.
+    """
+
+    type: str
+    group_id: str
+    name: str
+    uri: str | None = attrs.field(default=None, repr=False)
+    language: str | None = None
+    default: bool = False
+    autoselect: bool = False
+    forced: bool = False
+    channels: str | None = None
+    line: int = 0
+
+
+@attrs.frozen(kw_only=True)
+class Variant:
+    """
+    One EXT-X-STREAM-INF with its URI. `bandwidth` is bit/s, 0 when the playlist does not say.
+    """
+
+    uri: str = attrs.field(repr=False)
+    bandwidth: int = 0
+    average_bandwidth: int | None = None
+    width: int | None = None
+    height: int | None = None
+    frame_rate: float | None = None
+    codecs: tuple[str, ...] = ()
+    audio_group: str | None = None
+    video_group: str | None = None
+    subtitles_group: str | None = None
+    line: int = 0
+
+
+@attrs.frozen(kw_only=True)
+class MasterPlaylist:
+    """
+    A multivariant playlist.
+    """
+
+    url: str = attrs.field(repr=False)
+    variants: tuple[Variant, ...]
+    renditions: tuple[Rendition, ...] = ()
+    version: int = 1
+    warnings: tuple[str, ...] = ()
+
+
+Playlist = MasterPlaylist | MediaPlaylist
+"""What a playlist URL may turn out to be."""

@@ -1,0 +1,71 @@
+"""
+What may be shown: the one redaction for logs, errors, the WebSocket and debug files (DESIGN 5.7).
+
+Secrets are userinfo, queries and fragments of URLs (signed tokens live there), and the values of headers whose name
+looks like a credential. Pure; imported by everything above.
+"""
+
+import re
+from urllib.parse import urlsplit
+
+MASK = "***"
+
+# A URL ends at white space, quotes, or the full-width punctuation of our own Chinese messages.
+_URL_IN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]{1,20}://[^\s\"'<>\\^`{|}（），。：；“”、]+")
+_SECRET_WORDS = ("auth", "token", "key", "secret", "session", "cookie", "credential", "password", "signature")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\x80-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+
+def redact_url(url: str) -> str:
+    """
+    `url` without userinfo, query and fragment: enough to recognise it, nothing to use it with.
+
+    A query is shown as ``?…`` so that a reader knows that there was one. Text that is no URL at all is cut to its
+    scheme, since anything could be in it.
+    """
+    url = escape_controls(url)
+    if url.startswith("data:"):
+        return "data:…"
+    try:
+        parts = urlsplit(url)
+        host = parts.netloc.rpartition("@")[2]
+    except ValueError:
+        return url.split(":", 1)[0][:20] + ":…"
+    scheme = f"{parts.scheme}:" if parts.scheme else ""
+    shown = f"{scheme}//{host}{parts.path}" if host else f"{scheme}{parts.path}"
+    if len(shown) > 300:
+        shown = shown[:297] + "…"
+    return shown + ("?…" if parts.query else "")
+
+
+def redact_text(text: str) -> str:
+    """
+    `text` with every URL in it redacted and control characters escaped: one line, safe for any log.
+    """
+    return escape_controls(_URL_IN_TEXT.sub(lambda found: redact_url(found.group()), text))
+
+
+def escape_controls(text: str) -> str:
+    r"""
+    `text` with control, line-separator and bidi characters written as ``\xNN``/``\uNNNN`` (R-LOG-2).
+    """
+    return _CONTROL.sub(lambda found: _escape(ord(found.group())), text)
+
+
+def _escape(code: int) -> str:
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
+
+
+def is_secret_header(name: str) -> bool:
+    """
+    Whether a header of this name carries a credential, by the words of R-RED-2: such headers are scoped and masked.
+    """
+    lowered = name.lower()
+    return any(word in lowered for word in _SECRET_WORDS)
+
+
+def redact_headers(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    """
+    The same headers with the values of secret-looking ones masked and URLs in the others redacted.
+    """
+    return tuple((name, MASK if is_secret_header(name) else redact_text(value)) for name, value in headers)

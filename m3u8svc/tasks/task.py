@@ -1,0 +1,151 @@
+"""
+A task as values: what was asked (`TaskSpec`), where it stands (`Task`, `Progress`). Immutable; change = `attrs.evolve`.
+
+Field names of `Settings` are those of the API (api-seed.txt), so that one name is used from the request to the row.
+Times are seconds since the epoch, UTC.
+"""
+
+import enum
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+import attrs
+
+
+class Status(enum.Enum):
+    """
+    The five public states; the values are the API's words.
+    """
+
+    WAITING = "等待中"
+    DOWNLOADING = "下载中"
+    PAUSED = "已暂停"
+    COMPLETED = "已完成"
+    FAILED = "失败"
+
+
+class Phase(enum.Enum):
+    """
+    Finer than the state: the origin's five phases (origin-semantics 2.7), and "" outside them.
+    """
+
+    NONE = ""
+    SNIFF = "sniff"
+    PLAYLIST = "playlist"
+    DOWNLOAD = "download"
+    ANALYSE = "analyse"
+    MERGE = "merge"
+
+
+PROXY_TYPES = ("none", "http", "https", "socks5")
+MAX_THREADS = 1000
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """
+    The advanced settings of a task, and the system settings: the same fields. An empty `save_location` or
+    `temp_directory` means the service's default; `download_threads` 0 means automatic.
+    """
+
+    save_location: str = ""
+    temp_directory: str = ""
+    download_threads: int = 0
+    skip_ts_info: str = ""
+    keep_ts_files: bool = False
+    no_merge_ts: bool = False
+    log_skipped_ts: bool = False
+    allow_insecure_https: bool = False
+    proxy_type: str = "none"
+    proxy_host: str = ""
+    proxy_port: int = 0
+    proxy_username: str = attrs.field(default="", repr=False)
+    proxy_password: str = attrs.field(default="", repr=False)
+    use_server_file_time: bool = False
+    debug_log: bool = False
+
+    @property
+    def wants_proxy(self) -> bool:
+        """Whether requests must go through a proxy, and never directly."""
+        return self.proxy_type not in ("", "none")
+
+
+SETTING_NAMES: tuple[str, ...] = tuple(field.name for field in attrs.fields(Settings))
+
+
+@attrs.frozen(kw_only=True)
+class Extensions:
+    """
+    What a request may say beyond the seed; always applies, whatever `advanced` says (DESIGN 6).
+    """
+
+    merger: str = "mp4"
+    storage: str = "disk"
+    faststart: bool = False
+    allow_gaps: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class TaskSpec:
+    """
+    One validated request: what to download, under which name, how. `headers` is empty unless `use_http_headers`.
+    `settings` is the effective snapshot, system settings already merged in.
+    """
+
+    url: str = attrs.field(repr=False)
+    filename: str
+    headers: Mapping[str, tuple[str, ...]] = attrs.field(factory=lambda: MappingProxyType({}), repr=False)
+    advanced: bool = False
+    settings: Settings = attrs.field(factory=Settings)
+    extensions: Extensions = attrs.field(factory=Extensions)
+    warnings: tuple[str, ...] = ()
+    """What in the request was accepted but had no effect, for the answer."""
+
+
+@attrs.frozen(kw_only=True)
+class Progress:
+    """
+    How far a task is, as numbers and as the origin's status bar. `percent` 0..100 never goes back; `speed` is bytes/s;
+    `eta_s` None when unknown.
+    """
+
+    percent: int = 0
+    phase: Phase = Phase.NONE
+    status_bar: str = ""
+    speed: float = 0.0
+    eta_s: float | None = None
+    segments_done: int = 0
+    segments_total: int = 0
+    size_bytes: int = 0
+    """Bytes of finished segments."""
+
+
+@attrs.frozen(kw_only=True)
+class Task:
+    """
+    One task at one moment. `rev` grows with every stored change (compare-and-set); `order` is its place in the queue.
+    `output` is the published file or directory, "" until then; `output_id` its (device, inode, size) so that a later
+    delete removes only what we made (R-DEL-1).
+    """
+
+    id: str
+    spec: TaskSpec
+    status: Status = Status.WAITING
+    rev: int = 0
+    err_code: str = ""
+    err_msg: str = ""
+    created_at: float = 0.0
+    updated_at: float = 0.0
+    completed_at: float | None = None
+    size: int = 0
+    output: str = ""
+    output_id: str = ""
+    warnings: tuple[str, ...] = ()
+    progress: Progress = attrs.field(factory=Progress)
+    deleting: bool = False
+    """Set by DELETE until the work directory is gone; a restart finishes it. Such a task is invisible."""
+
+    def options_for(self, plugin: str) -> Mapping[str, Any]:  # Any: a plugin's options are its own JSON
+        """The part of the request meant for one plugin; empty until requests can name plugins."""
+        return MappingProxyType({})
