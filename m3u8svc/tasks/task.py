@@ -149,3 +149,44 @@ class Task:
     def options_for(self, plugin: str) -> Mapping[str, Any]:  # Any: a plugin's options are its own JSON
         """The part of the request meant for one plugin; empty until requests can name plugins."""
         return MappingProxyType({})
+
+
+@attrs.frozen(kw_only=True)
+class TaskDraft:
+    """
+    A valid request before the system settings are known. `given` holds only the setting fields the request names.
+    """
+
+    url: str = attrs.field(repr=False)
+    filename: str
+    headers: Mapping[str, tuple[str, ...]] = attrs.field(factory=lambda: MappingProxyType({}), repr=False)
+    advanced: bool = False
+    given: Mapping[str, Any] = attrs.field(
+        factory=lambda: MappingProxyType({}), repr=False
+    )  # Any: str, int or bool by name
+    extensions: Extensions = attrs.field(factory=Extensions)
+    warnings: tuple[str, ...] = ()
+
+    def spec(self, system: Settings) -> TaskSpec:
+        """
+        The task this becomes under these system settings: a snapshot (DESIGN 6). Not advanced: the system settings
+        alone; advanced: the request's fields over them.
+        """
+        return TaskSpec(
+            url=self.url,
+            filename=self.filename,
+            headers=self.headers,
+            advanced=self.advanced,
+            settings=attrs.evolve(system, **self.given) if self.advanced else system,
+            extensions=self.extensions,
+            warnings=self.warnings,
+        )
+
+
+@attrs.frozen(kw_only=True)
+class TaskChange:
+    """
+    What a PUT asks for; None = leave it.
+    """
+
+    status: Status | None = None
