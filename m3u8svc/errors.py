@@ -8,6 +8,7 @@ redacted here, secrets never enter.
 """
 
 import enum
+import errno
 import string
 from collections.abc import Iterator
 from typing import ClassVar, Literal
@@ -507,6 +508,15 @@ class OptionError(M3u8svcError):
     fault = Fault.CALLER
     zh = "解析请求失败：{path}：{reason}"
     en = "{path}: {reason}"
+
+
+def from_os_error(error: OSError, path: object) -> DiskFull | DiskError:
+    """
+    What a failed file operation means to the operator.
+    """
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFull(path=path)
+    return DiskError(path=path, reason=error.strerror or type(error).__name__)
 
 
 def catalogue() -> Iterator[type[M3u8svcError]]:

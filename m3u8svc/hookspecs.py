@@ -21,6 +21,7 @@ import pluggy
 from m3u8svc.errors import M3u8svcError
 from m3u8svc.hls.playlist import MasterPlaylist, Segment, Variant
 from m3u8svc.tasks.request import Request
+from m3u8svc.tasks.retry import FailureDecision
 from m3u8svc.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -45,35 +46,6 @@ class Skip:
     position: int
     reason: str
 
-
-@attrs.frozen(kw_only=True)
-class Retry:
-    """
-    Try again after `delay_s` seconds.
-    """
-
-    delay_s: float
-
-
-@attrs.frozen(kw_only=True)
-class SkipSegment:
-    """
-    Leave this segment out and go on; `reason` is recorded with it.
-    """
-
-    reason: str
-    status: int | None = None
-
-
-@attrs.frozen(kw_only=True)
-class GiveUp:
-    """
-    The task fails with this error.
-    """
-
-
-FailureDecision = Retry | SkipSegment | GiveUp
-"""What `after_failure` answers."""
 
 MediaKind = Literal["ts", "fmp4", "aac", "mp3", "ac3", "vtt"]
 """What a finished segment file holds. aac, mp3 and ac3 are packed audio."""
@@ -171,6 +143,10 @@ class Storage(Protocol):
 
     def staging(self, task: Task, name: str, extension: str) -> Path:
         """A local path to write to, hidden, on the same file system as the end place when that is local."""
+        ...
+
+    async def recover(self, task: Task, name: str, extension: str) -> str | None:
+        """Where an earlier run published this task's file already, if a crash came before that was recorded."""
         ...
 
     async def publish(self, task: Task, staged: Path, name: str, extension: str) -> str:

@@ -1,0 +1,159 @@
+"""
+Waiting for several things at once, for a thing that must not be left half-way, and for nothing at all.
+
+Twisted's `gatherResults` does not cancel the siblings of the one that failed, and a cancelled `deferToThread` leaves
+its thread at work: both would break "paused means that nothing is written any more".
+"""
+
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar  # Any: a coroutine's send and yield types are nobody's concern
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+T = TypeVar("T")
+
+log = Logger()
+
+InThread = Callable[..., Deferred[Any]]
+"""`deferToThread`'s shape: a function and its arguments, to be run off the reactor; answers arrive on it."""
+
+
+async def together(*coroutines: Coroutine[Any, Any, T]) -> list[T]:
+    """
+    Run all at once; return all results, in order. The first failure cancels the others, waits until each has really
+    ended, and is raised; so does being cancelled.
+    """
+    results: list[T | None] = [None] * len(coroutines)
+    failures: list[Failure] = []
+    ended: Deferred[None] = Deferred()
+    running: dict[int, Deferred[T]] = {}
+
+    def over(outcome: T | Failure, index: int) -> None:
+        running.pop(index, None)
+        if isinstance(outcome, Failure):
+            failures.append(outcome)
+            stop()
+        else:
+            results[index] = outcome
+        if not running and started and not ended.called:
+            ended.callback(None)
+
+    def stop() -> None:
+        for deferred in list(running.values()):
+            deferred.cancel()
+
+    started = False
+    for index, coroutine in enumerate(coroutines):
+        if failures:
+            coroutine.close()
+            continue
+        running[index] = deferred = Deferred.fromCoroutine(coroutine)
+        deferred.addBoth(over, index)
+    started = True
+    if running:
+        await _through_cancel(ended, stop)
+    if failures:
+        failures[0].raiseException()
+    return [result for result in results]  # type: ignore[misc]  # no failure: each slot is filled
+
+
+async def settled(deferred: Deferred[T]) -> T:
+    """
+    The result of work that cannot be stopped (a thread): when cancelled, wait for its end first, then raise.
+    """
+    ended: Deferred[None] = Deferred()
+    outcome: list[T | Failure] = []
+
+    def over(result: T | Failure) -> None:
+        outcome.append(result)
+        ended.callback(None)
+
+    deferred.addBoth(over)
+    await _through_cancel(ended, lambda: None)
+    result = outcome[0]
+    if isinstance(result, Failure):
+        result.raiseException()
+    return result  # type: ignore[return-value]  # raiseException does not return
+
+
+async def _through_cancel(ended: Deferred[None], stop: Callable[[], None]) -> None:
+    """
+    Wait for `ended`; a cancellation calls `stop`, goes on waiting, and is raised at the end.
+    """
+    cancelled = False
+    while not ended.called:
+        waiting: Deferred[None] = Deferred()
+        ended.addCallback(lambda _, waiting=waiting: None if waiting.called else waiting.callback(None))
+        try:
+            await waiting
+        except CancelledError:
+            cancelled = True
+            stop()
+    if cancelled:
+        raise CancelledError()
+
+
+def in_background(name: str, coroutine: Coroutine[Any, Any, object]) -> Deferred[None]:
+    """
+    Start something nobody waits for; if it fails, log it once under `name`. The Deferred can be cancelled.
+    """
+
+    async def watched() -> None:
+        try:
+            await coroutine
+        except CancelledError:
+            return
+        except Exception:  # the reactor is protected: nobody else would ever hear of this
+            log.failure("{name} failed", name=name)
+
+    return Deferred.fromCoroutine(watched())
+
+
+class Once:
+    """
+    Something fetched at most once per name while it succeeds: concurrent callers share one run, a failure is forgotten
+    so that the next caller tries again. One caller's cancellation does not take it from the others.
+    """
+
+    def __init__(self) -> None:
+        self._results: dict[str, object] = {}
+        self._waiting: dict[str, list[Deferred[object]]] = {}
+        self._running: dict[str, Deferred[None]] = {}
+
+    async def get(self, name: str, make: Callable[[], Awaitable[T]]) -> T:
+        """
+        The result of `make()` under `name`.
+        """
+        if name not in self._results:
+            waiting: Deferred[object] = Deferred()
+            self._waiting.setdefault(name, []).append(waiting)
+            if name not in self._running:
+                self._running[name] = started = Deferred.fromCoroutine(self._run(name, make))
+                if started.called:
+                    self._running.pop(name, None)
+            try:
+                await waiting
+            finally:
+                self._leave(name, waiting)
+        return self._results[name]  # type: ignore[return-value]  # `make` under this name gave it
+
+    async def _run(self, name: str, make: Callable[[], Awaitable[T]]) -> None:
+        failure: Failure | None = None
+        try:
+            self._results[name] = await make()
+        except BaseException:  # handed to every waiter, cancellation included
+            failure = Failure()
+        self._running.pop(name, None)
+        for waiting in self._waiting.pop(name, []):
+            if not waiting.called:
+                waiting.callback(None) if failure is None else waiting.errback(failure)
+
+    def _leave(self, name: str, waiting: Deferred[object]) -> None:
+        others = self._waiting.get(name)
+        if others is None or waiting not in others:
+            return
+        others.remove(waiting)
+        if not others and (running := self._running.get(name)) is not None:
+            running.cancel()
