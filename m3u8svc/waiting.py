@@ -6,11 +6,13 @@ its thread at work: both would break "paused means that nothing is written any m
 """
 
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, TypeVar  # Any: a coroutine's send and yield types are nobody's concern
+from typing import Any, TypeVar, cast  # Any: a coroutine's send and yield types are nobody's concern
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+
+from m3u8svc.redact import redact_text
 
 T = TypeVar("T")
 
@@ -56,7 +58,7 @@ async def together(*coroutines: Coroutine[Any, Any, T]) -> list[T]:
         await _through_cancel(ended, stop)
     if failures:
         failures[0].raiseException()
-    return [result for result in results]  # type: ignore[misc]  # no failure: each slot is filled
+    return cast(list[T], results)  # no failure: each slot is filled
 
 
 async def settled(deferred: Deferred[T]) -> T:
@@ -75,7 +77,7 @@ async def settled(deferred: Deferred[T]) -> T:
     result = outcome[0]
     if isinstance(result, Failure):
         result.raiseException()
-    return result  # type: ignore[return-value]  # raiseException does not return
+    return result  # raiseException does not return
 
 
 async def _through_cancel(ended: Deferred[None], stop: Callable[[], None]) -> None:
@@ -85,7 +87,7 @@ async def _through_cancel(ended: Deferred[None], stop: Callable[[], None]) -> No
     cancelled = False
     while not ended.called:
         waiting: Deferred[None] = Deferred()
-        ended.addCallback(lambda _, waiting=waiting: None if waiting.called else waiting.callback(None))
+        ended.addCallback(_pass_on, waiting)
         try:
             await waiting
         except CancelledError:
@@ -93,6 +95,19 @@ async def _through_cancel(ended: Deferred[None], stop: Callable[[], None]) -> No
             stop()
     if cancelled:
         raise CancelledError()
+
+
+def _pass_on(result: None, waiting: Deferred[None]) -> None:
+    if not waiting.called:
+        waiting.callback(result)
+
+
+def log_failure(name: str) -> None:
+    """
+    Log the exception being handled, once, with its traceback redacted: what libraries put into messages is not ours.
+    """
+    lines = Failure().getTraceback().splitlines()
+    log.error("{name} failed:\n{trace}", name=name, trace="\n".join(redact_text(line) for line in lines))
 
 
 def in_background(name: str, coroutine: Coroutine[Any, Any, object]) -> Deferred[None]:
@@ -106,7 +121,7 @@ def in_background(name: str, coroutine: Coroutine[Any, Any, object]) -> Deferred
         except CancelledError:
             return
         except Exception:  # the reactor is protected: nobody else would ever hear of this
-            log.failure("{name} failed", name=name)
+            log_failure(name)
 
     return Deferred.fromCoroutine(watched())
 

@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 
 from m3u8svc.errors import from_os_error
 from m3u8svc.hookspecs import MediaKind
+from m3u8svc.places import make_directory, sync_directory
 from m3u8svc.waiting import InThread, settled
 
 FLUSH_BYTES = 1 << 20
@@ -28,7 +29,7 @@ HIGH_BYTES = 4 << 20
 
 R = TypeVar("R")
 
-_NAME = re.compile(r"(\d{8})-([0-9a-f]{12})\.(%s)" % "|".join(get_args(MediaKind)))
+_NAME = re.compile(rf"(\d{{8}})-([0-9a-f]{{12}})\.({'|'.join(get_args(MediaKind))})")
 
 
 @attrs.frozen(kw_only=True)
@@ -44,6 +45,16 @@ class Stored:
     size_bytes: int
 
 
+@attrs.frozen(kw_only=True)
+class Listing:
+    """
+    What earlier runs left: finished segments by (position, identity), and the names of init sections.
+    """
+
+    segments: Mapping[tuple[int, str], Stored]
+    inits: frozenset[str]
+
+
 class WorkDir:
     """
     The directory of one task. `in_thread` runs blocking calls off the reactor.
@@ -53,9 +64,9 @@ class WorkDir:
         self.path = path
         self._in_thread = in_thread
 
-    async def open(self, expected: Mapping[tuple[int, str], int] | None = None) -> dict[tuple[int, str], Stored]:
+    async def open(self, expected: Mapping[tuple[int, str], int] | None = None) -> Listing:
         """
-        Make the directory, drop what earlier attempts left half-done, list what is finished by (position, identity).
+        Make the directory, drop what earlier attempts left half-done, list what is finished.
         A file whose size is not the one `expected` has on record is dropped too.
 
         Raises:
@@ -68,6 +79,12 @@ class WorkDir:
         A new file to write; it gets its final name when it is finished.
         """
         return PartFile(self.path / f"{name}.part", in_thread=self._in_thread)
+
+    def init_path(self, identity: str) -> Path:
+        """
+        The final name of an init section.
+        """
+        return self.path / f"init-{identity}.mp4"
 
     def segment_path(self, position: int, identity: str, kind: MediaKind) -> Path:
         """
@@ -86,7 +103,7 @@ class WorkDir:
 
     async def remove(self) -> None:
         """
-        Remove the directory and, if it was the last, the folder of work directories. Missing is fine; never follows links.
+        Remove the directory and, if it was the last, the folder they live in. Missing is fine; no link is followed.
         """
         await self._do(_remove, self.path)
 
@@ -166,6 +183,7 @@ class PartFile:
 
     def _failed(self, failure: Failure) -> None:
         failure.trap(OSError)
+        assert isinstance(failure.value, OSError)
         self._error = failure.value
 
     def _written(self) -> None:
@@ -179,7 +197,7 @@ class PartFile:
     async def _quiet(self, *, failing: bool = True) -> None:
         while self._writing is not None:
             done: Deferred[None] = Deferred()
-            self._writing.addCallback(lambda _, done=done: done.callback(None))
+            self._writing.chainDeferred(done)
             await settled(done)
         if failing and self._error is not None:
             raise from_os_error(self._error, self._path.parent) from self._error
@@ -216,42 +234,17 @@ class PartFile:
             os.close(descriptor)
 
 
-def sync_directory(path: Path) -> None:
-    """
-    Make the names in a directory durable. Blocking.
-    """
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def make_directory(path: Path, mode: int) -> None:
-    """
-    Make a directory and its parents, and make their names durable. An existing one is fine. Blocking.
-    """
-    missing = []
-    while not path.is_dir():
-        missing.append(path)
-        if path.parent == path:
-            break
-        path = path.parent
-    for each in reversed(missing):
-        each.mkdir(mode, exist_ok=True)
-        sync_directory(each.parent)
-
-
 def _write_all(descriptor: int, chunk: bytes) -> None:
     view = memoryview(chunk)
     while view:
         view = view[os.write(descriptor, view) :]
 
 
-def _open(path: Path, expected: dict[tuple[int, str], int]) -> dict[tuple[int, str], Stored]:
+def _open(path: Path, expected: dict[tuple[int, str], int]) -> Listing:
     make_directory(path.parent.parent, 0o755)
     make_directory(path, 0o700)
     found: dict[tuple[int, str], Stored] = {}
+    inits = set()
     with os.scandir(path) as entries:
         for entry in entries:
             stored = _stored(entry)
@@ -262,7 +255,9 @@ def _open(path: Path, expected: dict[tuple[int, str], int]) -> dict[tuple[int, s
                     continue
             if stored is not None or entry.name.endswith(".part"):
                 os.unlink(entry.path)
-    return found
+            elif entry.name.startswith("init-"):
+                inits.add(entry.name)
+    return Listing(segments=found, inits=frozenset(inits))
 
 
 def _stored(entry: "os.DirEntry[str]") -> Stored | None:

@@ -190,3 +190,5 @@ class TaskChange:
     """
 
     status: Status | None = None
+    warnings: tuple[str, ...] = ()
+    """What in the request was accepted but had no effect, for the answer."""

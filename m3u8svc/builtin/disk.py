@@ -1,0 +1,82 @@
+"""
+The storage "disk": the finished file under its name in the task's save location, never over another file.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from m3u8svc.errors import from_os_error
+from m3u8svc.places import TRIES, file_identity, publish_path
+from m3u8svc.plugin import Storage, Task, hookimpl
+from m3u8svc.tasks.names import numbered
+from m3u8svc.waiting import InThread, settled
+
+
+class DiskStorage:
+    """
+    Publishes by renaming within one directory, so that a file is there whole or not at all.
+    """
+
+    name = "disk"
+
+    def __init__(self, in_thread: InThread) -> None:
+        self._in_thread = in_thread
+
+    def staging(self, task: Task, name: str, extension: str) -> Path:
+        """
+        The hidden file to write, beside the end place.
+        """
+        return Path(task.spec.settings.save_location) / f".{task.id}.part{extension}"
+
+    async def recover(self, task: Task, name: str, extension: str) -> str | None:
+        """
+        The file an earlier run renamed into place, known by the identity stored with the task before it was renamed.
+        """
+        if not task.output_id:
+            return None
+        directory = Path(task.spec.settings.save_location)
+        return await settled(self._in_thread(_find, directory, name, extension, task.output_id))
+
+    async def publish(self, task: Task, staged: Path, name: str, extension: str) -> str:
+        """
+        Rename `staged` to the first free one of name, name_0001 …; durable when it returns.
+
+        Raises:
+            NamesExhausted, DiskFull, DiskError: nothing was published, `staged` is still there.
+        """
+        try:
+            final: str = await settled(self._in_thread(_publish, staged, name, extension))
+        except OSError as error:
+            raise from_os_error(error, staged.parent) from error
+        return final
+
+
+class DiskPlugin:
+    """
+    Offers the storage "disk".
+    """
+
+    def __init__(self, storage: DiskStorage) -> None:
+        self._storage = storage
+
+    @hookimpl
+    def register_storage(self) -> Iterable[Storage]:
+        """
+        The one record.
+        """
+        return [self._storage]
+
+
+def _publish(staged: Path, name: str, extension: str) -> str:
+    return str(publish_path(staged, staged.parent, name, extension))
+
+
+def _find(directory: Path, name: str, extension: str, identity: str) -> str | None:
+    for number in range(TRIES):
+        candidate = directory / f"{numbered(name, number)}{extension}"
+        try:
+            if file_identity(candidate) == identity:
+                return str(candidate)
+        except OSError:
+            return None
+    return None

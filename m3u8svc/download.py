@@ -1,0 +1,408 @@
+"""
+Carries out one plan: N workers over one iterator of jobs, and the finished segments as an ordered stream of parts.
+
+A worker takes the next job, asks for key and init section, fetches, decrypts, checks and stores; on an error the hook
+`after_failure` decides. The merger reads `parts()` meanwhile: it sees segments in order, as soon as they are there.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.web.iweb import IAgent
+
+from m3u8svc.errors import Fault, M3u8svcError, SegmentError, SegmentFailed, SkippedByStatus
+from m3u8svc.fetch import Fetched, Fetcher, FetchLimits
+from m3u8svc.hls.decrypt import Decryption, read_data_uri, read_key
+from m3u8svc.hls.media import Media, MediaCheck, check_init
+from m3u8svc.hls.plan import Absent, DownloadPlan, SegmentJob, init_identity
+from m3u8svc.hls.playlist import InitSection, Key, Segment
+from m3u8svc.hooks import Hooks
+from m3u8svc.hookspecs import Gap, MediaFile, Part
+from m3u8svc.tasks.headers import request_headers
+from m3u8svc.tasks.ledger import SegmentRow
+from m3u8svc.tasks.request import Purpose, Request
+from m3u8svc.tasks.retry import GiveUp, Retry, SkipSegment
+from m3u8svc.tasks.task import Task
+from m3u8svc.tasks.tracker import Tracker
+from m3u8svc.waiting import Once, together
+from m3u8svc.workdir import Listing, PartFile, Stored, WorkDir
+
+AUTOMATIC_THREADS = 16
+KEY_BYTES = 4 << 10
+INIT_BYTES = 16 << 20
+SEGMENT_BYTES = 2 << 30
+SLOWEST = 20.0
+"""A segment may take this many times its own duration, at least a minute (reliability.md 2.4)."""
+
+
+@attrs.frozen(kw_only=True)
+class LeftOut:
+    """
+    A segment left out while fetching, and why.
+    """
+
+    segment: Segment
+    reason: str
+    status: int | None
+
+
+@attrs.frozen(kw_only=True)
+class Wire:
+    """
+    How this task's requests go out: scoped headers, the hooks, the one door.
+    """
+
+    task: Task
+    hooks: Hooks
+    fetcher: Fetcher
+    note: Callable[[str], None]
+    """Takes a line for the task's debug log."""
+    withheld: set[str] = attrs.field(factory=set)
+    """Names of headers that did not go to some host, for the task's warnings."""
+
+    async def request(self, url: str, purpose: Purpose, *, segment: Segment | None = None) -> Request:
+        """
+        A request of this task, as the pipeline of `prepare_request` leaves it.
+        """
+        spec = self.task.spec
+        scoped = request_headers(spec.headers, spec.url, url)
+        self.withheld.update(scoped.withheld)
+        request = Request(
+            url=url,
+            purpose=purpose,
+            headers=scoped.headers,
+            byterange=segment.byterange if segment else None,
+            position=segment.position if segment else None,
+            insecure=spec.settings.allow_insecure_https,
+        )
+        prepared: Request = await self.hooks.pipeline("prepare_request", "request", request, task=self.task)
+        return prepared
+
+    def agent_for(self, attempt: int) -> Callable[[Request], Awaitable[IAgent]]:
+        """
+        Asks the hooks for the agent of a request, fail-closed.
+        """
+
+        async def ask(request: Request) -> IAgent:
+            agent: IAgent = await self.hooks.ask("provide_agent", request=request, task=self.task, attempt=attempt)
+            return agent
+
+        return ask
+
+    async def read(self, request: Request, *, max_bytes: int, attempt: int = 1) -> tuple[Fetched, bytes]:
+        """
+        A small body, whole.
+        """
+        limits = FetchLimits(max_bytes=max_bytes, total_s=60.0)
+        fetched, body = await self.fetcher.read(request, agent_for=self.agent_for(attempt), limits=limits)
+        self.note(f"{request.purpose.value} {fetched.status} {len(body)}B {fetched.url}")
+        return fetched, body
+
+
+class Download:
+    """
+    One plan being carried out. `found` is what earlier runs left; `record` takes ledger rows.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        plan: DownloadPlan,
+        found: Listing,
+        *,
+        wire: Wire,
+        workdir: WorkDir,
+        clock: IReactorTime,
+        tracker: Tracker,
+        record: Callable[[SegmentRow], None],
+        merge_despite_status: bool,
+    ) -> None:
+        self._plan = plan
+        self._wire = wire
+        self._task = wire.task
+        self._workdir = workdir
+        self._found = found
+        self._clock = clock
+        self._tracker = tracker
+        self._record = record
+        self._merge_despite_status = merge_despite_status
+        self._once = Once()
+        self._ready: dict[int, Part] = {}
+        self._awaited: dict[int, list[Deferred[None]]] = {}
+        self.skipped: list[LeftOut] = []
+        self.warnings: list[str] = []
+
+    async def run(self) -> None:
+        """
+        Fetch everything the plan wants that is not there yet.
+
+        Raises:
+            SegmentFailed: a segment was given up.
+            SkippedByStatus: all is fetched but what ``http.code=`` left out, and the task may not merge without it.
+        """
+        for absent in self._plan.absent:
+            self._put(_gap(absent, keep=absent.declared))
+        wanted = [job for job in self._plan.jobs if not self._adopt(job)]
+        jobs = iter(wanted)
+        workers = min(len(wanted), self._task.spec.settings.download_threads or AUTOMATIC_THREADS)
+        await together(*(self._work(jobs) for _ in range(workers)))
+        if self.skipped and not self._merge_despite_status:
+            raise SkippedByStatus(count=len(self.skipped))
+
+    async def parts(self) -> AsyncIterator[Part]:
+        """
+        Every segment of the playlist in order, as a file or as a gap; waits for each.
+        """
+        for position in range(1, self._plan.segments_total + 1):
+            if position not in self._ready:
+                arrival: Deferred[None] = Deferred()
+                self._awaited.setdefault(position, []).append(arrival)
+                await arrival
+            yield self._ready[position]
+
+    def files(self) -> list[MediaFile]:
+        """
+        The segments that are there, in order.
+        """
+        return [part for _, part in sorted(self._ready.items()) if isinstance(part, MediaFile)]
+
+    def _adopt(self, job: SegmentJob) -> bool:
+        segment = job.segment
+        stored = self._found.segments.get((segment.position, job.identity))
+        if stored is None:
+            return False
+        init = None
+        if segment.init is not None:
+            init = self._workdir.init_path(init_identity(segment.init))
+            if init.name not in self._found.inits:
+                return False
+        self._tracker.adopt(size_bytes=stored.size_bytes)
+        self._put(_media_file(segment, stored, init))
+        return True
+
+    async def _work(self, jobs: Iterator[SegmentJob]) -> None:
+        for job in jobs:
+            await self._carry_out(job)
+
+    async def _carry_out(self, job: SegmentJob) -> None:
+        """
+        One segment to its end: on disk, left out, or the task's failure.
+        """
+        attempt = 1
+        while True:
+            try:
+                part = await self._attempt(job, attempt)
+            except M3u8svcError as error:
+                decision = await self._decide(job, error, attempt)
+                if isinstance(decision, SkipSegment):
+                    return self._leave_out(job, decision, attempt)
+                if isinstance(decision, GiveUp):
+                    return self._give_up(job, error)
+                await self._sleep(decision.delay_s)
+                attempt += 1
+                continue
+            return self._done(job, part, attempt)
+
+    async def _decide(self, job: SegmentJob, error: M3u8svcError, attempt: int) -> Retry | SkipSegment | GiveUp:
+        position = job.segment.position
+        decision: Retry | SkipSegment | GiveUp = await self._wire.hooks.ask(
+            "after_failure", segment=job.segment, error=error, attempt=attempt, task=self._task
+        )
+        self._wire.note(f"segment {position} attempt {attempt} failed: {error} -> {decision}")
+        self.log.debug(
+            "segment {position} attempt {attempt}: {code}",
+            task=self._task.id,
+            position=position,
+            attempt=attempt,
+            code=error.code,
+        )
+        return decision
+
+    async def _sleep(self, delay_s: float) -> None:
+        self._tracker.sleeping += 1
+        try:
+            await deferLater(self._clock, delay_s)
+        finally:
+            self._tracker.sleeping -= 1
+
+    def _done(self, job: SegmentJob, part: MediaFile, attempts: int) -> None:
+        self._tracker.finished(size_bytes=part.size_bytes)
+        self._record(
+            SegmentRow(
+                position=part.position,
+                identity=job.identity,
+                name=part.path.name,
+                size_bytes=part.size_bytes,
+                attempts=attempts,
+            )
+        )
+        self._put(part)
+
+    def _leave_out(self, job: SegmentJob, decision: SkipSegment, attempts: int) -> None:
+        segment = job.segment
+        self._tracker.finished(size_bytes=0)
+        self.skipped.append(LeftOut(segment=segment, reason=decision.reason, status=decision.status))
+        self._record(
+            SegmentRow(
+                position=segment.position,
+                identity=job.identity,
+                attempts=attempts,
+                outcome="skipped",
+                reason=decision.reason,
+                status=decision.status,
+            )
+        )
+        self._put(_gap(_absent(segment, decision.reason), keep=False))
+
+    def _give_up(self, job: SegmentJob, error: M3u8svcError) -> None:
+        segment = job.segment
+        if error.fault is not Fault.ORIGIN:
+            raise error
+        failed = SegmentFailed(name=f"{segment.position:05d}.ts", cause=error.text("zh"))
+        if not self._task.spec.extensions.allow_gaps:
+            raise failed from error
+        self._tracker.finished(size_bytes=0)
+        self.warnings.append(failed.text("zh"))
+        self._put(_gap(_absent(segment, failed.text("zh")), keep=True))
+
+    async def _attempt(self, job: SegmentJob, attempt: int) -> MediaFile:
+        segment = job.segment
+        key = None if segment.key is None else await self._key(segment.key)
+        init = None if segment.init is None else await self._init(segment.init)
+        request = await self._wire.request(segment.uri, Purpose.SEGMENT, segment=segment)
+        part = self._workdir.part(f"{segment.position:08d}-{job.identity}")
+        sink = SegmentSink(segment, key, part, self._tracker)
+        limits = FetchLimits(max_bytes=SEGMENT_BYTES, total_s=max(60.0, SLOWEST * segment.duration_s))
+        try:
+            fetched = await self._wire.fetcher.fetch(
+                request, sink, agent_for=self._wire.agent_for(attempt), limits=limits
+            )
+            media = sink.finish(length_known=fetched.length_known)
+            stored = await self._keep(job, part, media, fetched)
+        except BaseException:  # also when cancelled: nothing half-written stays
+            await part.discard()
+            raise
+        self._wire.note(f"segment {segment.position} {fetched.status} {fetched.size_bytes}B {media.kind} {fetched.url}")
+        if media.damage:
+            self.warnings.append(f"第 {segment.position} 个分片：{media.damage}")
+        return _media_file(segment, stored, init)
+
+    async def _keep(self, job: SegmentJob, part: PartFile, media: Media, fetched: Fetched) -> Stored:
+        position = job.segment.position
+        path = self._workdir.segment_path(position, job.identity, media.kind)
+        wanted_time = fetched.last_modified if self._task.spec.settings.use_server_file_time else None
+        size = await part.finish(path, modified_at=wanted_time)
+        return Stored(position=position, identity=job.identity, kind=media.kind, path=path, size_bytes=size)
+
+    async def _key(self, key: Key) -> bytes:
+        return await self._once.get(f"key {key.uri}", lambda: self._fetch_key(key))
+
+    async def _fetch_key(self, key: Key) -> bytes:
+        if key.uri.startswith("data:"):
+            return read_key(read_data_uri(key.uri, KEY_BYTES), key.uri)
+        request = await self._wire.request(key.uri, Purpose.KEY)
+        _, body = await self._wire.read(request, max_bytes=KEY_BYTES)
+        return read_key(body, key.uri)
+
+    async def _init(self, init: InitSection) -> Path:
+        identity = init_identity(init)
+        path = self._workdir.init_path(identity)
+        if path.name in self._found.inits:
+            return path
+        return await self._once.get(f"init {identity}", lambda: self._fetch_init(init, path))
+
+    async def _fetch_init(self, init: InitSection, path: Path) -> Path:
+        if init.uri.startswith("data:"):
+            body = read_data_uri(init.uri, INIT_BYTES)
+        else:
+            request = await self._wire.request(init.uri, Purpose.INIT)
+            _, body = await self._wire.read(attrs.evolve(request, byterange=init.byterange), max_bytes=INIT_BYTES)
+        if init.key is not None and init.iv is not None:
+            decryption = Decryption(await self._key(init.key), init.iv, position=0)
+            body = decryption.update(body) + decryption.finish()
+        check_init(body)
+        return await self._workdir.store_bytes(path.name, body)
+
+    def _put(self, part: Part) -> None:
+        self._ready[part.position] = part
+        for arrival in self._awaited.pop(part.position, []):
+            if not arrival.called:  # called: whoever waited was cancelled
+                arrival.callback(None)
+
+
+class SegmentSink:
+    """
+    What a segment's bytes go through: counted, decrypted, recognised, written. One `write` per chunk off the wire.
+    """
+
+    def __init__(self, segment: Segment, key: bytes | None, part: PartFile, tracker: Tracker) -> None:
+        self._position = segment.position
+        self._decryption = None
+        if key is not None and segment.iv is not None:
+            self._decryption = Decryption(key, segment.iv, position=segment.position)
+        self._check = MediaCheck(segment.position)
+        self._part = part
+        self._tracker = tracker
+
+    def write(self, chunk: bytes) -> Deferred[None] | None:
+        """
+        Take a chunk; a Deferred asks the connection to pause.
+        """
+        self._tracker.received(len(chunk))
+        if self._decryption is not None:
+            chunk = self._decryption.update(chunk)
+        return self._part.write(self._check.feed(chunk))
+
+    def finish(self, *, length_known: bool) -> Media:
+        """
+        The last bytes; says what the segment holds.
+
+        Raises:
+            DecryptError, NotMedia: it is not what it should be.
+            SegmentError: nobody said how long it is, and it does not end where its container ends (R-INT-1).
+        """
+        if self._decryption is not None:
+            self._part.write(self._check.feed(self._decryption.finish()))
+        rest, media = self._check.finish()
+        self._part.write(rest)
+        if not media.complete and not length_known:
+            raise SegmentError(position=self._position, reason=media.damage or "数据不完整")
+        return media
+
+
+def _media_file(segment: Segment, stored: Stored, init: Path | None) -> MediaFile:
+    return MediaFile(
+        position=segment.position,
+        path=stored.path,
+        kind=stored.kind,
+        duration_s=segment.duration_s,
+        discontinuity_sequence=segment.discontinuity_sequence,
+        init=init,
+        size_bytes=stored.size_bytes,
+    )
+
+
+def _absent(segment: Segment, reason: str) -> Absent:
+    return Absent(
+        position=segment.position,
+        duration_s=segment.duration_s,
+        discontinuity_sequence=segment.discontinuity_sequence,
+        reason=reason,
+        declared=False,
+    )
+
+
+def _gap(absent: Absent, *, keep: bool) -> Gap:
+    return Gap(
+        position=absent.position,
+        duration_s=absent.duration_s,
+        discontinuity_sequence=absent.discontinuity_sequence,
+        reason=absent.reason,
+        keep=keep,
+    )

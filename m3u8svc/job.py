@@ -1,0 +1,355 @@
+"""
+One run of one task, from its URL to a published file: what happens in which order, and what survives a crash.
+
+The order is DESIGN 5.4. Segments are durable as they arrive; the merger writes a hidden file beside the end place
+while they do; when it is verified and synced its identity is recorded, then it is renamed into place. A run after a
+crash looks for that identity first, so a published file is never made twice. The work directory goes last, and only
+once the caller has stored that the task is done (`clean_up`).
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import attrs
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from m3u8svc.debuglog import DebugLog
+from m3u8svc.download import Download, Wire
+from m3u8svc.errors import MergeError, SkippedByStatus, from_os_error
+from m3u8svc.fetch import Fetcher
+from m3u8svc.hls.plan import DownloadPlan, plan_download
+from m3u8svc.hls.playlist import MediaPlaylist
+from m3u8svc.hls.skip import SkipRules, parse_skip_expression, select_skips
+from m3u8svc.hookspecs import MediaFile, MergeJob, Merger, MergeResult, Storage
+from m3u8svc.kept import Kept, find_kept, forget_kept, keep_segments
+from m3u8svc.loading import PluginSet
+from m3u8svc.places import file_identity, publish_path
+from m3u8svc.redact import redact_url
+from m3u8svc.sniff import Sniffer
+from m3u8svc.tasks.ledger import SegmentRow
+from m3u8svc.tasks.names import result_name
+from m3u8svc.tasks.task import Phase, Progress, Task
+from m3u8svc.tasks.tracker import Tracker
+from m3u8svc.waiting import InThread, settled, together
+from m3u8svc.workdir import WorkDir
+
+R = TypeVar("R")
+
+WORK_FOLDER = ".m3u8svc"
+
+
+@attrs.frozen(kw_only=True)
+class Tools:
+    """
+    What every job works with. `wall` is the time of day, `chance` random().
+    """
+
+    clock: IReactorTime
+    wall: Callable[[], float]
+    chance: Callable[[], float]
+    in_thread: InThread
+    fetcher: Fetcher
+    plugins: PluginSet
+
+
+class Journal(Protocol):
+    """
+    Where a job writes down what a later run must know.
+    """
+
+    def segment(self, row: SegmentRow) -> None:
+        """A segment ended. May be stored later, in batches: the work directory is the truth."""
+        ...
+
+    async def staged(self, output_id: str) -> None:
+        """The identity of the finished file that is about to be renamed into place. Durable when it returns."""
+        ...
+
+
+@attrs.frozen(kw_only=True)
+class Outcome:
+    """
+    A finished task: the published file or directory, its bytes, what there is to say about it.
+    """
+
+    output: str
+    size_bytes: int
+    warnings: tuple[str, ...] = ()
+
+
+def work_path(task: Task) -> Path:
+    """
+    The work directory of a task (DESIGN 6).
+    """
+    settings = task.spec.settings
+    return Path(settings.temp_directory or settings.save_location) / WORK_FOLDER / task.id
+
+
+class Job:
+    """
+    One run. `expected` holds the sizes of segments on record, by (position, identity).
+    """
+
+    log = Logger()
+
+    def __init__(self, task: Task, tools: Tools, journal: Journal, expected: Mapping[tuple[int, str], int]) -> None:
+        self._task = task
+        self._settings = task.spec.settings
+        self._tools = tools
+        self._journal = journal
+        self._expected = expected
+        self._name = result_name(task.spec)
+        self._directory = Path(self._settings.save_location)
+        self._workdir = WorkDir(work_path(task), in_thread=tools.in_thread)
+        self._tracker = Tracker(tools.clock.seconds, floor_percent=task.progress.percent)
+        self._debug = DebugLog(
+            self._workdir.path,
+            task.id,
+            enabled=self._settings.debug_log,
+            wall=tools.wall,
+            in_thread=tools.in_thread,
+        )
+        self._wire = Wire(task=task, hooks=tools.plugins.hooks, fetcher=tools.fetcher, note=self._debug.note)
+        self._rules: SkipRules = parse_skip_expression(self._settings.skip_ts_info)
+        self._published = False
+        self.warnings: list[str] = list(task.spec.warnings)
+
+    def progress(self) -> Progress:
+        """
+        How far it is, now.
+        """
+        return self._tracker.snapshot(published=self._published)
+
+    async def run(self) -> Outcome:
+        """
+        Do it all. Cancelling stops every request, write and child process before it returns.
+
+        Raises:
+            M3u8svcError: the task failed, and why; what was fetched is kept.
+        """
+        self._tracker.enter(Phase.SNIFF)
+        listing = await self._workdir.open(self._expected)
+        try:
+            self._debug.note(f"url {self._task.spec.url} settings {self._settings}")
+            recovered = await self._recover()
+            if recovered is None:
+                plan = await self._plan()
+                self._tracker.begin(total=len(plan.jobs))
+                self._tracker.enter(Phase.DOWNLOAD)
+                download = Download(
+                    plan,
+                    listing,
+                    wire=self._wire,
+                    workdir=self._workdir,
+                    clock=self._tools.clock,
+                    tracker=self._tracker,
+                    record=self._journal.segment,
+                    merge_despite_status=self._rules.merge_despite_status or not self._makes_file,
+                )
+                recovered = await self._carry_out(plan, download)
+            return await self._finish(recovered)
+        except BaseException as error:  # the log is for exactly this; the error goes on
+            self._debug.note(f"ended: {type(error).__name__}: {error}")
+            raise
+        finally:
+            await self._debug.publish(self._directory, self._name)
+
+    async def clean_up(self) -> None:
+        """
+        Remove the work directory, once it is on record that the task is done.
+        """
+        await self._workdir.remove()
+
+    async def discard(self) -> None:
+        """
+        Remove everything a run may have left behind that is not a published result.
+        """
+        await self.clean_up()
+        if self._makes_file:
+            staged = self._storage.staging(self._task, self._name, self._merger.extension)
+            await self._in_thread(_forget, staged)
+        await self._in_thread(forget_kept, self._directory, self._task.id)
+
+    async def remove_output(self) -> None:
+        """
+        Remove the published result, if it is still the file or directory that we made (R-DEL-1).
+        """
+        if self._makes_file and self._task.output:
+            await self._in_thread(_remove_if_ours, Path(self._task.output), self._task.output_id)
+        kept: Path | None = await self._in_thread(find_kept, self._directory, self._name, self._task.id)
+        if kept is not None:
+            await self._in_thread(shutil.rmtree, kept)
+
+    @property
+    def _makes_file(self) -> bool:
+        return not self._settings.no_merge_ts and self._task.spec.extensions.merger != "none"
+
+    @property
+    def _merger(self) -> Merger:
+        return self._tools.plugins.mergers[self._task.spec.extensions.merger]
+
+    @property
+    def _storage(self) -> Storage:
+        return self._tools.plugins.storages[self._task.spec.extensions.storage]
+
+    async def _recover(self) -> str | None:
+        if self._makes_file:
+            return await self._storage.recover(self._task, self._name, self._merger.extension)
+        found: Path | None = await self._in_thread(find_kept, self._directory, self._name, self._task.id)
+        return None if found is None else str(found)
+
+    async def _plan(self) -> DownloadPlan:
+        sniffer = Sniffer(
+            wire=self._wire, clock=self._tools.clock, in_thread=self._tools.in_thread, chance=self._tools.chance
+        )
+        playlist = await sniffer.media_playlist(self._task.spec.url)
+        self._tracker.enter(Phase.PLAYLIST)
+        skips = await self._skips(playlist)
+        plan: DownloadPlan = await self._in_thread(plan_download, playlist, skips)
+        self.warnings += playlist.warnings
+        self.warnings += [
+            f"第 {each.position} 个分片在播放列表中标为缺失（GAP）" for each in plan.absent if each.declared
+        ]
+        return plan
+
+    async def _skips(self, playlist: MediaPlaylist) -> dict[int, str]:
+        self.warnings += select_skips(self._rules, playlist.segments).warnings
+        answers = await self._tools.plugins.hooks.union("skip_segments", segments=playlist.segments, task=self._task)
+        return {skip.position: skip.reason for answer in answers for skip in answer.value}
+
+    async def _carry_out(self, plan: DownloadPlan, download: Download) -> str:
+        """
+        Download and merge at once, keep segments if asked, publish; returns where the result is.
+        """
+        try:
+            if self._makes_file:
+                return await self._make_file(plan, download)
+            await download.run()
+            return str((await self._keep(download)).path)
+        except SkippedByStatus:
+            await self._keep(download)
+            raise
+        finally:
+            self.warnings += download.warnings
+            await self._write_skip_list(plan, download)
+
+    async def _make_file(self, plan: DownloadPlan, download: Download) -> str:
+        extension = self._merger.extension
+        staged = self._storage.staging(self._task, self._name, extension)
+        merged: list[MergeResult] = []
+        file_time: list[float] = []
+
+        async def fetch() -> None:
+            await download.run()
+            self._tracker.enter(Phase.ANALYSE)
+
+        async def merge() -> None:
+            if self._settings.use_server_file_time:
+                file_time.append(await self._file_time(download))
+            job = MergeJob(
+                target=staged,
+                faststart=self._task.spec.extensions.faststart,
+                file_time=file_time[0] if file_time else None,
+                expected_duration_s=plan.duration_s,
+            )
+            merged.append(await self._merger.merge(job, download.parts(), lambda parts_done: None))
+
+        await together(fetch(), merge())
+        self._tracker.enter(Phase.MERGE)
+        self.warnings += merged[0].warnings
+        if self._settings.keep_ts_files:
+            await self._keep(download)
+        identity: str = await self._in_thread(_prepare, staged, file_time[0] if file_time else None)
+        await self._journal.staged(identity)
+        return await self._storage.publish(self._task, staged, self._name, extension)
+
+    async def _file_time(self, download: Download) -> float:
+        async for part in download.parts():
+            if isinstance(part, MediaFile):
+                status: os.stat_result = await self._in_thread(os.stat, part.path)
+                return status.st_mtime
+        raise MergeError(reason="没有可合并的分片")
+
+    async def _keep(self, download: Download) -> Kept:
+        kept: Kept = await self._in_thread(keep_segments, download.files(), self._directory, self._name, self._task.id)
+        return kept
+
+    async def _write_skip_list(self, plan: DownloadPlan, download: Download) -> None:
+        text = skip_list(plan, download)
+        if text and self._settings.log_skipped_ts:
+            await self._in_thread(_write_text, self._workdir.path / "skip.txt", text)
+
+    async def _finish(self, output: str) -> Outcome:
+        self._published = True
+        size: int = await self._in_thread(_finished, Path(output), self._workdir.path / "skip.txt")
+        withheld = [f"请求头 {name} 未发送到其他站点" for name in sorted(self._wire.withheld)]
+        self._tracker.enter(Phase.NONE)
+        return Outcome(output=output, size_bytes=size, warnings=tuple(dict.fromkeys(self.warnings + withheld)))
+
+    async def _in_thread(self, function: Callable[..., R], *arguments: object) -> R:
+        try:
+            result: R = await settled(self._tools.in_thread(function, *arguments))
+        except OSError as error:
+            raise from_os_error(error, self._directory) from error
+        return result
+
+
+def skip_list(plan: DownloadPlan, download: Download) -> str:
+    """
+    The origin's skip.txt (origin-semantics 2.5), with a section of ours for what the expression left out.
+    """
+    lines = []
+    if download.skipped:
+        lines.append("skipByHttpCode")
+        lines += [
+            f"filename={each.segment.position:05d}.ts,url={redact_url(each.segment.uri)}，http.code={each.status}"
+            for each in download.skipped
+        ]
+    dropped = [absent for absent in plan.absent if not absent.declared]
+    if dropped:
+        lines.append("skipByExpression")
+        lines += [f"filename={absent.position:05d}.ts,reason={absent.reason}" for absent in dropped]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _prepare(staged: Path, file_time: float | None) -> str:
+    """
+    Give the finished file its mode and time; returns the identity it will be known by. Blocking.
+    """
+    os.chmod(staged, 0o644)
+    if file_time is not None:
+        os.utime(staged, (file_time, file_time))
+    return file_identity(staged)
+
+
+def _remove_if_ours(output: Path, output_id: str) -> None:
+    try:
+        if file_identity(output) != output_id:
+            return
+    except FileNotFoundError:
+        return
+    output.unlink()
+
+
+def _forget(path: Path) -> None:
+    path.unlink(missing_ok=True)
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def _finished(output: Path, skip_file: Path) -> int:
+    """
+    Put the skip list beside the result; returns the result's size in bytes. Blocking.
+    """
+    if skip_file.exists():
+        publish_path(skip_file, output.parent, f"{output.name}_skip", ".txt")
+    if output.is_dir():
+        media = [entry for entry in output.iterdir() if entry.suffix not in (".txt", ".m3u8")]
+        return sum(entry.stat().st_size for entry in media if not entry.name.startswith("init-"))
+    return output.stat().st_size

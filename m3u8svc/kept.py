@@ -1,0 +1,135 @@
+"""
+Segments that the user keeps: ``<save_location>/<name>/00001.ts …`` with a playlist that plays locally.
+
+The directory is built beside its end place under a hidden name, from hard links where the file system has them, and
+renamed when it is whole. Its playlist carries the task's id, so that a run after a crash recognises its own work. The
+work directory stays as it was. All blocking: callers run these in threads.
+"""
+
+import os
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import attrs
+
+from m3u8svc.hookspecs import MediaFile
+from m3u8svc.places import TRIES, make_directory, publish_path, sync_directory
+from m3u8svc.tasks.names import numbered
+
+PLAYLIST = "index.m3u8"
+_SUFFIX = {"ts": ".ts", "fmp4": ".m4s", "aac": ".aac", "mp3": ".mp3", "ac3": ".ac3", "vtt": ".vtt"}
+
+
+@attrs.frozen(kw_only=True)
+class Kept:
+    """
+    The published directory and the bytes of media in it.
+    """
+
+    path: Path
+    size_bytes: int
+
+
+def keep_segments(files: Sequence[MediaFile], directory: Path, name: str, task_id: str) -> Kept:
+    """
+    Publish decrypted segments as a directory of their own; returns the one an earlier run made, if it did.
+    """
+    found = find_kept(directory, name, task_id)
+    if found is None:
+        hidden = _hidden(directory, task_id)
+        forget_kept(directory, task_id)
+        make_directory(hidden, 0o755)
+        _fill(hidden, files, task_id)
+        found = publish_path(hidden, directory, name, "")
+    return Kept(path=found, size_bytes=sum(file.size_bytes for file in files))
+
+
+def forget_kept(directory: Path, task_id: str) -> None:
+    """
+    Remove what a run that did not end left of a directory.
+    """
+    hidden = _hidden(directory, task_id)
+    if hidden.is_dir() and not hidden.is_symlink():
+        shutil.rmtree(hidden)
+
+
+def _hidden(directory: Path, task_id: str) -> Path:
+    return directory / f".{task_id}.part.segments"
+
+
+def _fill(hidden: Path, files: Sequence[MediaFile], task_id: str) -> None:
+    inits: dict[Path, str] = {}
+    for file in files:
+        if file.init is not None and file.init not in inits:
+            inits[file.init] = f"init-{len(inits) + 1}.mp4"
+            _copy(file.init, hidden / inits[file.init])
+        _copy(file.path, hidden / segment_name(file))
+        os.chmod(hidden / segment_name(file), 0o644)
+    _write(hidden / "filelist.txt", "".join(f"file {segment_name(file)}\n" for file in files))
+    _write(hidden / PLAYLIST, "\n".join(_playlist(files, inits, task_id)) + "\n")
+    sync_directory(hidden)
+
+
+def segment_name(file: MediaFile) -> str:
+    """
+    ``00017.ts``: the position, and what it holds.
+    """
+    return f"{file.position:05d}{_SUFFIX[file.kind]}"
+
+
+def _playlist(files: Sequence[MediaFile], inits: dict[Path, str], task_id: str) -> Iterable[str]:
+    longest = max((file.duration_s for file in files), default=0.0)
+    yield "#EXTM3U"
+    yield f"# m3u8svc task {task_id}"
+    yield f"#EXT-X-VERSION:{6 if inits else 3}"
+    yield f"#EXT-X-TARGETDURATION:{max(1, round(longest + 0.4999))}"
+    yield "#EXT-X-MEDIA-SEQUENCE:1"
+    yield "#EXT-X-PLAYLIST-TYPE:VOD"
+    previous: MediaFile | None = None
+    for file in files:
+        broken = previous is not None and (
+            file.discontinuity_sequence != previous.discontinuity_sequence or file.position != previous.position + 1
+        )
+        if broken:
+            yield "#EXT-X-DISCONTINUITY"
+        if file.init is not None and (previous is None or previous.init != file.init):
+            yield f'#EXT-X-MAP:URI="{inits[file.init]}"'
+        yield f"#EXTINF:{file.duration_s:.6f},"
+        yield segment_name(file)
+        previous = file
+    yield "#EXT-X-ENDLIST"
+
+
+def find_kept(directory: Path, name: str, task_id: str) -> Path | None:
+    """
+    The directory an earlier run of this task published, if it did.
+    """
+    for number in range(TRIES):
+        candidate = directory / numbered(name, number)
+        try:
+            with open(candidate / PLAYLIST, encoding="utf-8") as playlist:
+                if f"# m3u8svc task {task_id}\n" in playlist.readlines(4096)[:2]:
+                    return candidate
+        except OSError:
+            if not os.path.lexists(candidate):
+                return None
+    return None
+
+
+def _copy(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+        return
+    except OSError:
+        pass  # another file system, or one without hard links: copy, which raises if that fails too
+    shutil.copy2(source, target)
+    with open(target, "rb") as copied:
+        os.fsync(copied.fileno())
+
+
+def _write(path: Path, text: str) -> None:
+    with open(path, "x", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())

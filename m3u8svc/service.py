@@ -1,0 +1,561 @@
+"""
+DownloadService: the queue, the limits, and the life of tasks with the life of the process.
+
+The stored row is the truth about a task's state; a running `Job` is the truth about its progress. Every change of
+state goes through `_amend`, a compare-and-set that reads, decides with `tasks.lifecycle` and writes, so that two
+changes at once end in some serial order. A change is stored before it is answered; jobs follow: pausing stores
+已暂停, answers, and cancels the job, whose end nobody has to wait for. A task is not started again before its old
+job has really ended.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
+import attrs
+from twisted.internet.defer import CancelledError, Deferred, DeferredLock
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from m3u8svc.errors import Fault, InvalidTransition, M3u8svcError, StaleTask, StoreError, TaskNotFound, UnsafePath
+from m3u8svc.job import Job, Outcome, Tools, work_path
+from m3u8svc.redact import redact_url
+from m3u8svc.store import Store
+from m3u8svc.tasks.ledger import SegmentRow
+from m3u8svc.tasks.lifecycle import WANTED, Event, advance
+from m3u8svc.tasks.names import result_name
+from m3u8svc.tasks.task import Progress, Settings, Status, Task, TaskChange, TaskDraft
+from m3u8svc.waiting import in_background, log_failure, settled
+
+TICK_S = 0.1
+"""How often live progress is looked at: the WebSocket's ten messages a second."""
+LEDGER_S = 0.25
+PROGRESS_S = 5.0
+CAS_TRIES = 10
+
+
+@attrs.define
+class Run:
+    """
+    A task that has a job now. `ended` fires when the job is over, whatever way.
+    """
+
+    task: Task
+    job: Job
+    ended: Deferred[None] = attrs.field(factory=Deferred)
+    shown: Progress = attrs.field(factory=Progress)
+
+    def live(self) -> Task:
+        """
+        The task with the job's progress.
+        """
+        return attrs.evolve(self.task, progress=self.job.progress())
+
+
+class DownloadService:
+    """
+    Keeps at most `max_active` tasks downloading, in the order of their creation.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        tools: Tools,
+        max_active: int,
+        default_save_location: str,
+        defaults: Settings,
+        forbidden: tuple[Path, ...],
+        new_id: Callable[[], str],
+    ) -> None:
+        """
+        Args:
+            defaults: the system settings until somebody saves some.
+            forbidden: our own directories, where nothing may be saved.
+            new_id: makes the id of a task.
+        """
+        self._store = store
+        self._tools = tools
+        self._max_active = max_active
+        self._default_save_location = default_save_location
+        self._defaults = defaults
+        self._forbidden = forbidden
+        self._new_id = new_id
+        self._runs: dict[str, Run] = {}
+        self._jobs: dict[str, Deferred[None]] = {}
+        self._filling = DeferredLock()
+        self._telling = DeferredLock()
+        self._watchers: list[Callable[[Task], None]] = []
+        self._rows: defaultdict[str, list[SegmentRow]] = defaultdict(list)
+        self._unsettled: set[str] = set()
+        self._stopping = False
+        self._loops: list[LoopingCall] = []
+
+    # -- Life
+
+    async def start(self) -> None:
+        """
+        Take up where the last process stopped: interrupted tasks wait again, half-done deletes are finished.
+        """
+        everything = await self._store.tasks(include_deleting=True)
+        for task in everything:
+            if task.deleting:
+                in_background(f"deleting task {task.id}", self._erase(task))
+            elif task.status is Status.DOWNLOADING:
+                await self._step(task.id, Event.INTERRUPT)
+        for seconds, function in ((TICK_S, self._tick), (LEDGER_S, self._flush_soon), (PROGRESS_S, self._save_soon)):
+            loop = LoopingCall(function)
+            loop.clock = self._tools.clock
+            loop.start(seconds, now=False).addErrback(lambda failure: self.log.failure("a periodic job", failure))
+            self._loops.append(loop)
+        finished = [task for task in everything if task.status is Status.COMPLETED and not task.deleting]
+        in_background("clearing finished work", self._clear(finished))
+        self._wake()
+
+    async def stop(self) -> None:
+        """
+        Stop every job; what is on disk stays, and the next start goes on with it.
+        """
+        self._stopping = True
+        for loop in self._loops:
+            if loop.running:
+                loop.stop()
+        runs = list(self._runs.values())
+        reached = [(run.task.id, run.job.progress()) for run in runs]
+        for run in runs:
+            self._cancel(run)
+        for run in runs:
+            await run.ended
+        await self._flush()
+        await self._store.save_progress(reached)
+
+    # -- What the API asks
+
+    async def create(self, draft: TaskDraft) -> Task:
+        """
+        A new task, stored when this returns.
+
+        Raises:
+            UnsafePath: a directory of the request is one of our own.
+            StoreError: nothing was created.
+        """
+        spec = draft.spec(await self.system_settings())
+        save_location = spec.settings.save_location or self._default_save_location
+        settings = attrs.evolve(
+            spec.settings,
+            save_location=self._place("save_location", save_location),
+            temp_directory=self._place("temp_directory", spec.settings.temp_directory),
+        )
+        now = self._tools.wall()
+        task = Task(
+            id=self._new_id(),
+            spec=attrs.evolve(spec, settings=settings),
+            created_at=now,
+            updated_at=now,
+            warnings=spec.warnings,
+        )
+        await self._store.insert(task)
+        self.log.info("task {task} created: {url}", task=task.id, url=_shown(task))
+        self._announce(task)
+        self._wake()
+        return task
+
+    async def task(self, task_id: str) -> Task:
+        """
+        One task, live.
+        """
+        return self._live(await self._store.load(task_id))
+
+    async def tasks(self, *, status: Status | None = None, limit: int | None = None, offset: int = 0) -> list[Task]:
+        """
+        Tasks by creation, live.
+        """
+        stored = await self._store.tasks(status=status, limit=limit, offset=offset)
+        return [self._live(task) for task in stored]
+
+    async def change(self, task_id: str, change: TaskChange) -> Task:
+        """
+        Pause or resume.
+
+        Raises:
+            TaskNotFound, InvalidTransition.
+        """
+        if change.status is None:
+            return await self.task(task_id)
+        task = await self._step(task_id, WANTED[change.status])
+        run = self._runs.get(task_id)
+        if task.status is Status.PAUSED and run is not None:
+            self._cancel(run)
+        self._wake()
+        return self._live(task)
+
+    async def remove(self, task_id: str, *, with_files: bool) -> None:
+        """
+        Forget a task. Its row is marked before this returns; its job and its work directory go right after.
+
+        Raises:
+            TaskNotFound: there is none (any more).
+        """
+        task = await self._store.load(task_id)
+        if with_files and task.status is Status.COMPLETED:
+            await self._job(task).remove_output()
+        marked = await self._amend(task_id, lambda current: attrs.evolve(current, deleting=True))
+        self.log.info("task {task} deleted", task=task_id)
+        run = self._runs.get(task_id)
+        if run is not None:
+            self._cancel(run)
+        in_background(f"deleting task {task_id}", self._erase(marked))
+
+    async def system_settings(self) -> Settings:
+        """
+        The settings of tasks whose request names none.
+        """
+        return await self._store.load_settings() or self._defaults
+
+    async def replace_settings(self, settings: Settings) -> Settings:
+        """
+        Save the system settings, all of them.
+        """
+        self._place("save_location", settings.save_location)
+        self._place("temp_directory", settings.temp_directory)
+        await self._store.save_settings(settings)
+        return settings
+
+    def running(self) -> list[Task]:
+        """
+        Live snapshots of the tasks that download now.
+        """
+        return [run.live() for run in self._runs.values() if run.task.status is Status.DOWNLOADING]
+
+    def watch(self, told: Callable[[Task], None]) -> Callable[[], None]:
+        """
+        Call `told` at every transition and progress change; returns what ends that.
+        """
+        self._watchers.append(told)
+        return lambda: self._watchers.remove(told)
+
+    @property
+    def default_save_location(self) -> str:
+        """
+        What an empty `save_location` means.
+        """
+        return self._default_save_location
+
+    # -- States
+
+    async def _amend(self, task_id: str, change: Callable[[Task], Task]) -> Task:
+        """
+        Store `change` of the current task, whoever else changes it meanwhile.
+        """
+        for _ in range(CAS_TRIES):
+            task = await self._store.load(task_id)
+            changed = change(task)
+            if changed == task:
+                return task
+            try:
+                stored = await self._store.replace(attrs.evolve(changed, updated_at=self._tools.wall()))
+            except StaleTask:
+                continue
+            if (run := self._runs.get(task_id)) is not None:
+                run.task = stored
+            if stored.status is not task.status:
+                self._announce(stored)
+            return stored
+        raise StaleTask(task_id=task_id)
+
+    async def _step(self, task_id: str, event: Event) -> Task:
+        run = self._runs.get(task_id)
+        reached = run.job.progress() if run is not None else None
+
+        def change(task: Task) -> Task:
+            status = advance(task.status, event)
+            if status is task.status:
+                return task
+            resumed = event is Event.RESUME and task.status is Status.FAILED
+            return attrs.evolve(
+                task,
+                status=status,
+                err_code="" if resumed else task.err_code,
+                err_msg="" if resumed else task.err_msg,
+                progress=task.progress if reached is None else _at_rest(reached),
+            )
+
+        return await self._amend(task_id, change)
+
+    def _announce(self, task: Task) -> None:
+        """
+        A task has a new state: tell who watches, and the hooks by way of the outbox.
+        """
+        for told in list(self._watchers):
+            told(task)
+        in_background("telling plugins", self._tell())
+
+    async def _tell(self) -> None:
+        """
+        Empty the outbox: `task_changed` for each event, forgotten only once it was told.
+        """
+        await self._telling.acquire()
+        try:
+            while events := await self._store.events():
+                for event in events:
+                    try:
+                        task = await self._store.load(event.task_id, include_deleting=True)
+                    except TaskNotFound:
+                        continue
+                    previous = None if event.previous is None else attrs.evolve(task, status=event.previous)
+                    await self._tools.plugins.hooks.tell(
+                        "task_changed", task=attrs.evolve(task, status=event.status), previous=previous
+                    )
+                await self._store.forget_events(event.id for event in events)
+        finally:
+            self._telling.release()
+
+    # -- Jobs
+
+    def _wake(self) -> None:
+        if not self._stopping:
+            in_background("starting tasks", self._fill())
+
+    async def _fill(self) -> None:
+        """
+        Start waiting tasks while there are places.
+        """
+        await self._filling.acquire()
+        try:
+            waiting = await self._store.tasks(status=Status.WAITING, limit=self._max_active + len(self._runs))
+            for task in waiting:
+                if len(self._runs) >= self._max_active or self._stopping:
+                    return
+                if task.id not in self._runs:
+                    await self._begin(task)
+        finally:
+            self._filling.release()
+
+    async def _begin(self, task: Task) -> None:
+        expected = {(row.position, row.identity): row.size_bytes for row in await self._store.segments(task.id)}
+        try:
+            started = await self._step(task.id, Event.START)
+        except M3u8svcError:
+            return  # paused, deleted or changed meanwhile: whoever did it wakes us again
+        run = Run(task=started, job=self._job(started, expected))
+        self._runs[task.id] = run
+        self.log.info("task {task} started", task=task.id)
+        self._jobs[task.id] = in_background(f"task {task.id}", self._carry_out(run))
+
+    def _job(self, task: Task, expected: dict[tuple[int, str], int] | None = None) -> Job:
+        return Job(task, self._tools, _Journal(self, task.id), expected or {})
+
+    def _cancel(self, run: Run) -> None:
+        job = self._jobs.get(run.task.id)
+        if job is not None:
+            job.cancel()
+
+    async def _carry_out(self, run: Run) -> None:
+        """
+        A job to its end, and what follows for the task.
+        """
+        task_id = run.task.id
+        try:
+            change = await self._outcome(run)
+            if change is not None:
+                await self._settle(run, change)
+        finally:
+            await settled(Deferred.fromCoroutine(self._flush(task_id)))
+            del self._runs[task_id]
+            self._jobs.pop(task_id, None)
+            run.ended.callback(None)
+            self._wake()
+
+    async def _outcome(self, run: Run) -> Callable[[Task], Task] | None:
+        """
+        Run the job; the answer is what its end changes in the task. None: somebody stopped it.
+        """
+        try:
+            outcome = await run.job.run()
+        except CancelledError:
+            self.log.info("task {task} stopped", task=run.task.id)
+            return None
+        except M3u8svcError as error:
+            return self._failed(run, error)
+        except Exception as error:  # a bug of ours fails one task, never the service
+            log_failure(f"task {run.task.id}")
+            return self._failed(run, M3u8svcError(reason=type(error).__name__))
+        return self._completed(run, outcome)
+
+    async def _settle(self, run: Run, change: Callable[[Task], Task]) -> None:
+        """
+        Store how a job ended. A task that was paused or deleted in the last moment stays so: its next run finds the
+        result where this one put it.
+        """
+        task_id = run.task.id
+        await self._flush(task_id)
+        try:
+            task = await self._amend(task_id, change)
+        except (InvalidTransition, TaskNotFound):
+            self.log.info("task {task} was changed in its last moment", task=task_id)
+            return
+        except StoreError as error:
+            self.log.error("task {task}: its end is not stored yet: {error}", task=task_id, error=error.text("en"))
+            self._unsettled.add(task_id)
+            return
+        if task.status is Status.COMPLETED:
+            self.log.info("task {task} completed: {size} bytes", task=task_id, size=task.size)
+            await run.job.clean_up()
+
+    def _completed(self, run: Run, outcome: Outcome) -> Callable[[Task], Task]:
+        finished = self._tools.wall()
+
+        def change(task: Task) -> Task:
+            return attrs.evolve(
+                task,
+                status=advance(task.status, Event.COMPLETE),
+                completed_at=finished,
+                err_code="",
+                err_msg="",
+                size=outcome.size_bytes,
+                output=outcome.output,
+                warnings=outcome.warnings,
+                progress=attrs.evolve(_at_rest(run.job.progress()), percent=100, status_bar=""),
+            )
+
+        return change
+
+    def _failed(self, run: Run, error: M3u8svcError) -> Callable[[Task], Task]:
+        level = self.log.error if error.fault is Fault.SERVICE else self.log.warn
+        level("task {task} failed: {code} {error}", task=run.task.id, code=error.code, error=error.text("en"))
+
+        def change(task: Task) -> Task:
+            return attrs.evolve(
+                task,
+                status=advance(task.status, Event.FAIL),
+                err_code=error.code,
+                err_msg=error.text("zh"),
+                warnings=tuple(dict.fromkeys(run.job.warnings)),
+                progress=_at_rest(run.job.progress()),
+            )
+
+        return change
+
+    async def _erase(self, task: Task) -> None:
+        """
+        The end of a deletion: the job ends, its files go, then the row.
+        """
+        run = self._runs.get(task.id)
+        if run is not None:
+            ended: Deferred[None] = Deferred()
+            run.ended.chainDeferred(ended)
+            await ended
+        await self._job(task).discard()
+        self._rows.pop(task.id, None)
+        await self._store.delete(task.id)
+
+    async def _clear(self, finished: list[Task]) -> None:
+        """
+        Work directories of tasks that were done when the process ended.
+        """
+        for task in finished:
+            if await settled(self._tools.in_thread(work_path(task).exists)):
+                await self._job(task).clean_up()
+
+    # -- Periodic work
+
+    def _tick(self) -> None:
+        for run in list(self._runs.values()):
+            live = run.live()
+            if live.progress != run.shown and live.status is Status.DOWNLOADING:
+                run.shown = live.progress
+                for told in list(self._watchers):
+                    told(live)
+
+    def _flush_soon(self) -> None:
+        if self._rows:
+            in_background("writing the ledger", self._flush())
+
+    async def _flush(self, task_id: str | None = None) -> None:
+        for each in [task_id] if task_id is not None else list(self._rows):
+            rows = self._rows.pop(each, None)
+            if rows:
+                try:
+                    await self._store.record_segments(each, rows)
+                except TaskNotFound:
+                    continue  # deleted meanwhile: its ledger went with it
+
+    def _save_soon(self) -> None:
+        if self._unsettled:
+            in_background("settling tasks", self._settle_again())
+        reached = [(run.task.id, run.job.progress()) for run in self._runs.values()]
+        if reached:
+            in_background("saving progress", self._store.save_progress(reached))
+
+    async def _settle_again(self) -> None:
+        """
+        Tasks whose end could not be stored wait once more: their next run finds what is done.
+        """
+        for task_id in list(self._unsettled):
+            try:
+                await self._step(task_id, Event.INTERRUPT)
+            except (InvalidTransition, TaskNotFound):
+                pass  # somebody paused or deleted it: nothing to settle
+            self._unsettled.discard(task_id)
+        self._wake()
+
+    # -- Odds
+
+    def record(self, task_id: str, row: SegmentRow) -> None:
+        """
+        Take a line of a task's ledger; it is stored within a quarter of a second.
+        """
+        self._rows[task_id].append(row)
+
+    async def record_staged(self, task_id: str, output_id: str) -> None:
+        """
+        Store the identity of a file that is about to be published.
+        """
+        await self._amend(task_id, lambda task: attrs.evolve(task, output_id=output_id))
+
+    def _live(self, task: Task) -> Task:
+        run = self._runs.get(task.id)
+        if run is None or task.status is not Status.DOWNLOADING:
+            return task
+        return attrs.evolve(task, progress=run.job.progress())
+
+    def _place(self, field: str, location: str) -> str:
+        """
+        An absolute directory that is not one of ours.
+        """
+        if not location:
+            return ""
+        path = Path(location).expanduser()
+        real = Path(path.absolute()).resolve()
+        for ours in self._forbidden:
+            if real == ours or ours in real.parents:
+                raise UnsafePath(field=field, reason="这是本服务自己的目录", value=location)
+        return str(path.absolute())
+
+
+@attrs.frozen
+class _Journal:
+    """
+    A job's records, kept by the service.
+    """
+
+    _service: DownloadService
+    _task_id: str
+
+    def segment(self, row: SegmentRow) -> None:
+        """A segment ended."""
+        self._service.record(self._task_id, row)
+
+    async def staged(self, output_id: str) -> None:
+        """A file is about to be published."""
+        await self._service.record_staged(self._task_id, output_id)
+
+
+def _at_rest(progress: Progress) -> Progress:
+    return attrs.evolve(progress, speed=0.0, eta_s=None)
+
+
+def _shown(task: Task) -> str:
+    return f"{redact_url(task.spec.url)} as {result_name(task.spec)}"

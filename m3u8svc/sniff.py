@@ -1,0 +1,112 @@
+"""
+From the URL somebody typed to one media playlist: pages that link to one, multivariant playlists, a list that may grow.
+"""
+
+from collections.abc import Callable
+
+import attrs
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+
+from m3u8svc.download import Wire
+from m3u8svc.errors import LiveUnsupported, M3u8svcError, NotAPlaylist, PlaylistTooDeep
+from m3u8svc.fetch import Fetched
+from m3u8svc.hls.page import find_playlist_link
+from m3u8svc.hls.parse import parse_playlist
+from m3u8svc.hls.playlist import MasterPlaylist, MediaPlaylist, Playlist, Variant
+from m3u8svc.redact import escape_controls
+from m3u8svc.tasks.request import Purpose
+from m3u8svc.tasks.retry import Retry, decide
+from m3u8svc.waiting import InThread, settled
+
+NESTING = 3
+"""How many pages or multivariant playlists may lead to each other (reliability.md 2.4)."""
+PLAYLIST_BYTES = 32 << 20
+RELOAD_S = 6.0
+"""When to ask a list without ENDLIST again if it does not say its target duration."""
+LONGEST_RELOAD_S = 30.0
+
+
+@attrs.frozen(kw_only=True)
+class Sniffer:
+    """
+    Finds the media playlist of one task. `chance` is the dice of the backoff.
+    """
+
+    wire: Wire
+    clock: IReactorTime
+    in_thread: InThread
+    chance: Callable[[], float]
+
+    async def media_playlist(self, url: str) -> MediaPlaylist:
+        """
+        The media playlist that `url` leads to; its warnings say what was assumed.
+
+        Raises:
+            PlaylistError, FetchError: there is none, or it cannot be used.
+        """
+        start = url
+        for _ in range(NESTING + 1):
+            fetched, playlist = await self._load(url)
+            if isinstance(playlist, MediaPlaylist):
+                return await self._settled(playlist)
+            if isinstance(playlist, MasterPlaylist):
+                url = (await self._choose(playlist)).uri
+            else:
+                self.wire.note(f"page {fetched.url} links to {playlist}")
+                url = playlist
+        raise PlaylistTooDeep(limit=NESTING, url=start, line=0)
+
+    async def _load(self, url: str) -> tuple[Fetched, Playlist | str]:
+        """
+        What is at `url`: a playlist, or the link to one in a page.
+        """
+        fetched, body = await self._read(url)
+        try:
+            playlist: Playlist = await settled(self.in_thread(parse_playlist, body, fetched.url))
+            return fetched, playlist
+        except NotAPlaylist as error:
+            link: str | None = await settled(self.in_thread(find_playlist_link, body, fetched.url))
+            if link is None:
+                start = escape_controls(body[:40].decode("utf-8", "replace"))
+                kind = fetched.content_type or "未知类型"
+                raise NotAPlaylist(url=fetched.url, content_type=kind, start=start, line=0, reason="") from error
+            return fetched, link
+
+    async def _read(self, url: str) -> tuple[Fetched, bytes]:
+        attempt = 1
+        while True:
+            request = await self.wire.request(url, Purpose.PLAYLIST)
+            try:
+                return await self.wire.read(request, max_bytes=PLAYLIST_BYTES, attempt=attempt)
+            except M3u8svcError as error:
+                decision = decide(error, attempt, skip_statuses=frozenset(), chance=self.chance())
+                self.wire.note(f"playlist attempt {attempt} failed: {error} -> {decision}")
+                if not isinstance(decision, Retry):
+                    raise
+                await deferLater(self.clock, decision.delay_s)
+                attempt += 1
+
+    async def _choose(self, master: MasterPlaylist) -> Variant:
+        variant: Variant = await self.wire.hooks.ask("choose_variant", master=master, task=self.wire.task)
+        self.wire.note(f"variant {variant.bandwidth} bit/s {variant.width}x{variant.height} of {len(master.variants)}")
+        return variant
+
+    async def _settled(self, playlist: MediaPlaylist) -> MediaPlaylist:
+        """
+        The playlist if nothing will be added to it. One without ENDLIST is asked again after a target duration:
+        unchanged means complete, with a warning; changed means live, which is refused for now (DESIGN 6).
+        """
+        if playlist.complete:
+            return playlist
+        await deferLater(self.clock, min(LONGEST_RELOAD_S, playlist.target_duration_s or RELOAD_S))
+        _, again = await self._load(playlist.url)
+        if not isinstance(again, MediaPlaylist) or not _same(playlist, again):
+            raise LiveUnsupported(line=0, reason="")
+        note = "播放列表没有 EXT-X-ENDLIST，重新读取后未变化，按完整处理"
+        return attrs.evolve(again, warnings=(*again.warnings, note))
+
+
+def _same(one: MediaPlaylist, other: MediaPlaylist) -> bool:
+    listed = [(segment.number, segment.uri.partition("?")[0]) for segment in one.segments]
+    return listed == [(segment.number, segment.uri.partition("?")[0]) for segment in other.segments]

@@ -1,0 +1,23 @@
+"""
+What became of one segment, as it is kept with the task.
+"""
+
+from typing import Literal
+
+import attrs
+
+
+@attrs.frozen(kw_only=True)
+class SegmentRow:
+    """
+    One line of a task's ledger: `position` from 1, `identity` of what was planned there (see `hls.plan`), how it ended.
+    """
+
+    position: int
+    identity: str
+    name: str = ""
+    size_bytes: int = 0
+    attempts: int = 1
+    outcome: Literal["done", "skipped"] = "done"
+    reason: str = ""
+    status: int | None = None

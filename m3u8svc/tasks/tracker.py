@@ -1,0 +1,80 @@
+"""
+Where a running task stands, counted as things happen and read as one `Progress` whenever somebody wants to know.
+"""
+
+from collections.abc import Callable
+
+from m3u8svc.tasks.pace import SpeedWindow, percent, status_bar
+from m3u8svc.tasks.task import Phase, Progress
+
+
+class Tracker:
+    """
+    Counts for one run of one task. `now` is a monotonic clock in seconds; `percent` never falls below its floor, which
+    is what earlier runs had reached.
+    """
+
+    def __init__(self, now: Callable[[], float], *, floor_percent: int = 0) -> None:
+        self._now = now
+        self._percent = floor_percent
+        self._window = SpeedWindow(now())
+        self.phase = Phase.NONE
+        self.segments_total = 0
+        self.segments_done = 0
+        self.size_bytes = 0
+        self.sleeping = 0
+
+    def enter(self, phase: Phase) -> None:
+        """
+        A phase begins.
+        """
+        self.phase = phase
+        self._window = SpeedWindow(self._now())
+
+    def begin(self, *, total: int) -> None:
+        """
+        The plan is known: so many segments are wanted.
+        """
+        self.segments_total = total
+
+    def adopt(self, *, size_bytes: int) -> None:
+        """
+        A segment of an earlier run is there: it counts for progress, not for speed.
+        """
+        self.segments_done += 1
+        self.size_bytes += size_bytes
+
+    def received(self, size_bytes: int) -> None:
+        """
+        Bytes arrived.
+        """
+        self._window.add(self._now(), size_bytes=size_bytes)
+
+    def finished(self, *, size_bytes: int) -> None:
+        """
+        A segment is on disk, or was left out (0 bytes).
+        """
+        self.segments_done += 1
+        self.size_bytes += size_bytes
+        self._window.add(self._now(), segments=1)
+
+    def snapshot(self, *, published: bool = False) -> Progress:
+        """
+        All of it, now.
+        """
+        now = self._now()
+        moving = self.phase is Phase.DOWNLOAD
+        speed = self._window.speed(now) if moving else 0.0
+        eta_s = self._window.eta_s(now, self.segments_total - self.segments_done) if moving else None
+        reached = percent(fetched=self.segments_done, total=self.segments_total, published=published)
+        self._percent = max(self._percent, reached)
+        return Progress(
+            percent=self._percent,
+            phase=self.phase,
+            status_bar=status_bar(self.phase, speed=speed, eta_s=eta_s, sleeping=self.sleeping),
+            speed=speed,
+            eta_s=eta_s,
+            segments_done=self.segments_done,
+            segments_total=self.segments_total,
+            size_bytes=self.size_bytes,
+        )
