@@ -1,0 +1,84 @@
+"""
+The tables as queries see them. `m3u8svc/migrations` makes them; a test compares the two.
+
+Types are those that mean the same in a STRICT table of SQLite and in PostgreSQL. JSON is text that we write and read
+ourselves: neither database has to understand it, and NUL or a non-BMP character in it survives in both.
+"""
+
+from sqlalchemy import BigInteger, Column, Double, ForeignKey, Index, Integer, MetaData, Table, Text
+from sqlalchemy.dialects.postgresql import TEXT as PostgresText
+from sqlalchemy.dialects.sqlite import INTEGER as SqliteInteger
+from sqlalchemy.dialects.sqlite import REAL as SqliteReal
+from sqlalchemy.types import TypeEngine
+
+METADATA = MetaData()
+
+# STRICT knows neither BIGINT nor DOUBLE; its INTEGER has 64 bits and its REAL is a double.
+Long = BigInteger().with_variant(SqliteInteger(), "sqlite")
+Seconds: TypeEngine[float] = Double().with_variant(SqliteReal(), "sqlite")
+# Lists are ordered by id within one instant: by code point in both databases, whatever the locale.
+Id = Text().with_variant(PostgresText(collation="C"), "postgresql")
+
+TASKS = Table(
+    "tasks",
+    METADATA,
+    Column("id", Id, primary_key=True),
+    Column("rev", Long, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("filename", Text, nullable=False),
+    Column("headers", Text, nullable=False),
+    Column("advanced", Integer, nullable=False),
+    Column("settings", Text, nullable=False),
+    Column("extensions", Text, nullable=False),
+    Column("spec_warnings", Text, nullable=False),
+    Column("err_code", Text, nullable=False),
+    Column("err_msg", Text, nullable=False),
+    Column("created_at", Seconds, nullable=False),
+    Column("updated_at", Seconds, nullable=False),
+    Column("completed_at", Seconds, nullable=True),
+    Column("size", Long, nullable=False),
+    Column("output", Text, nullable=False),
+    Column("output_id", Text, nullable=False),
+    Column("warnings", Text, nullable=False),
+    Column("progress", Text, nullable=False),
+    Column("deleting", Integer, nullable=False),
+    Index("tasks_in_order", "created_at", "id"),
+    sqlite_strict=True,
+)
+
+SEGMENTS = Table(
+    "segments",
+    METADATA,
+    Column("task_id", Id, ForeignKey("tasks.id", ondelete="CASCADE"), primary_key=True),
+    Column("position", Long, primary_key=True, autoincrement=False),
+    Column("identity", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("size_bytes", Long, nullable=False),
+    Column("attempts", Long, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("status", Integer, nullable=True),
+    sqlite_strict=True,
+)
+
+# No foreign key: the last event of a task outlives its row until it was told.
+EVENTS = Table(
+    "events",
+    METADATA,
+    Column("id", Long, primary_key=True, autoincrement=True),
+    Column("task_id", Id, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("previous", Text, nullable=True),
+    Column("at", Seconds, nullable=False),
+    sqlite_strict=True,
+    sqlite_autoincrement=True,  # without it SQLite gives the id of a forgotten event to a new one
+)
+
+SETTINGS = Table(
+    "settings",
+    METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("value", Text, nullable=False),
+    sqlite_strict=True,
+)

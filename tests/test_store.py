@@ -1,0 +1,860 @@
+"""
+The store on real databases: SQLite files and a PostgreSQL of our own, started for this file alone.
+"""
+
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import textwrap
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import attrs
+import psycopg
+import pytest
+import pytest_twisted
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import deferLater
+from twisted.internet.threads import blockingCallFromThread, deferToThread
+
+from m3u8svc.errors import ConfigError, DiskFull, StaleTask, StoreError, TaskNotFound
+from m3u8svc.store import SegmentRow, Store, TaskEvent, rows
+from m3u8svc.store.database import MIGRATION_LOCK, VERSION_TABLE, Database, parse_database_url
+from m3u8svc.store.tables import METADATA
+from m3u8svc.tasks.task import PROXY_TYPES, Extensions, Phase, Progress, Settings, Status, Task, TaskSpec
+
+POSTGRES_BINARIES = Path("/usr/lib/postgresql/15/bin")
+SECRET = "hunter2"
+
+
+def a_task(task_id: str = "t1", **changes: Any) -> Task:
+    """A task whose values do not matter."""
+    spec = TaskSpec(url=f"https://origin.example/a.m3u8?token={SECRET}", filename="film")
+    return attrs.evolve(Task(id=task_id, spec=spec, created_at=1.5, updated_at=1.5), **changes)
+
+
+def a_segment(position: int, **changes: Any) -> SegmentRow:
+    """A finished segment."""
+    return attrs.evolve(SegmentRow(position=position, identity=f"i{position}", name=f"{position:08d}"), **changes)
+
+
+def both(*calls: Any) -> Deferred[list[Any]]:
+    """The results of coroutines that run at once; an exception is a result."""
+    waiting = [Deferred.fromCoroutine(call).addErrback(lambda failure: failure.value) for call in calls]
+    return gatherResults(waiting)
+
+
+# -- Databases -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[str]:
+    """A PostgreSQL that ends with this file; its URL."""
+    if not (POSTGRES_BINARIES / "initdb").exists():
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"PostgreSQL is not installed in {POSTGRES_BINARIES}")
+        pytest.skip(f"PostgreSQL is not installed in {POSTGRES_BINARIES}")
+    place = tempfile.mkdtemp(prefix="m3u8svc-pg-")
+    as_postgres: list[str] = []
+    if os.geteuid() == 0:  # initdb refuses root
+        shutil.chown(place, "postgres")
+        as_postgres = ["runuser", "-u", "postgres", "--"]
+
+    def run(*command: str) -> None:
+        subprocess.run([*as_postgres, *command], check=True, stdout=subprocess.DEVNULL, cwd="/", timeout=60)
+
+    cluster = f"{place}/cluster"
+    run(f"{POSTGRES_BINARIES}/initdb", "-D", cluster, "-U", "m3u8svc", "-A", "trust", "-E", "UTF8", "--no-sync")
+    control = f"{POSTGRES_BINARIES}/pg_ctl"
+    run(
+        control,
+        "-D",
+        cluster,
+        "-w",
+        "-l",
+        f"{place}/log",
+        "-o",
+        f"-k {place} -c listen_addresses='' -c fsync=off",
+        "start",
+    )
+    try:
+        yield f"postgresql+psycopg://m3u8svc:{SECRET}@/postgres?host={place}"
+    finally:
+        run(control, "-D", cluster, "-m", "immediate", "stop")
+        shutil.rmtree(place)
+
+
+def on_server(postgres: str, *statements: str) -> list[Any]:
+    """Run SQL beside the store; the rows of the last statement."""
+    with psycopg.connect(postgres.replace("+psycopg", ""), autocommit=True) as connection:
+        cursor = connection.cursor()
+        for statement in statements:
+            cursor.execute(statement)
+        return cursor.fetchall() if cursor.description else []
+
+
+def empty_postgres(postgres: str) -> str:
+    """The URL of the server, with nothing in it."""
+    on_server(postgres, "DROP SCHEMA public CASCADE", "CREATE SCHEMA public")
+    return postgres
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A fresh database of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/m3u8svc.sqlite3"
+    return empty_postgres(request.getfixturevalue("postgres"))
+
+
+@pytest_twisted.async_yield_fixture
+async def store(url: str) -> AsyncIterator[Store]:
+    """An open store on a fresh database of each kind."""
+    opened = Store(url, reactor=reactor)
+    await opened.open()
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the SQLite file of this test is."""
+    return tmp_path / "m3u8svc.sqlite3"
+
+
+async def with_store(url: str, work: Callable[[Store], Any]) -> Any:
+    """Open a store, do one thing, close it."""
+    opened = Store(url, reactor=reactor)
+    await opened.open()
+    try:
+        return await work(opened)
+    finally:
+        await opened.close()
+
+
+# -- Round trips -----------------------------------------------------------------------------------------------------
+
+# Lone surrogates and, outside JSON, NUL are refused at the door (web/schema.py).
+texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
+counts = st.integers(0, 2**53)
+times = st.floats(0, 2**40)
+specs = st.builds(
+    TaskSpec,
+    url=texts,
+    filename=texts,
+    headers=st.dictionaries(texts, st.lists(texts, max_size=3).map(tuple), max_size=3).map(MappingProxyType),
+    advanced=st.booleans(),
+    settings=st.builds(
+        Settings,
+        download_threads=st.integers(0, 1000),
+        proxy_type=st.sampled_from(PROXY_TYPES),
+        proxy_port=st.integers(0, 65535),
+        **{f.name: texts for f in attrs.fields(Settings) if f.type is str and f.name != "proxy_type"},
+        **{f.name: st.booleans() for f in attrs.fields(Settings) if f.type is bool},
+    ),
+    extensions=st.builds(Extensions, merger=texts, storage=texts, faststart=st.booleans(), allow_gaps=st.booleans()),
+    warnings=st.lists(texts, max_size=3).map(tuple),
+)
+progresses = st.builds(
+    Progress,
+    percent=st.integers(0, 100),
+    phase=st.sampled_from(Phase),
+    status_bar=texts,
+    speed=st.floats(0, 1e12),
+    eta_s=st.none() | times,
+    segments_done=counts,
+    segments_total=counts,
+    size_bytes=counts,
+)
+tasks = st.builds(
+    Task,
+    id=texts.filter(bool),
+    spec=specs,
+    status=st.sampled_from(Status),
+    rev=counts,
+    err_code=texts,
+    err_msg=texts,
+    created_at=times,
+    updated_at=times,
+    completed_at=st.none() | times,
+    size=counts,
+    output=texts,
+    output_id=texts,
+    warnings=st.lists(texts, max_size=3).map(tuple),
+    progress=progresses,
+    deleting=st.booleans(),
+)
+
+
+def differing(task: Task, stored: Task) -> list[str]:
+    """The fields in which two tasks differ, by name."""
+    return [field.name for field in attrs.fields(Task) if getattr(task, field.name) != getattr(stored, field.name)]
+
+
+class TestRoundTrip:
+    """What goes in comes out."""
+
+    @pytest_twisted.ensureDeferred
+    async def test_every_field_survives(self, store: Store) -> None:
+        """Every field of a task, its progress and the settings survives insert, replace and save_progress."""
+
+        async def there_and_back(task: Task, later: Progress, other: TaskSpec) -> None:
+            await store.insert(task)
+            stored = await store.load(task.id, include_deleting=True)
+            assert [] == differing(task, stored)
+            renewed = await store.replace(attrs.evolve(stored, spec=other))
+            assert [] == differing(attrs.evolve(task, spec=other, rev=task.rev + 1), renewed)
+            assert [] == differing(renewed, await store.load(task.id, include_deleting=True))
+            await store.save_progress([(task.id, later)])
+            assert later == (await store.load(task.id, include_deleting=True)).progress
+            await store.save_settings(other.settings)
+            assert other.settings == await store.load_settings()
+            await store.delete(task.id)
+
+        @settings(max_examples=60, deadline=None)
+        @given(task=tasks, later=progresses, other=specs)
+        def law(task: Task, later: Progress, other: TaskSpec) -> None:
+            blockingCallFromThread(reactor, lambda: Deferred.fromCoroutine(there_and_back(task, later, other)))
+
+        await deferToThread(law)  # Hypothesis is synchronous, and the reactor must run meanwhile
+
+    def test_the_strategy_builds_every_field(self) -> None:
+        """A field added to a value later is noticed here: the property above must then vary it."""
+        counted = {cls.__name__: len(attrs.fields(cls)) for cls in (Task, TaskSpec, Settings, Extensions, Progress)}
+        assert {"Task": 15, "TaskSpec": 7, "Settings": 15, "Extensions": 4, "Progress": 8} == counted
+
+    def test_rows_of_an_older_version_are_read(self) -> None:
+        """Keys an older version did not write have their defaults; keys that are gone are ignored."""
+        row = rows.task_row(a_task()) | {
+            "settings": '{"download_threads": 7, "gone": [1]}',
+            "extensions": "{}",
+            "progress": '{"percent": 5, "phase": "gone"}',
+        }
+        task = rows.task_of(row)  # type: ignore[arg-type]
+        assert (Settings(download_threads=7), Extensions(), Progress(percent=5)) == (
+            task.spec.settings,
+            task.spec.extensions,
+            task.progress,
+        )
+
+    @pytest.mark.parametrize(
+        ("column", "value"),
+        [
+            ("settings", "{"),
+            ("settings", "[]"),
+            ("progress", "1"),
+            ("status", "LOST"),
+            ("headers", "null"),
+            ("warnings", "5"),
+        ],
+    )
+    def test_a_row_that_cannot_be_read_is_named(self, column: str, value: str) -> None:
+        """A damaged row is a StoreError that names it, never a task left out."""
+        with pytest.raises(StoreError):
+            rows.task_of(rows.task_row(a_task()) | {column: value})  # type: ignore[arg-type]
+
+
+# -- Tasks -----------------------------------------------------------------------------------------------------------
+
+
+class TestTasks:
+    """Insert, list, replace, delete."""
+
+    @pytest_twisted.ensureDeferred
+    async def test_list_order(self, store: Store) -> None:
+        """Tasks come by creation, then by the code points of their ids, whatever order they were stored in."""
+        for task_id, created_at in [("b", 2.0), ("_", 2.0), ("B", 2.0), ("z", 1.0), ("a", 3.0)]:
+            await store.insert(a_task(task_id, created_at=created_at))
+        assert ["z", "B", "_", "b", "a"] == [task.id for task in await store.tasks()]
+        assert ["_", "b"] == [task.id for task in await store.tasks(limit=2, offset=2)]
+        assert ["b", "a"] == [task.id for task in await store.tasks(offset=3)]
+        assert [] == await store.tasks(limit=0)
+
+    @pytest_twisted.ensureDeferred
+    async def test_list_by_status(self, store: Store) -> None:
+        """A status selects its tasks only."""
+        await store.insert(a_task("a"))
+        await store.insert(a_task("b", status=Status.PAUSED))
+        assert ["b"] == [task.id for task in await store.tasks(status=Status.PAUSED)]
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_task_that_is_being_deleted_is_invisible(self, store: Store) -> None:
+        """From the mark on, only those who ask for it see it."""
+        await store.insert(a_task())
+        marked = await store.replace(a_task(deleting=True))
+        with pytest.raises(TaskNotFound):
+            await store.load("t1")
+        assert ([], [marked]) == (await store.tasks(), await store.tasks(include_deleting=True))
+        assert marked == await store.load("t1", include_deleting=True)
+
+    @pytest_twisted.ensureDeferred
+    async def test_an_unknown_task(self, store: Store) -> None:
+        """Load, replace, delete and record of an id that is not there say so."""
+        for call in [
+            store.load("t1"),
+            store.replace(a_task()),
+            store.delete("t1"),
+            store.record_segments("t1", [a_segment(1)]),
+        ]:
+            with pytest.raises(TaskNotFound):
+                await call
+
+    @pytest_twisted.ensureDeferred
+    async def test_the_same_id_twice(self, store: Store) -> None:
+        """An id is stored once; the second insert is refused and writes no event."""
+        await store.insert(a_task())
+        with pytest.raises(StoreError, match="t1 is stored already"):
+            await store.insert(a_task(err_code="other"))
+        assert ("", 1) == ((await store.load("t1")).err_code, len(await store.events()))
+
+    @pytest_twisted.ensureDeferred
+    async def test_of_two_changes_one_wins(self, store: Store) -> None:
+        """Two changes of the same revision: the first is stored, the second is a StaleTask and leaves no trace."""
+        await store.insert(a_task())
+        first, second = await both(
+            store.replace(a_task(status=Status.PAUSED)), store.replace(a_task(status=Status.FAILED))
+        )
+        assert (a_task(status=Status.PAUSED, rev=1), StaleTask) == (first, type(second))
+        assert first == await store.load("t1")
+        assert [Status.WAITING, Status.PAUSED] == [event.status for event in await store.events()]
+
+    @pytest_twisted.ensureDeferred
+    async def test_two_services_race(self, postgres: str) -> None:
+        """Two connections that change a task at once: every round has exactly one winner, nothing is overwritten."""
+        stores = [Store(empty_postgres(postgres), reactor=reactor) for _ in range(2)]
+        for each in stores:
+            await each.open()
+        try:
+            await stores[0].insert(a_task())
+            for rev in range(30):
+                results = await both(*(each.replace(a_task(rev=rev)) for each in stores))
+                assert ["StaleTask", "Task"] == sorted(type(result).__name__ for result in results)
+            assert 30 == (await stores[1].load("t1")).rev
+        finally:
+            for each in stores:
+                await each.close()
+
+    @pytest_twisted.ensureDeferred
+    async def test_delete_takes_the_segments_along(self, store: Store, url: str) -> None:
+        """No segment outlives its task; another task's stay."""
+        for task_id in ("t1", "t2"):
+            await store.insert(a_task(task_id))
+            await store.record_segments(task_id, [a_segment(1), a_segment(2)])
+        await store.delete("t1")
+        assert ([], 2) == (await store.segments("t1"), len(await store.segments("t2")))
+
+    @pytest_twisted.ensureDeferred
+    async def test_progress_does_not_touch_the_revision(self, store: Store) -> None:
+        """Progress is written past a change in flight; a task that is gone is passed over."""
+        await store.insert(a_task("a"))
+        await store.insert(a_task("b"))
+        await store.save_progress([("b", Progress(percent=2)), ("gone", Progress()), ("a", Progress(percent=1))])
+        await store.save_progress([])
+        assert [(1, 0), (2, 0)] == [(task.progress.percent, task.rev) for task in await store.tasks()]
+
+
+class TestOutbox:
+    """Changes of state wait in the transaction that made them."""
+
+    @pytest_twisted.ensureDeferred
+    async def test_an_event_per_change_of_status(self, store: Store) -> None:
+        """Birth and every change of status leave an event, other changes none."""
+        await store.insert(a_task())
+        task = await store.replace(a_task(err_msg="x", updated_at=2.0))
+        await store.replace(attrs.evolve(task, status=Status.FAILED, updated_at=3.0))
+        first, second = await store.events()
+        assert [
+            TaskEvent(id=first.id, task_id="t1", status=Status.WAITING, previous=None, at=1.5),
+            TaskEvent(id=second.id, task_id="t1", status=Status.FAILED, previous=Status.WAITING, at=3.0),
+        ] == [first, second]
+
+    @pytest_twisted.ensureDeferred
+    async def test_ids_are_never_used_twice(self, store: Store) -> None:
+        """Events come oldest first; after all were forgotten the next id is still a new one."""
+        for number in range(3):
+            await store.insert(a_task(f"t{number}"))
+        told = await store.events(limit=2)
+        assert ["t0", "t1"] == [event.task_id for event in told]
+        rest = await store.events()
+        await store.forget_events(event.id for event in rest)
+        await store.forget_events([])
+        await store.insert(a_task("t9"))
+        [new] = await store.events()
+        assert new.id > max(event.id for event in rest)
+
+    @pytest_twisted.ensureDeferred
+    async def test_events_outlive_the_task(self, store: Store) -> None:
+        """A change that was not told yet is not lost by a delete."""
+        await store.insert(a_task())
+        await store.delete("t1")
+        assert ["t1"] == [event.task_id for event in await store.events()]
+
+
+class TestSegments:
+    """The ledger of a task."""
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_position_is_replaced(self, store: Store) -> None:
+        """Recording a position again replaces it, within a batch and later; they come back by position."""
+        await store.insert(a_task())
+        skipped = a_segment(1, name="", outcome="skipped", reason="HTTP 404 😀", status=404, attempts=3)
+        await store.record_segments("t1", [a_segment(10), a_segment(2), a_segment(1), a_segment(2, size_bytes=2**40)])
+        await store.record_segments("t1", iter([skipped]))
+        await store.record_segments("t1", [])
+        assert [skipped, a_segment(2, size_bytes=2**40), a_segment(10)] == await store.segments("t1")
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_batch_is_whole_or_not_at_all(self, store: Store) -> None:
+        """One row the database cannot take undoes its batch."""
+        await store.insert(a_task())
+        with pytest.raises(StoreError):
+            await store.record_segments("t1", [a_segment(1), a_segment(2, size_bytes=2**70)])
+        assert [] == await store.segments("t1")
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_long_stream(self, store: Store) -> None:
+        """Ten thousand segments fit into one batch."""
+        await store.insert(a_task())
+        await store.record_segments("t1", map(a_segment, range(1, 10_001)))
+        assert 10_000 == len(await store.segments("t1"))
+
+
+class TestSettings:
+    """The system settings."""
+
+    @pytest_twisted.ensureDeferred
+    async def test_none_until_saved_then_the_last(self, store: Store) -> None:
+        """Nothing saved is None, not defaults: the configuration file decides then."""
+        assert await store.load_settings() is None
+        for threads in (1, 2):
+            await store.save_settings(Settings(download_threads=threads))
+        assert Settings(download_threads=2) == await store.load_settings()
+
+
+# -- The schema ------------------------------------------------------------------------------------------------------
+
+
+class TestSchema:
+    """Migrations."""
+
+    def test_migrations_make_the_tables_that_queries_use(self, url: str) -> None:
+        """From nothing, the migrations end at exactly `tables.py`."""
+        database = Database(url)
+        database.open()
+
+        def compare(connection: Any) -> list[Any]:
+            options = {"version_table": VERSION_TABLE, "compare_type": True}
+            return compare_metadata(MigrationContext.configure(connection, opts=options), METADATA)
+
+        try:
+            assert [] == database.run(compare, write=False)
+        finally:
+            database.close()
+
+    @pytest_twisted.ensureDeferred
+    async def test_opening_again_keeps_everything(self, url: str) -> None:
+        """A second start finds what the first wrote."""
+        await with_store(url, lambda store: store.insert(a_task()))
+        assert [a_task()] == await with_store(url, lambda store: store.tasks())
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_newer_schema_is_refused(self, url: str) -> None:
+        """A database written by a newer version is named and left alone."""
+        await with_store(url, lambda store: store.insert(a_task()))
+        self.execute(url, f"UPDATE {VERSION_TABLE} SET version_num = '9999'")
+        with pytest.raises(ConfigError, match="schema 9999 is from a newer version"):
+            await with_store(url, lambda store: store.tasks())
+        self.execute(url, f"UPDATE {VERSION_TABLE} SET version_num = '0001'")
+        assert [a_task()] == await with_store(url, lambda store: store.tasks())
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_migration_that_fails_leaves_nothing(self, url: str) -> None:
+        """All steps in one transaction: a table in the way of the last one undoes the first ones."""
+        self.execute(url, "CREATE TABLE settings (other INTEGER)")
+        with pytest.raises(StoreError, match="settings"):
+            await with_store(url, lambda store: store.tasks())
+        assert ["settings"] == self.tables(url)
+
+    @pytest_twisted.ensureDeferred
+    async def test_another_service_migrates(self, postgres: str) -> None:
+        """A service that starts while another migrates waits for it."""
+        empty_postgres(postgres)
+        with psycopg.connect(postgres.replace("+psycopg", ""), autocommit=True) as other:
+            other.execute("SELECT pg_advisory_lock(%s)", [MIGRATION_LOCK])
+            opening = Deferred.fromCoroutine(with_store(postgres, lambda store: store.tasks()))
+            await deferLater(reactor, 0.3)
+            assert not opening.called
+        assert [] == await opening
+
+    @staticmethod
+    def execute(url: str, statement: str) -> None:
+        if url.startswith("postgresql"):
+            on_server(url, statement)
+        else:
+            with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
+                connection.execute(statement)
+            connection.close()
+
+    @staticmethod
+    def tables(url: str) -> list[str]:
+        if url.startswith("postgresql"):
+            found = on_server(url, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+        else:
+            connection = sqlite3.connect(url.removeprefix("sqlite:///"))
+            found = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+            connection.close()
+        return [name for [name] in found]
+
+
+# -- The file --------------------------------------------------------------------------------------------------------
+
+
+def damage_directory(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def damage_nothing_left(path: Path) -> None:
+    os.truncate(path, 0)
+
+
+def damage_half(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def damage_first_page(path: Path) -> None:
+    path.write_bytes(bytes(4096) + path.read_bytes()[4096:])
+
+
+def damage_one_page(path: Path) -> None:
+    connection = sqlite3.connect(path)
+    [[page]] = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'tasks'")
+    connection.close()
+    with path.open("r+b") as file:
+        file.seek((page - 1) * 4096)
+        file.write(b"\xa5" * 4096)
+
+
+def damage_other_file(path: Path) -> None:
+    path.write_text("#EXTM3U\n" * 1000)
+
+
+def damage_only_the_log_is_left(path: Path) -> None:
+    path.rename(f"{path}-wal")
+
+
+class TestFile:
+    """The SQLite file."""
+
+    @pytest.mark.parametrize(
+        ("damage", "reason"),
+        [
+            (damage_directory, "is not a file"),
+            (damage_nothing_left, "is empty, so what it held is lost"),
+            (damage_half, "is damaged and was left as it is"),
+            (damage_first_page, "is damaged and was left as it is"),
+            (damage_one_page, "is damaged and was left as it is"),
+            (damage_other_file, "is damaged and was left as it is"),
+            (damage_only_the_log_is_left, "is gone but its log"),
+        ],
+    )
+    @pytest_twisted.ensureDeferred
+    async def test_never_an_empty_start(self, path: Path, damage: Callable[[Path], None], reason: str) -> None:
+        """A file that lost what it held stops the start, is named, and is left as it was found."""
+        await with_store(f"sqlite:///{path}", lambda store: store.insert(a_task()))
+        damage(path)
+        before = {each.name: each.read_bytes() for each in path.parent.iterdir() if each.is_file()}
+        with pytest.raises(StoreError, match=reason) as caught:
+            await with_store(f"sqlite:///{path}", lambda store: store.load_settings())
+        assert path.name in str(caught.value)
+        assert before == {each.name: each.read_bytes() for each in path.parent.iterdir() if each.is_file()}
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_directory_that_is_not_there(self, path: Path) -> None:
+        """The path is named when no file can be made."""
+        with pytest.raises(StoreError, match="nowhere/x: No such file or directory"):
+            await with_store(f"sqlite:///{path.parent}/nowhere/x", lambda store: store.tasks())
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_crash_while_the_file_was_made(self, path: Path) -> None:
+        """The half-made file of a start that was killed is made again."""
+        Path(f"{path}.new").write_bytes(b"")
+        assert [] == await with_store(f"sqlite:///{path}", lambda store: store.tasks())
+        assert [path] == list(path.parent.iterdir())
+
+    def test_settings_of_the_connection(self, path: Path) -> None:
+        """WAL, every commit synced, foreign keys, no trust in the schema, five seconds of patience (R-DB-1)."""
+        database = Database(f"sqlite:///{path}")
+        database.open()
+        names = ("journal_mode", "synchronous", "foreign_keys", "trusted_schema", "busy_timeout")
+        found = [
+            database.run(lambda c, n=name: c.exec_driver_sql(f"PRAGMA {n}").scalar(), write=False) for name in names
+        ]
+        database.close()
+        assert ["wal", 2, 1, 0, 5000] == found
+
+    @pytest_twisted.ensureDeferred
+    async def test_tables_are_strict(self, path: Path) -> None:
+        """SQLite holds us to the types of the columns."""
+        await with_store(f"sqlite:///{path}", lambda store: store.tasks())
+        connection = sqlite3.connect(path)
+        found = connection.execute("SELECT name, strict FROM pragma_table_list WHERE schema = 'main'").fetchall()
+        connection.close()
+        assert {"tasks", "segments", "events", "settings"} == {name for name, strict in found if strict}
+
+    @pytest_twisted.ensureDeferred
+    async def test_nobody_else_reads_it(self, path: Path) -> None:
+        """The file and its log are 0600 whatever the umask, and an open file is closed to others at the next start."""
+        umask = os.umask(0)
+        try:
+            await with_store(f"sqlite:///{path}", lambda store: store.insert(a_task()))
+            path.chmod(0o644)
+
+            async def modes(store: Store) -> set[str]:
+                await store.insert(a_task("t2"))
+                return {f"{each.name} {each.stat().st_mode & 0o777:o}" for each in path.parent.iterdir()}
+
+            found = await with_store(f"sqlite:///{path}", modes)
+        finally:
+            os.umask(umask)
+        assert {f"{path.name}{end} 600" for end in ("", "-wal", "-shm")} == found
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_path_with_every_character(self, tmp_path: Path) -> None:
+        """A percent-encoded path is decoded once."""
+        await with_store(f"sqlite:///{tmp_path}/a%20b%3F%25%23%E5%9D%97.db", lambda store: store.tasks())
+        assert ["a b?%#块.db"] == [each.name for each in tmp_path.iterdir()]
+
+    @pytest_twisted.ensureDeferred
+    async def test_another_program_holds_the_lock(self, path: Path) -> None:
+        """A change waits for another program that writes for a moment, and sees what it wrote; reads go on."""
+        store = Store(f"sqlite:///{path}", reactor=reactor)
+        await store.open()
+        other = sqlite3.connect(path, isolation_level=None)
+        try:
+            await store.insert(a_task())
+            other.execute("BEGIN IMMEDIATE")
+            other.execute("UPDATE tasks SET filename = 'other'")
+            assert [a_task()] == await store.tasks()
+            reactor.callLater(0.3, other.commit)  # type: ignore[attr-defined]
+            started = time.monotonic()
+            await store.replace(a_task(err_msg="ours"))
+            assert time.monotonic() - started >= 0.25
+        finally:
+            other.close()
+            await store.close()
+
+
+# -- Failures --------------------------------------------------------------------------------------------------------
+
+
+def everything_said(error: BaseException) -> str:
+    """All the text of an exception and of what it hangs on to."""
+    said, each = [], [error]
+    while each:
+        one = each.pop()
+        said.append(f"{one} {vars(one)}")
+        each += [more for more in (one.__cause__, one.__context__) if more is not None]
+    return " ".join(said)
+
+
+class TestFailures:
+    """Whatever the database does, it comes out as one of ours."""
+
+    @pytest.mark.parametrize(
+        "changes",
+        [{"size": 2**70}, {"err_msg": "\ud800"}, {"created_at": None}, {"size": "many"}],
+        ids=["number", "surrogate", "missing", "type"],
+    )
+    @pytest_twisted.ensureDeferred
+    async def test_a_value_the_database_refuses(self, store: Store, changes: dict[str, Any]) -> None:
+        """The error is a StoreError without SQL, without the row's values, and the store goes on."""
+        with pytest.raises(StoreError) as caught:
+            await store.insert(a_task(**changes))
+        said = everything_said(caught.value)
+        assert (False, False) == (SECRET in said, "INSERT" in said)
+        await store.insert(a_task())
+
+    @pytest_twisted.ensureDeferred
+    async def test_disk_full(self, small_disk: Path) -> None:
+        """A full disk is DiskFull; what was acknowledged is there, and writing goes on when there is space again."""
+        store = Store(f"sqlite:///{small_disk}/db", reactor=reactor)
+        await store.open()
+        stored: list[str] = []
+        ballast = small_disk / "ballast"
+        ballast.write_bytes(bytes(300_000))
+        try:
+            with pytest.raises(DiskFull):
+                for number in range(10_000):
+                    await store.insert(a_task(f"{number:05d}", err_msg="x" * 5000))
+                    stored.append(f"{number:05d}")
+            assert (True, stored) == (len(stored) > 5, [task.id for task in await store.tasks()])
+            ballast.unlink()
+            await store.insert(a_task("99999"))
+        finally:
+            await store.close()
+        again = await with_store(f"sqlite:///{small_disk}/db", lambda store: store.tasks())
+        assert [*stored, "99999"] == [task.id for task in again]
+
+    @pytest_twisted.ensureDeferred
+    async def test_no_space_for_a_first_file(self, small_disk: Path) -> None:
+        """A start on a full disk says that it is full, and leaves no file that a later start would refuse."""
+        ballast = small_disk / "ballast"
+        with ballast.open("wb", buffering=0) as full:
+            try:
+                while True:
+                    full.write(bytes(4096))
+            except OSError:
+                pass
+        with pytest.raises(DiskFull):
+            await with_store(f"sqlite:///{small_disk}/db", lambda store: store.tasks())
+        ballast.unlink()
+        assert [] == await with_store(f"sqlite:///{small_disk}/db", lambda store: store.tasks())
+
+    @pytest.fixture
+    def small_disk(self, tmp_path: Path) -> Iterator[Path]:
+        """A disk of 1 MiB."""
+        mounted = (
+            os.geteuid() == 0
+            and not subprocess.run(
+                ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", tmp_path], capture_output=True
+            ).returncode
+        )
+        if not mounted:
+            pytest.skip("a small tmpfs needs root and the right to mount")
+        yield tmp_path
+        subprocess.run(["umount", tmp_path], check=True)
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_server_that_is_not_there(self, tmp_path: Path) -> None:
+        """An unreachable PostgreSQL is a StoreError that does not show the password."""
+        with pytest.raises(StoreError, match="connection") as caught:
+            await with_store(f"postgresql+psycopg://me:{SECRET}@/x?host={tmp_path}", lambda store: store.tasks())
+        assert SECRET not in everything_said(caught.value)
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_connection_that_broke(self, postgres: str) -> None:
+        """After the server dropped the connection the next call has a new one."""
+        store = Store(empty_postgres(postgres), reactor=reactor)
+        await store.open()
+        try:
+            on_server(
+                postgres,
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'",
+            )
+            assert [] == await store.tasks()
+        finally:
+            await store.close()
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_database_in_another_encoding(self, postgres: str) -> None:
+        """A database that cannot hold our text is refused at the start, not at the first Chinese title."""
+        on_server(
+            postgres,
+            "DROP DATABASE IF EXISTS latin",
+            "CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'",
+        )
+        with pytest.raises(ConfigError, match="UTF8, not LATIN1"):
+            await with_store(postgres.replace("/postgres?", "/latin?"), lambda store: store.tasks())
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_store_that_is_not_open(self, url: str) -> None:
+        """Before open and after close every call says so; close twice is fine; what was asked before close is done."""
+        store = Store(url, reactor=reactor)
+        with pytest.raises(StoreError, match="not open"):
+            await store.tasks()
+        await store.open()
+        with pytest.raises(StoreError, match="open already"):
+            await store.open()
+        await both(store.insert(a_task()), store.close())
+        await store.close()
+        with pytest.raises(StoreError, match="not open"):
+            await store.tasks()
+        await store.open()
+        assert [a_task()] == await store.tasks()
+        await store.close()
+
+
+WRITER = """
+    import sys
+    from twisted.internet import reactor
+    from twisted.internet.defer import Deferred
+    from m3u8svc.store import Store
+    from m3u8svc.tasks.task import Task, TaskSpec
+
+    async def write():
+        store = Store(sys.argv[1], reactor=reactor)
+        await store.open()
+        for number in range(100_000):
+            await store.insert(Task(id=f"{number:06d}", spec=TaskSpec(url="https://origin.example/", filename="")))
+            print(f"{number:06d}", flush=True)
+
+    reactor.callWhenRunning(lambda: Deferred.fromCoroutine(write()))
+    reactor.run()
+"""
+
+
+@pytest_twisted.ensureDeferred
+async def test_kill_9_loses_nothing_acknowledged(url: str) -> None:
+    """Whatever a killed process had acknowledged is there at the next start, with its event, and at most one more."""
+    writer = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(WRITER), url], stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert writer.stdout is not None
+    acknowledged = [next(writer.stdout).strip() for _ in range(150)]
+    writer.send_signal(signal.SIGKILL)
+    acknowledged += [line.strip() for line in writer.stdout.read().splitlines() if len(line) == 6]
+    writer.stdout.close()
+    writer.wait()
+
+    async def found(store: Store) -> tuple[list[str], list[str]]:
+        return [task.id for task in await store.tasks()], [event.task_id for event in await store.events(1_000_000)]
+
+    stored, told = await with_store(url, found)
+    assert acknowledged == stored[: len(acknowledged)]
+    assert len(stored) <= len(acknowledged) + 1
+    assert stored == told
+
+
+class TestUrls:
+    """What may be given as --database."""
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            "",
+            "m3u8svc.db",
+            "mysql://x/y",
+            "sqlite:///",
+            "sqlite:///a?mode=ro",
+            "sqlite+aiosqlite:///a",
+            "postgresql://h:port/x",
+        ],
+    )
+    def test_a_wrong_url_is_refused(self, wrong: str) -> None:
+        """A URL of another kind is the operator's error, named at once."""
+        with pytest.raises(ConfigError, match="database"):
+            parse_database_url(wrong)
+
+    def test_the_password_is_not_shown(self) -> None:
+        """An error about a URL does not hold its password."""
+        with pytest.raises(ConfigError) as caught:
+            parse_database_url(f"mysql://me:{SECRET}@x/y")
+        assert SECRET not in everything_said(caught.value)
+
+    def test_postgresql_means_our_driver(self) -> None:
+        """The short form chooses the driver we ship."""
+        assert "postgresql+psycopg" == parse_database_url("postgresql://h/x").drivername
