@@ -1,0 +1,320 @@
+"""
+What comes next: orders turned into *runs*, stretches of segments that one demuxer can read in one go.
+
+A run ends where a demuxer would be misled: at a splice, a hole, another init section, another PMT (libav drops streams
+that appear later), a clock that jumps, a damaged segment, and after every packed audio segment. Every segment is looked
+at before it is fed; what is no media becomes a hole with a warning.
+"""
+
+import io
+import os
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import attrs
+
+from m3u8svc.mux.fmp4 import BrokenBoxes, look_at_fragments
+from m3u8svc.mux.packed import look_at_packed
+from m3u8svc.mux.protocol import End, Fault, Feed, Hole, Inbox, Outbox, Refused
+from m3u8svc.mux.timeline import NS, short_way33
+from m3u8svc.mux.ts import look_at_ts
+
+LOOK_BYTES = 256 * 1024
+"""What is read of a segment to look at it."""
+JUMP_AHEAD_S = 10.0
+
+
+class Damaged(Exception):
+    """
+    A segment that must not be fed.
+    """
+
+
+@attrs.frozen(kw_only=True)
+class Checked:
+    """
+    A segment that was looked at. Segments with equal `nature` can share a demuxer; `clock` is (stream, ticks).
+    """
+
+    order: Feed
+    start: int
+    demuxer: str
+    nature: tuple[object, ...]
+    clock: tuple[int, int] | None
+    clock_rate: int | None = None
+    """Ticks a second of `clock`, None when the init section would have to tell."""
+
+
+def check(order: Feed) -> Checked:
+    """
+    Look at a segment.
+
+    Raises:
+        Damaged: it is no media of its kind.
+        Refused: no segment of this kind can be muxed.
+        OSError: it is not there, or cannot be read: the disk's fault, not the segment's.
+    """
+    with open(order.path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if not size:
+            raise Damaged("空文件")
+        if order.kind == "fmp4":
+            return _check_fmp4(order, file, size)
+        start_of_file = file.read(LOOK_BYTES)
+    if order.kind == "ts":
+        return _check_ts(order, start_of_file)
+    if order.kind in ("aac", "mp3", "ac3"):
+        return _check_packed(order, start_of_file)
+    raise Refused(Fault.UNSUPPORTED, f"暂不支持把 {order.kind} 合并到 MP4")
+
+
+def _check_ts(order: Feed, start_of_file: bytes) -> Checked:
+    head = look_at_ts(start_of_file)
+    if head is None:
+        raise Damaged("不是媒体数据")
+    return Checked(
+        order=order, start=head.start, demuxer="mpegts", nature=("ts", head.pids), clock=head.clock, clock_rate=90_000
+    )
+
+
+def _check_packed(order: Feed, start_of_file: bytes) -> Checked:
+    head = look_at_packed(start_of_file)
+    if head is None:
+        raise Damaged("不是媒体数据")
+    clock = None if head.clock is None else (0, head.clock)
+    return Checked(
+        order=order,
+        start=head.start,
+        demuxer=head.demuxer,
+        nature=("packed", head.demuxer),
+        clock=clock,
+        clock_rate=90_000,
+    )
+
+
+def _check_fmp4(order: Feed, file: BinaryIO, size: int) -> Checked:
+    if order.init is None:
+        raise Damaged("缺少初始化段")
+    try:
+        head = look_at_fragments(file, size)
+    except BrokenBoxes as error:
+        raise Damaged(f"数据损坏（{error}）") from error
+    return Checked(order=order, start=0, demuxer="mp4", nature=("fmp4", order.init), clock=head.clock)
+
+
+class Source:
+    """
+    Takes orders from the inbox and hands out runs. Between runs it keeps what the next one must know: the hole before
+    it and whether the clock goes on.
+    """
+
+    def __init__(self, inbox: Inbox, outbox: Outbox) -> None:
+        self._inbox = inbox
+        self._outbox = outbox
+        self._ahead: Checked | None = None
+        self._ended = False
+        self._last: Checked | None = None
+        self.gap_ns = 0
+        self.closes_hole = False
+        self.fed_s = 0.0
+        """What the file should last: the durations of all fed segments and kept holes."""
+
+    def next_run(self) -> "Run | None":
+        """The next run; None at the end."""
+        first = self._peek()
+        if first is None:
+            return None
+        last, gap_ns = self._last, self.gap_ns
+        spliced = last is not None and first.order.splice != last.order.splice
+        run = Run(self, first, same_clock=not spliced and not self.closes_hole, gap_ns=gap_ns)
+        self.gap_ns = 0
+        self.closes_hole = False
+        return run
+
+    def lose(self, order: Feed, reason: str) -> None:
+        """Count a segment that could not be used as a hole that stays."""
+        self._outbox.warn(order.number, f"{reason}，按缺失处理")
+        self.gap_ns += int(order.duration_s * NS)
+
+    def lose_rest(self, order: Feed) -> None:
+        """Name a segment whose end could not be read; its time stays where the clock says."""
+        self._outbox.warn(order.number, "数据损坏，部分内容丢失")
+
+    def take_if_follows(self, run: "Run") -> Checked | None:
+        """The next segment, if it belongs to `run`."""
+        if self.gap_ns or self.closes_hole:
+            return None
+        following = self._peek()
+        if following is None or self.gap_ns or self.closes_hole or not self._follows(following):
+            return None
+        return self.take()
+
+    def take(self) -> Checked:
+        """Hand out the segment that was peeked at."""
+        checked = self._ahead
+        assert checked is not None
+        self._ahead = None
+        self._last = checked
+        self.fed_s += checked.order.duration_s
+        self._outbox.opened(checked.order.number)
+        return checked
+
+    def taken(self, checked: Checked) -> None:
+        """A segment has been read to its end."""
+        self._outbox.taken(checked.order.number)
+
+    def _follows(self, following: Checked) -> bool:
+        last = self._last
+        assert last is not None
+        if following.order.splice != last.order.splice or following.demuxer != last.demuxer:
+            return False
+        if following.nature not in (last.nature, ("ts", ())):  # a segment without a PMT says nothing new
+            return False
+        return following.demuxer in ("mpegts", "mp4") and not self._clock_jumps(last, following)
+
+    @staticmethod
+    def _clock_jumps(last: Checked, following: Checked) -> bool:
+        if last.clock is None or following.clock is None or last.clock[0] != following.clock[0]:
+            return False
+        ticks = following.clock[1] - last.clock[1]
+        if following.clock_rate is None:  # without the init section's time scale only a step back is certain
+            return ticks <= 0
+        ahead_s = short_way33(ticks) / following.clock_rate
+        return not 0 < ahead_s <= last.order.duration_s + JUMP_AHEAD_S
+
+    def _peek(self) -> Checked | None:
+        while self._ahead is None and not self._ended:
+            order = self._inbox.take()
+            if isinstance(order, End):
+                self._ended = True
+            elif isinstance(order, Hole):
+                self._skip(order)
+            else:
+                self._check(order)
+        return self._ahead
+
+    def _skip(self, hole: Hole) -> None:
+        if hole.keep:
+            self.gap_ns += int(hole.duration_s * NS)
+            self.fed_s += hole.duration_s
+        else:
+            self.closes_hole = True
+        self._outbox.taken(hole.number)
+
+    def _check(self, order: Feed) -> None:
+        try:
+            self._ahead = check(order)
+        except Damaged as damage:
+            self.lose(order, str(damage))
+            self.fed_s += order.duration_s
+            self._outbox.taken(order.number)
+
+
+class Run:
+    """
+    One stretch of segments for one demuxer, readable as one file; again from its start until it is settled.
+    """
+
+    def __init__(self, source: Source, first: Checked, *, same_clock: bool, gap_ns: int) -> None:
+        self._source = source
+        self.demuxer = first.demuxer
+        self.nature = first.nature
+        self.first = first
+        self.same_clock = same_clock
+        self.gap_ns = gap_ns
+        self.taken: list[Checked] = []
+        self._settled = False
+        self._over = False
+        self._unread: Checked | None = None
+        self.current: Checked = first
+        """The segment read last, for messages."""
+
+    @property
+    def clock(self) -> int | None:
+        """The first time of the run in 1/90000 s, for packed audio."""
+        return None if self.first.clock is None else self.first.clock[1]
+
+    def open(self) -> "RunFile":
+        """The run as a file, from its start."""
+        assert not self._settled
+        return RunFile(self._segments())
+
+    def settle(self) -> None:
+        """It will not be opened again: forget the segments behind us."""
+        self._settled = True
+        del self.taken[:-1]
+
+    def leave(self) -> None:
+        """Nothing more of the current segment will be read."""
+        if self._unread is not None:
+            self._source.taken(self._unread)
+            self._unread = None
+
+    def lose(self) -> None:
+        """Nothing in this run could be used: count it as a hole."""
+        for checked in self.taken:
+            self._source.lose(checked.order, "无法解析")
+
+    def lose_current(self) -> None:
+        """The segment being read turned out damaged half-way."""
+        self._source.lose_rest(self.current.order)
+
+    def _segments(self) -> Iterator[Checked | str]:
+        """The init section's path and every segment; new ones are taken from the source as they are asked for."""
+        if self.first.order.kind == "fmp4" and self.first.order.init is not None:
+            yield self.first.order.init
+        yield from list(self.taken)
+        while not self._over:
+            self.leave()
+            following = self._source.take_if_follows(self) if self.taken else self._source.take()
+            if following is None:
+                self._over = True
+                return
+            if self._settled:
+                self.taken.clear()
+            self.taken.append(following)
+            self.current = self._unread = following
+            yield following
+
+
+class RunFile(io.RawIOBase):
+    """
+    The segments of a run one after the other. Reading at the end waits for the next segment; once it has said that the
+    run is over it stays so (libav asks again).
+    """
+
+    def __init__(self, segments: Iterator[Checked | str]) -> None:
+        super().__init__()
+        self._segments = segments
+        self._file: BinaryIO | None = None
+        self._over = False
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def seekable(self) -> bool:
+        """Never: libav must read on."""
+        return False
+
+    def read(self, size: int = -1) -> bytes:
+        """Up to `size` bytes of the current segment; empty only at the end of the run."""
+        while not self._over:
+            if self._file is None:
+                self._file = self._next_file()
+            elif chunk := self._file.read(size):
+                return chunk
+            else:
+                self._file.close()
+                self._file = None
+        return b""
+
+    def _next_file(self) -> BinaryIO | None:
+        for segment in self._segments:
+            if isinstance(segment, str):
+                return open(segment, "rb", buffering=0)
+            file = open(segment.order.path, "rb", buffering=0)
+            file.seek(segment.start)
+            return file
+        self._over = True
+        return None

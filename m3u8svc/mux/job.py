@@ -1,0 +1,81 @@
+"""
+One job of the child: mux, verify, sync, report.
+"""
+
+from m3u8svc.mux.feed import Source
+from m3u8svc.mux.fmp4 import BrokenBoxes
+from m3u8svc.mux.output import TargetFile
+from m3u8svc.mux.protocol import Fault, Inbox, Outbox, Refused
+from m3u8svc.mux.remux import Remuxer, Track
+from m3u8svc.mux.timeline import NS
+from m3u8svc.mux.verify import WrittenFile, read_back
+
+TOLERANCE_S = 0.5
+TOLERANCE = 0.01
+
+
+def carry_out(inbox: Inbox, outbox: Outbox) -> None:
+    """
+    Read a job and its orders; leave a verified, synced file and say so.
+
+    Raises:
+        Refused: there will be no file.
+        OSError: the disk does not take it.
+    """
+    job = inbox.job()
+    source = Source(inbox, outbox)
+    remuxer = Remuxer(job, source, outbox)
+    file = remuxer.run()
+    tracks = list(remuxer.tracks.values())
+    written = _verify(file, tracks)
+    _warn_about_duration(outbox, written.duration_s, source.fed_s, job.expected_duration_s)
+    file.sync()
+    outbox.done(
+        size_bytes=file.size_bytes,
+        duration_s=written.duration_s,
+        packets={f"{track.kind}{number}": track.written for number, track in enumerate(tracks)},
+    )
+
+
+def _verify(file: TargetFile, tracks: list[Track]) -> WrittenFile:
+    """The file as it describes itself, when that agrees with what was counted while muxing."""
+    try:
+        written = read_back(file.pread, file.size_bytes)
+    except BrokenBoxes as error:
+        raise Refused(Fault.VERIFY, str(error)) from error
+    for track in tracks:
+        if track.written + track.dropped != track.read:
+            raise Refused(Fault.VERIFY, f"{track.kind}：读入 {track.read} 包，写出 {track.written} 包")
+    counted = [(track.kind[:4], track.written) for track in tracks]
+    found = [({"vide": "vide", "soun": "audi"}.get(trak.kind, trak.kind), trak.samples) for trak in written.tracks]
+    if not _agree(counted, found, exactly=not any(track.dropped for track in tracks)):
+        raise Refused(Fault.VERIFY, f"应有 {counted}，文件中为 {found}")
+    for track, trak in zip(tracks, written.tracks, strict=True):
+        _verify_length(track, trak.duration_s)
+    return written
+
+
+def _agree(counted: list[tuple[str, int]], found: list[tuple[str, int]], *, exactly: bool) -> bool:
+    """
+    Whether kinds and packet counts agree. After drops only the kinds, and the sum up to the drops: libav queues packets
+    to interleave them, so the error of one may surface at another.
+    """
+    if exactly:
+        return counted == found
+    same_kinds = [kind for kind, _ in counted] == [kind for kind, _ in found]
+    emptied = any(samples == 0 and count > 0 for (_, count), (_, samples) in zip(counted, found, strict=False))
+    return same_kinds and not emptied
+
+
+def _verify_length(track: Track, duration_s: float) -> None:
+    """A track must last as long as its lane ran; a leading hole is outside its media time."""
+    span_s = 0.0 if track.lane.span_ns is None else track.lane.span_ns / NS
+    if abs(span_s - duration_s) > TOLERANCE_S and track.written:
+        raise Refused(Fault.VERIFY, f"{track.kind} 应长 {span_s:.1f} 秒，文件中为 {duration_s:.1f} 秒")
+
+
+def _warn_about_duration(outbox: Outbox, duration_s: float, *expected_s: float) -> None:
+    """EXTINF is often off and never reason to fail: people are told when the file agrees with no sum of it."""
+    sums = [each for each in expected_s if each > 0]
+    if sums and all(abs(duration_s - each) > max(TOLERANCE_S, TOLERANCE * each) for each in sums):
+        outbox.warn(0, f"时长 {duration_s:.1f} 秒，播放列表为 {sums[0]:.1f} 秒")

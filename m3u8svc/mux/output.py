@@ -1,0 +1,172 @@
+"""
+The file being written: created by us alone, pushed to disk while it grows, synced at the end.
+"""
+
+import ctypes
+import io
+import os
+import queue
+import threading
+from collections.abc import Callable
+
+SYNC_EVERY_BYTES = 8 * 1024 * 1024
+ALIVE_EVERY_BYTES = 64 * 1024 * 1024
+_SYNC_FILE_RANGE_WRITE = 2
+
+
+def _find_sync_file_range() -> "Callable[[int, int, int, int], int] | None":
+    """Linux's call to start writing dirty pages without waiting for them, if this C library has it."""
+    try:
+        call = ctypes.CDLL(None, use_errno=True).sync_file_range
+    except (OSError, AttributeError):
+        return None
+    call.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint]
+    call.restype = ctypes.c_int
+    return call
+
+
+class Pusher:
+    """
+    A thread that starts the write-back of what was written, so that the last fsync has little left to wait for.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._ranges: queue.SimpleQueue[tuple[int, int] | None] = queue.SimpleQueue()
+        self._sync_file_range = _find_sync_file_range()
+        self._error: OSError | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True, name="push to disk")
+        self._thread.start()
+
+    def push(self, start: int, length: int) -> None:
+        """Start writing this range."""
+        self._ranges.put((start, length))
+
+    def stop(self) -> None:
+        """Return when every range is on its way; raises what went wrong meanwhile (fsync would not tell it again)."""
+        self._ranges.put(None)
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+
+    def _run(self) -> None:
+        while (span := self._ranges.get()) is not None:
+            if self._sync_file_range is not None:
+                # Without a WAIT flag it consumes no write error: fsync reports them all.
+                self._sync_file_range(self._fd, span[0], span[1], _SYNC_FILE_RANGE_WRITE)
+                continue
+            try:
+                os.fdatasync(self._fd)
+            except OSError as error:
+                self._error = error
+
+
+class TargetFile(io.RawIOBase):
+    """
+    A new file at `path`, mode 0600, that never follows or replaces anything. libav writes to it through Python.
+    """
+
+    def __init__(self, path: str, *, alive: Callable[[], None]) -> None:
+        super().__init__()
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        self._fd = os.open(path, flags, 0o600)
+        self._pusher = Pusher(self._fd)
+        self._alive = alive
+        self._at = 0
+        self._end = 0
+        self._pushed = 0
+        self._told = 0
+
+    def readable(self) -> bool:
+        """Not through libav's output side."""
+        return False
+
+    def writable(self) -> bool:
+        """Always."""
+        return True
+
+    def seekable(self) -> bool:
+        """Always: the muxer patches sizes."""
+        return True
+
+    def write(self, chunk: bytes) -> int:  # type: ignore[override]  # libav hands us bytes, nothing else
+        """Write all of `chunk` at the current place."""
+        rest = memoryview(chunk)
+        while rest:
+            written = os.pwrite(self._fd, rest, self._at)
+            self._at += written
+            rest = rest[written:]
+        self._end = max(self._end, self._at)
+        if self._end - self._pushed >= SYNC_EVERY_BYTES:
+            self._pusher.push(self._pushed, self._end - self._pushed)
+            self._pushed = self._end
+        self._told += len(chunk)
+        if self._told >= ALIVE_EVERY_BYTES:
+            self._told = 0
+            self._alive()
+        return len(chunk)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move the current place."""
+        self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._end}[whence]
+        return self._at
+
+    def tell(self) -> int:
+        """The current place."""
+        return self._at
+
+    def pread(self, size: int, at: int) -> bytes:
+        """`size` bytes from `at`, whatever the current place."""
+        return os.pread(self._fd, size, at)
+
+    @property
+    def size_bytes(self) -> int:
+        """How large the file is."""
+        return self._end
+
+    def reader(self) -> "TargetReader":
+        """The same file to read from its start: the muxer moves media up when the moov goes first."""
+        return TargetReader(self)
+
+    def sync(self) -> None:
+        """Return when everything is on disk."""
+        self._pusher.stop()
+        os.fsync(self._fd)
+
+    def release(self) -> None:
+        """Close the descriptor."""
+        os.close(self._fd)
+
+
+class TargetReader(io.RawIOBase):
+    """
+    A reading view of a `TargetFile` with a place of its own.
+    """
+
+    def __init__(self, file: TargetFile) -> None:
+        super().__init__()
+        self._file = file
+        self._at = 0
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def seekable(self) -> bool:
+        """Always."""
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        """Up to `size` bytes."""
+        chunk = self._file.pread(size, self._at)
+        self._at += len(chunk)
+        return chunk
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move the place."""
+        self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._file.size_bytes}[whence]
+        return self._at
+
+    def tell(self) -> int:
+        """The place."""
+        return self._at

@@ -1,0 +1,198 @@
+"""
+What the service and the muxing child say to each other: JSON, one object a line.
+
+Orders come in on standard input, reports go out on the old standard output. Media never passes through the pipe, only
+paths of finished segments do. Every order names its `track`; there is one track, "main", until renditions are muxed.
+The service's half is in `merge.py`, which must not import this package (it would pull libav into the service).
+"""
+
+import enum
+import json
+import os
+from typing import Any, BinaryIO
+
+import attrs
+
+MAX_LINE_BYTES = 64 * 1024
+
+
+class ParentGone(Exception):
+    """
+    Standard input ended before the order to end did: nobody waits for this file any more.
+    """
+
+
+class BadOrder(Exception):
+    """
+    A line that is no order of this protocol.
+    """
+
+
+class Fault(enum.Enum):
+    """
+    Why a merge ended without a file; the service turns each into one exception.
+    """
+
+    NO_MEDIA = "no_media"
+    DISK_FULL = "disk_full"
+    DISK_ERROR = "disk_error"
+    VERIFY = "verify_failed"
+    UNSUPPORTED = "unsupported"
+    INTERNAL = "internal"
+
+
+class Refused(Exception):
+    """
+    This merge cannot end well; `reason` is for people.
+    """
+
+    def __init__(self, fault: Fault, reason: str) -> None:
+        super().__init__(reason)
+        self.fault = fault
+        self.reason = reason
+
+
+@attrs.frozen(kw_only=True)
+class Job:
+    """
+    The first order: what to write.
+    """
+
+    target: str
+    faststart: bool = False
+    file_time: float | None = None
+    expected_duration_s: float = 0.0
+
+
+@attrs.frozen(kw_only=True)
+class Feed:
+    """
+    One finished segment. `number` is its position, `splice` its discontinuity sequence number.
+    """
+
+    track: str
+    number: int
+    path: str
+    kind: str
+    duration_s: float
+    splice: int = 0
+    init: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Hole:
+    """
+    A segment that is not there. `keep`: its time stays empty; otherwise what follows moves up.
+    """
+
+    track: str
+    number: int
+    duration_s: float
+    splice: int = 0
+    keep: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class End:
+    """
+    Nothing follows: finish the file.
+    """
+
+
+Order = Feed | Hole | End
+"""What follows the job."""
+
+_ORDERS: dict[str, type[Job | Feed | Hole | End]] = {"job": Job, "seg": Feed, "gap": Hole, "end": End}
+
+
+def parse_order(line: bytes) -> Job | Order:
+    """
+    The order in one line.
+
+    Raises:
+        BadOrder: it is none.
+    """
+    try:
+        fields: dict[str, Any] = json.loads(line)  # Any: JSON
+        return _ORDERS[fields.pop("op")](**fields)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BadOrder(f"{error!r} in {line[:200]!r}") from error
+
+
+class Inbox:
+    """
+    The orders, read when they are needed.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._ended = False
+
+    def job(self) -> Job:
+        """The first order."""
+        order = parse_order(self._line())
+        if not isinstance(order, Job):
+            raise BadOrder(f"expected the job, got {type(order).__name__}")
+        return order
+
+    def take(self) -> Order:
+        """The next order; blocks until there is one. After the end it is the end for ever."""
+        if self._ended:
+            return End()
+        order = parse_order(self._line())
+        if isinstance(order, Job):
+            raise BadOrder("a second job")
+        self._ended = isinstance(order, End)
+        return order
+
+    def _line(self) -> bytes:
+        line = self._stream.readline(MAX_LINE_BYTES)
+        if not line.endswith(b"\n"):
+            raise ParentGone
+        return line
+
+
+class Outbox:
+    """
+    The reports, each written at once.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def ready(self) -> None:
+        """The child is up and waits for its job."""
+        self._send(ev="ready")
+
+    def opened(self, number: int) -> None:
+        """Segment `number` is being read from now on; if we die, it is the suspect."""
+        self._send(ev="open", n=number)
+
+    def taken(self, number: int) -> None:
+        """Segment or gap `number` has been read to its end."""
+        self._send(ev="seg", n=number)
+
+    def warn(self, number: int, text: str) -> None:
+        """Something about segment `number` (0: about the whole) that people should know."""
+        self._send(ev="warn", n=number, text=text)
+
+    def closing(self) -> None:
+        """All media is muxed; what follows takes as long as the disk needs."""
+        self._send(ev="closing")
+
+    def alive(self) -> None:
+        """Work goes on, nothing else to tell."""
+        self._send(ev="alive")
+
+    def done(self, *, size_bytes: int, duration_s: float, packets: dict[str, int]) -> None:
+        """The file is complete, verified and synced."""
+        self._send(ev="done", size=size_bytes, dur=duration_s, packets=packets)
+
+    def failed(self, fault: Fault, reason: str) -> None:
+        """There will be no file."""
+        self._send(ev="failed", fault=fault.value, reason=reason)
+
+    def _send(self, **report: object) -> None:
+        line = json.dumps(report, ensure_ascii=True).encode() + b"\n"
+        while line:
+            line = line[os.write(self._fd, line) :]
