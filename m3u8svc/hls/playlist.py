@@ -52,6 +52,8 @@ class InitSection:
     byterange: ByteRange | None = None
     key: Key | None = None
     iv: bytes | None = attrs.field(default=None, repr=False)
+    ordinal: int = 0
+    """Tells init sections of one playlist apart whose URIs differ only in the query."""
     line: int = 0
 
 
@@ -102,6 +104,8 @@ class MediaPlaylist:
     playlist_type: PlaylistType | None = None
     ended: bool = False
     i_frames_only: bool = False
+    trailing_marks: tuple[str, ...] = ()
+    """Ad and date marks after the last segment."""
     warnings: tuple[str, ...] = ()
 
     @property
