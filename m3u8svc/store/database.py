@@ -28,6 +28,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
 from m3u8svc.errors import ConfigError, DiskFull, M3u8svcError, StoreError
+from m3u8svc.places import sync_directory
 from m3u8svc.redact import MASK, redact_text
 
 MIGRATIONS = Path(__file__).parent.parent / "migrations"
@@ -61,7 +62,7 @@ def parse_database_url(url: str) -> URL:
         path = url.removeprefix(_SQLITE_PREFIX)
         if "?" in path or path in ("", ":memory:"):
             raise ConfigError(where="database", reason="sqlite:/// wants a file's path and takes no options")
-        return URL.create("sqlite", database=unquote(path))
+        return URL.create("sqlite", database=unquote(path, errors="surrogateescape"))
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
@@ -198,21 +199,13 @@ def _make_file(path: Path) -> None:
         finally:
             connection.close()
         unborn.rename(path)
-        _sync_directory(path.parent)
+        sync_directory(path.parent)
     except sqlite3.Error as error:
         if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL:
             raise DiskFull(path=path) from error
         raise StoreError(reason=f"{path}: {error}") from error
     except OSError as error:
         raise StoreError(reason=f"{path}: {error.strerror}") from error
-
-
-def _sync_directory(path: Path) -> None:
-    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
 
 
 def _sqlite_engine(url: URL) -> Engine:
