@@ -258,7 +258,9 @@ class Remuxer:
             file,
             "w",
             format="mp4",
-            container_options={"fflags": "+bitexact", "movflags": "+faststart" if self._job.faststart else "0"},
+            # flush_packets=0: without it every packet is a write of its own.
+            container_options={"fflags": "+bitexact", "flush_packets": "0"}
+            | ({"movflags": "+faststart"} if self._job.faststart else {}),
             buffer_size=WRITE_BYTES,
             io_open=lambda url, flags, options: file.reader(),
         )
