@@ -14,7 +14,7 @@ from m3u8svc.hls.uri import BadReference, resolve
 _SUFFIX = ".m3u8"
 _MAX_LINK = 8 * 1024
 _STOP = frozenset(" \t\r\n\f\v\0\"'`<>\\()|^*{},;")
-_AFTER = frozenset("?#&/")
+_AFTER = frozenset("?#&/%")
 _ESCAPES = (
     ("\\/", "/"),
     ("\\u002f", "/"),
@@ -31,8 +31,7 @@ _ESCAPES = (
     ("&gt;", ">"),
     ("&amp;", "&"),
 )
-_HTTP = re.compile(r"https?://")
-_RELATIVE_AFTER = frozenset("\"'`=(")
+_RELATIVE_AFTER = ('"', "'", "`", "=", "(")
 """What stands before a relative link: a quote, an unquoted attribute, a call. Prose that says "x.m3u8" is no link."""
 
 
@@ -76,29 +75,34 @@ def _widened_right(text: str, end: int) -> int:
 
 def _link(candidate: str, before: str, url: str) -> str | None:
     """
-    What a candidate links to, None when it is no link. A player's address with the playlist's in its query
-    (``/play?url=https%3A%2F%2F…``) means the inner one.
+    What a candidate links to, None when it is no link.
     """
-    cut = candidate.lower().find(_SUFFIX)
-    if candidate[cut + len(_SUFFIX) :][:1] not in ("", *_AFTER):
+    suffix = candidate.lower().find(_SUFFIX)
+    if candidate[suffix + len(_SUFFIX) :][:1] not in ("", *_AFTER) or candidate.startswith("blob:"):
         return None
-    inner = [found.start() for found in _HTTP.finditer(opened := _opened(candidate))]
-    if opened.startswith("blob:"):
-        return None
-    if inner:
-        return _resolved(opened[inner[-1] :], url)
-    # A src=… attribute without quotes is widened over its name.
+    # A src=… attribute without quotes was widened over its name.
     name, equals, value = candidate.partition("=")
-    if equals and before not in _RELATIVE_AFTER and name.isalpha():
+    if equals and name.replace("-", "").isalpha():
         candidate, before = value, equals
+    candidate = _innermost(candidate)
+    if candidate.startswith(("http://", "https://")):
+        return _resolved(candidate, url)
     stem = candidate[: candidate.lower().find(_SUFFIX)].rpartition("/")[2]
-    if before not in _RELATIVE_AFTER or not before or not stem:
-        return None
-    return _resolved(candidate, url)
+    return _resolved(candidate, url) if stem and before in _RELATIVE_AFTER else None
 
 
-def _opened(candidate: str) -> str:
-    return unquote(candidate) if re.search(r"https?%3a", candidate, re.IGNORECASE) else candidate
+def _innermost(candidate: str) -> str:
+    """
+    A player's address with the playlist's in its query (``/play?url=https%3A%2F%2F…``) means the inner one.
+    """
+    path, _, query = candidate.partition("?")
+    if _SUFFIX in path.lower():
+        return path[max(path.rfind("http://"), path.rfind("https://"), 0) :] + candidate[len(path) :]
+    start = query.rfind("=", 0, query.lower().find(_SUFFIX)) + 1
+    inner = query[start:]
+    # Encoded, it ends at the next parameter; as it is, nobody knows whose parameters follow, and more is safer.
+    encoded = re.match(r"https?%3a", inner, re.IGNORECASE)
+    return unquote(inner.partition("&")[0]) if encoded else inner
 
 
 def _resolved(link: str, url: str) -> str | None:
