@@ -324,7 +324,7 @@ class Download:
             request = await self._wire.request(init.uri, Purpose.INIT)
             _, body = await self._wire.read(attrs.evolve(request, byterange=init.byterange), max_bytes=INIT_BYTES)
         if init.key is not None and init.iv is not None:
-            decryption = Decryption(await self._key(init.key), init.iv, position=0)
+            decryption = Decryption(key=await self._key(init.key), iv=init.iv, position=0)
             body = decryption.update(body) + decryption.finish()
         check_init(body)
         return await self._workdir.store_bytes(path.name, body)
@@ -345,7 +345,7 @@ class SegmentSink:
         self._position = segment.position
         self._decryption = None
         if key is not None and segment.iv is not None:
-            self._decryption = Decryption(key, segment.iv, position=segment.position)
+            self._decryption = Decryption(key=key, iv=segment.iv, position=segment.position)
         self._check = MediaCheck(segment.position)
         self._part = part
         self._tracker = tracker

@@ -195,6 +195,14 @@ class LiveUnsupported(PlaylistError):
     en = "live streams are not supported yet: the playlist is still growing"
 
 
+class SeparateAudio(PlaylistError):
+    """The chosen variant's sound is in a playlist of its own, which is not merged yet: a silent film would be wrong."""
+
+    code = "separate_audio_unsupported"
+    zh = "该节目的音频（{name}）在单独的播放列表中，暂不支持合并"
+    en = "the audio ({name}) is in a playlist of its own, which cannot be merged yet"
+
+
 class SkippedByStatus(M3u8svcError):
     """Segments left out by http.code= while the expression does not allow merging without them."""
 

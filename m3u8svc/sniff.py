@@ -9,10 +9,11 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from m3u8svc.download import Wire
-from m3u8svc.errors import LiveUnsupported, M3u8svcError, NotAPlaylist, PlaylistTooDeep
+from m3u8svc.errors import LiveUnsupported, M3u8svcError, NotAPlaylist, PlaylistTooDeep, SeparateAudio
 from m3u8svc.fetch import Fetched
 from m3u8svc.hls.page import find_playlist_link
 from m3u8svc.hls.parse import parse_playlist
+from m3u8svc.hls.plan import audio_rendition, is_audio_only
 from m3u8svc.hls.playlist import MasterPlaylist, MediaPlaylist, Playlist, Variant
 from m3u8svc.redact import escape_controls
 from m3u8svc.tasks.request import Purpose
@@ -90,6 +91,9 @@ class Sniffer:
     async def _choose(self, master: MasterPlaylist) -> Variant:
         variant: Variant = await self.wire.hooks.ask("choose_variant", master=master, task=self.wire.task)
         self.wire.note(f"variant {variant.bandwidth} bit/s {variant.width}x{variant.height} of {len(master.variants)}")
+        audio = audio_rendition(master, variant)
+        if audio is not None and audio.uri is not None and not is_audio_only(variant):
+            raise SeparateAudio(name=audio.name, line=audio.line, reason="")
         return variant
 
     async def _settled(self, playlist: MediaPlaylist) -> MediaPlaylist:

@@ -52,7 +52,7 @@ class Options(usage.Options):
     ]
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # Twisted's own
         self["listen"] = []
 
     def opt_listen(self, endpoint: str) -> None:
@@ -157,7 +157,7 @@ class WholeService(Service):
         """
         Start in the background; a failure is logged in one line and ends the process.
         """
-        super().startService()
+        super().startService()  # type: ignore[no-untyped-call]  # Twisted's own
         self._starting = Deferred.fromCoroutine(self._start())
         self._starting.addErrback(self._give_up)
 
@@ -165,7 +165,7 @@ class WholeService(Service):
         """
         Stop accepting, then stop every job, then let go of everything.
         """
-        super().stopService()
+        super().stopService()  # type: ignore[no-untyped-call]  # Twisted's own
         return Deferred.fromCoroutine(self._stop())
 
     async def _start(self) -> None:

@@ -193,9 +193,9 @@ def _run(task: Task, state: State, shown: "Display") -> Ending:
 
     use_monotonic_clock(reactor)
     foreground = Foreground(reactor, task, state, shown)
-    reactor.callWhenRunning(foreground.start)  # type: ignore[attr-defined]  # the module stands for the reactor
-    reactor.addSystemEventTrigger("before", "shutdown", foreground.stop)  # type: ignore[attr-defined]
-    reactor.run()  # type: ignore[attr-defined]
+    reactor.callWhenRunning(foreground.start)
+    reactor.addSystemEventTrigger("before", "shutdown", foreground.stop)
+    reactor.run()
     return foreground.ending
 
 

@@ -34,6 +34,6 @@ def serve(**given: object) -> None:
         raise click.UsageError(error.text("en")) from error
     service = makeService(options)
     globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stdout)], redirectStandardIO=False)
-    service.startService()  # type: ignore[no-untyped-call]
-    reactor.addSystemEventTrigger("before", "shutdown", service.stopService)  # type: ignore[attr-defined]
-    reactor.run()  # type: ignore[attr-defined]
+    service.startService()
+    reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
+    reactor.run()

@@ -1,0 +1,171 @@
+"""Waiting for several things, for threads, for something shared."""
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.failure import Failure
+
+from m3u8svc.waiting import Once, in_background, settled, together
+
+
+def run(coroutine: object) -> tuple[Deferred[object], list[object]]:
+    """Start a coroutine; its result or Failure arrives in the list."""
+    outcome: list[object] = []
+    deferred = Deferred.fromCoroutine(coroutine)  # type: ignore[arg-type]
+    deferred.addBoth(outcome.append)
+    return deferred, outcome
+
+
+async def waiting(on: Deferred[str]) -> str:
+    return await on
+
+
+def test_together_gives_results_in_order() -> None:
+    """The results stand where their coroutines stood, whoever came first."""
+    first, second = Deferred[str](), Deferred[str]()
+    _, outcome = run(together(waiting(first), waiting(second)))
+    second.callback("b")
+    assert [] == outcome
+    first.callback("a")
+    assert [["a", "b"]] == outcome
+
+
+def test_together_of_nothing_is_nothing() -> None:
+    """No coroutine: done at once."""
+    assert [[]] == run(together())[1]
+
+
+def test_together_failure_cancels_the_others_and_waits_for_them() -> None:
+    """The first failure is raised only when the others have really ended."""
+    ended: list[str] = []
+    cleanup = Deferred[None]()
+
+    async def careful() -> str:
+        try:
+            return await Deferred[str]()
+        except CancelledError:
+            await cleanup
+            ended.append("careful")
+            raise
+
+    broken = Deferred[str]()
+    _, outcome = run(together(careful(), waiting(broken)))
+    broken.errback(Failure(ValueError("no")))
+    assert [] == outcome
+    cleanup.callback(None)
+    assert ["careful"] == ended
+    assert isinstance(outcome[0], Failure) and outcome[0].check(ValueError)
+
+
+def test_together_failing_at_once_starts_no_more() -> None:
+    """A coroutine that fails before it waits keeps the next from starting."""
+    started: list[str] = []
+
+    async def broken() -> None:
+        raise ValueError("no")
+
+    async def next_one() -> None:
+        started.append("next")
+
+    _, outcome = run(together(broken(), next_one()))
+    assert [] == started
+    assert isinstance(outcome[0], Failure)
+
+
+def test_together_cancelled_cancels_all() -> None:
+    """Cancelling the whole cancels each."""
+    felt: list[int] = []
+    parts = [Deferred[str](lambda _, number=number: felt.append(number)) for number in range(3)]
+    whole, outcome = run(together(*(waiting(part) for part in parts)))
+    whole.cancel()
+    assert [0, 1, 2] == felt
+    assert isinstance(outcome[0], Failure) and outcome[0].check(CancelledError)
+
+
+def test_settled_waits_for_the_thread_when_cancelled() -> None:
+    """Cancelled, it ends only when the work has."""
+    work = Deferred[str]()
+    whole, outcome = run(settled(work))
+    whole.cancel()
+    assert [] == outcome
+    work.callback("done")
+    assert isinstance(outcome[0], Failure) and outcome[0].check(CancelledError)
+
+
+def test_settled_passes_results_and_failures() -> None:
+    """Not cancelled, it is transparent."""
+    work = Deferred[str]()
+    _, outcome = run(settled(work))
+    work.callback("x")
+    assert ["x"] == outcome
+    broken = Deferred[str]()
+    _, outcome = run(settled(broken))
+    broken.errback(Failure(OSError("disk")))
+    assert isinstance(outcome[0], Failure) and outcome[0].check(OSError)
+
+
+def test_in_background_survives_its_failure() -> None:
+    """A failing job of nobody's is logged, and nothing else happens."""
+
+    async def broken() -> None:
+        raise ValueError("http://u:p@h/x?token=1")
+
+    assert in_background("job", broken()).called
+
+
+def counted(results: list[Deferred[str]], calls: list[int]) -> Callable[[], Awaitable[str]]:
+    async def make() -> str:
+        calls.append(1)
+        return await results[len(calls) - 1]
+
+    return make
+
+
+def test_once_runs_once_for_all_who_ask() -> None:
+    """Ten callers share one run, and later ones its result."""
+    result, calls = Deferred[str](), list[int]()
+    once = Once()
+    outcomes = [run(once.get("key", counted([result], calls)))[1] for _ in range(10)]
+    result.callback("k")
+    outcomes.append(run(once.get("key", counted([result], calls)))[1])
+    assert [["k"]] * 11 == outcomes
+    assert [1] == calls
+
+
+def test_once_forgets_failures() -> None:
+    """Whoever comes after a failure tries again."""
+    results, calls = [Deferred[str](), Deferred[str]()], list[int]()
+    once, make = Once(), counted(results, calls)
+    _, first = run(once.get("key", make))
+    results[0].errback(Failure(ValueError("no")))
+    assert isinstance(first[0], Failure)
+    _, second = run(once.get("key", make))
+    results[1].callback("k")
+    assert ["k"] == second
+
+
+def test_once_one_callers_cancel_leaves_the_others() -> None:
+    """The run goes on while somebody waits, and stops when nobody does."""
+    felt: list[str] = []
+    result, calls = Deferred[str](lambda _: felt.append("cancelled")), list[int]()
+    once, make = Once(), counted([result], calls)
+    one, _ = run(once.get("key", make))
+    other, _ = run(once.get("key", make))
+    one.cancel()
+    assert [] == felt
+    other.cancel()
+    assert ["cancelled"] == felt
+
+
+@pytest.mark.parametrize("error", [ValueError("no")])
+def test_once_immediate_failure_reaches_the_caller(error: Exception) -> None:
+    """A run that fails before it waits leaves nothing behind."""
+
+    async def broken() -> str:
+        raise error
+
+    once = Once()
+    for _ in range(2):
+        _, outcome = run(once.get("key", broken))
+        assert isinstance(outcome[0], Failure) and outcome[0].value is error

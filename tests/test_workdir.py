@@ -1,0 +1,171 @@
+"""The work directory: what is there after a crash, and that nothing else is."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.internet.defer import Deferred, maybeDeferred
+
+from m3u8svc.errors import DiskError
+from m3u8svc.workdir import FLUSH_BYTES, HIGH_BYTES, WorkDir
+
+IDENTITY = "0123456789ab"
+
+
+def now(function: Any, *arguments: Any) -> Deferred[Any]:
+    """`in_thread` without threads."""
+    return maybeDeferred(function, *arguments)
+
+
+class Slow:
+    """
+    `in_thread` whose calls end when they are told to.
+    """
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Deferred[Any], Any, tuple[Any, ...]]] = []
+
+    def __call__(self, function: Any, *arguments: Any) -> Deferred[Any]:
+        deferred: Deferred[Any] = Deferred()
+        self.calls.append((deferred, function, arguments))
+        return deferred
+
+    def step(self) -> None:
+        deferred, function, arguments = self.calls.pop(0)
+        maybeDeferred(function, *arguments).chainDeferred(deferred)
+
+
+def result(coroutine: Any) -> Any:
+    outcome: list[Any] = []
+    Deferred.fromCoroutine(coroutine).addCallbacks(outcome.append, lambda failure: failure.raiseException())
+    return outcome[0]
+
+
+def caught(coroutine: Any) -> BaseException:
+    outcome: list[Any] = []
+    Deferred.fromCoroutine(coroutine).addErrback(lambda failure: outcome.append(failure.value))
+    return outcome[0]
+
+
+def write_segment(workdir: WorkDir, position: int, content: bytes, identity: str = IDENTITY) -> Path:
+    part = workdir.part(f"{position:08d}-{identity}")
+    part.write(content)
+    path = workdir.segment_path(position, identity, "ts")
+    result(part.finish(path))
+    return path
+
+
+def test_open_lists_finished_segments(tmp_path: Path) -> None:
+    """Position, identity, kind and size are in the name and the file; init sections are listed by name."""
+    workdir = WorkDir(tmp_path / "save" / ".m3u8svc" / "id", in_thread=now)
+    assert {} == result(workdir.open()).segments
+    path = write_segment(workdir, 17, b"x" * 100)
+    result(workdir.store_bytes(workdir.init_path("abcdefabcdef").name, b"init"))
+    listing = result(WorkDir(workdir.path, in_thread=now).open())
+    stored = listing.segments[17, IDENTITY]
+    assert (17, IDENTITY, "ts", path, 100) == (
+        stored.position,
+        stored.identity,
+        stored.kind,
+        stored.path,
+        stored.size_bytes,
+    )
+    assert {"init-abcdefabcdef.mp4"} == listing.inits
+
+
+def test_open_drops_parts_and_wrong_sizes(tmp_path: Path) -> None:
+    """What an attempt left half-done goes, and so does a file whose size is not the one on record."""
+    workdir = WorkDir(tmp_path / "w" / ".m3u8svc" / "id", in_thread=now)
+    result(workdir.open())
+    good, bad = write_segment(workdir, 1, b"good"), write_segment(workdir, 2, b"cut")
+    (workdir.path / "00000003-0123456789ab.part").write_bytes(b"half")
+    listing = result(workdir.open({(1, IDENTITY): 4, (2, IDENTITY): 1000}))
+    assert [(1, IDENTITY)] == list(listing.segments)
+    assert good.exists() and not bad.exists()
+    assert [good.name] == os.listdir(workdir.path)
+
+
+def test_open_follows_no_link(tmp_path: Path) -> None:
+    """A link planted under a segment's name is not a segment."""
+    workdir = WorkDir(tmp_path / "w" / ".m3u8svc" / "id", in_thread=now)
+    result(workdir.open())
+    (tmp_path / "secret").write_bytes(b"secret")
+    (workdir.path / f"00000001-{IDENTITY}.ts").symlink_to(tmp_path / "secret")
+    assert {} == result(workdir.open()).segments
+
+
+def test_directories_are_private(tmp_path: Path) -> None:
+    """Work directories and segments are their owner's alone."""
+    workdir = WorkDir(tmp_path / "save" / ".m3u8svc" / "id", in_thread=now)
+    result(workdir.open())
+    path = write_segment(workdir, 1, b"x")
+    assert 0o700 == workdir.path.stat().st_mode & 0o777
+    assert 0o600 == path.stat().st_mode & 0o777
+
+
+def test_open_says_why_a_place_cannot_be_used(tmp_path: Path) -> None:
+    """A file where a directory should be is a DiskError that names the path."""
+    (tmp_path / "save").write_text("a file")
+    error = caught(WorkDir(tmp_path / "save" / ".m3u8svc" / "id", in_thread=now).open())
+    assert isinstance(error, DiskError) and str(tmp_path / "save") in str(error)
+
+
+def test_remove_takes_the_empty_folder_too(tmp_path: Path) -> None:
+    """The last work directory takes its folder with it; another's stays."""
+    one = WorkDir(tmp_path / ".m3u8svc" / "one", in_thread=now)
+    two = WorkDir(tmp_path / ".m3u8svc" / "two", in_thread=now)
+    result(one.open()), result(two.open())
+    result(one.remove())
+    assert two.path.is_dir()
+    result(two.remove())
+    assert not (tmp_path / ".m3u8svc").exists()
+    result(two.remove())
+
+
+def test_part_finish_is_a_rename(tmp_path: Path) -> None:
+    """Until it is finished nothing has the final name; then the part is gone."""
+    workdir = WorkDir(tmp_path / "a" / "b" / "c", in_thread=now)
+    result(workdir.open())
+    part = workdir.part("x")
+    part.write(b"a" * (FLUSH_BYTES + 1))
+    assert ["x.part"] == os.listdir(workdir.path)
+    part.write(b"b")
+    assert FLUSH_BYTES + 2 == result(part.finish(workdir.path / "x", modified_at=1000.0))
+    assert b"a" * (FLUSH_BYTES + 1) + b"b" == (workdir.path / "x").read_bytes()
+    assert 1000.0 == (workdir.path / "x").stat().st_mtime
+    assert ["x"] == os.listdir(workdir.path)
+
+
+def test_part_discard_leaves_nothing(tmp_path: Path) -> None:
+    """A given-up attempt leaves no file, also when nothing was written yet."""
+    workdir = WorkDir(tmp_path / "a" / "b" / "c", in_thread=now)
+    result(workdir.open())
+    for content in (b"", b"a" * FLUSH_BYTES * 2):
+        part = workdir.part("x")
+        part.write(content)
+        result(part.discard())
+        assert [] == os.listdir(workdir.path)
+
+
+def test_part_asks_to_pause_when_the_disk_is_slow(tmp_path: Path) -> None:
+    """With four MiB waiting for the disk the connection pauses, and goes on when they are written."""
+    workdir = WorkDir(tmp_path / "a" / "b" / "c", in_thread=now)
+    result(workdir.open())
+    slow = Slow()
+    part = WorkDir(workdir.path, in_thread=slow).part("x")
+    assert part.write(b"a" * FLUSH_BYTES) is None
+    pause = part.write(b"b" * HIGH_BYTES)
+    assert pause is not None and not pause.called
+    slow.step()
+    assert not pause.called
+    slow.step()
+    assert pause.called
+
+
+def test_part_reports_a_full_disk(tmp_path: Path) -> None:
+    """A failed write is raised at the next chunk, as our error."""
+    part = WorkDir(tmp_path / "missing", in_thread=now).part("x")
+    part.write(b"a" * FLUSH_BYTES)
+    with pytest.raises(DiskError):
+        part.write(b"more")
