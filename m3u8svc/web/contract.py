@@ -1,0 +1,45 @@
+"""
+What the web room asks of the service: the whole of it, so that tests can stand in for the rest of the house.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from m3u8svc.tasks.task import Settings, Status, Task, TaskChange, TaskDraft
+
+
+class Downloads(Protocol):
+    """
+    The download service as the API sees it. Any method may raise an `M3u8svcError`.
+    """
+
+    async def create(self, draft: TaskDraft) -> Task:
+        """A new task, committed when this returns."""
+
+    async def task(self, task_id: str) -> Task:
+        """One task with its live progress; `TaskNotFound`."""
+
+    async def tasks(self, *, status: Status | None = None, limit: int | None = None, offset: int = 0) -> list[Task]:
+        """Tasks in the order of their creation."""
+
+    async def change(self, task_id: str, change: TaskChange) -> Task:
+        """The task after the change; `TaskNotFound`, `InvalidTransition`."""
+
+    async def remove(self, task_id: str, *, with_files: bool) -> None:
+        """Forget a task and its work directory, and its output too if asked; `TaskNotFound`."""
+
+    async def system_settings(self) -> Settings:
+        """The settings a task gets when its request names none."""
+
+    async def replace_settings(self, settings: Settings) -> Settings:
+        """Save the system settings, all of them."""
+
+    def running(self) -> list[Task]:
+        """Live snapshots of the tasks that download now."""
+
+    def watch(self, told: Callable[[Task], None]) -> Callable[[], None]:
+        """Call `told` at every transition and progress change, until the returned function is called."""
+
+    @property
+    def default_save_location(self) -> str:
+        """What an empty `save_location` means."""

@@ -1,0 +1,214 @@
+"""
+The rules of the fields a request may carry, one function each: a value in, the value we keep out, or a `ValueError`
+whose text tells a person what is allowed. Pure; `schema.py` puts them together.
+"""
+
+import posixpath
+import re
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any  # Any: a value out of JSON, before it was checked
+from urllib.parse import urlsplit
+
+from m3u8svc.errors import M3u8svcError
+from m3u8svc.hls.skip import parse_skip_expression
+from m3u8svc.tasks.headers import header_problems
+from m3u8svc.tasks.task import MAX_THREADS, PROXY_TYPES
+
+MAX_URL_BYTES = 8 * 1024
+MAX_NAME_BYTES = 200
+MAX_PATH_BYTES = 4096
+MAX_EXPRESSION = 16 * 1024
+MAX_CREDENTIAL_BYTES = 255
+"""What SOCKS5 can carry (RFC 1929)."""
+
+MASK = "***"
+"""Stands for a stored proxy password in answers; sent back it means "unchanged" (DESIGN 5.7)."""
+
+_WINDOWS_STEMS = re.compile(r"(CON|PRN|AUX|NUL|COM[1-9¹²³]|LPT[1-9¹²³])\s*(\..*)?", re.IGNORECASE)
+_BIDI = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_LINE_ENDS = frozenset("\u2028\u2029")
+_SYSTEM_DIRECTORIES = (
+    "/bin /boot /dev /etc /lib /lib32 /lib64 /libx32 /proc /sbin /sys /usr /var/lib /var/log /var/run /var/spool"
+    " /System /Library"
+).split()
+
+
+def boolean(value: Any) -> bool:
+    """true or false, nothing that merely looks like it."""
+    if not isinstance(value, bool):
+        raise ValueError("必须是 true 或 false")
+    return value
+
+
+def text(value: Any) -> str:
+    """A string."""
+    if not isinstance(value, str):
+        raise ValueError("必须是字符串")
+    return value
+
+
+def integer(least: int, most: int) -> Callable[[Any], int]:
+    """
+    A rule for integers in a range. 16.0 is one, as JSON Schema says; true is not, as Python does not.
+    """
+
+    def rule(value: Any) -> int:
+        number = int(value) if isinstance(value, float) and value.is_integer() else value
+        if isinstance(number, bool) or not isinstance(number, int) or not least <= number <= most:
+            raise ValueError(f"必须是 {least} 到 {most} 的整数")
+        return number
+
+    return rule
+
+
+def one_of(names: Sequence[str]) -> Callable[[Any], str]:
+    """A rule for names out of a known list."""
+
+    def rule(value: Any) -> str:
+        if text(value) not in names:
+            raise ValueError(f"必须是 {'、'.join(names)} 之一")
+        return str(value)
+
+    return rule
+
+
+threads = integer(0, MAX_THREADS)
+port = integer(0, 65535)
+
+
+def source_url(value: Any) -> str:
+    """
+    A URL we can request: http or https, with a host (R-URL-1).
+    """
+    url = text(value).strip(" ")
+    if not url:
+        raise ValueError("不能为空")
+    if len(url.encode()) > MAX_URL_BYTES:
+        raise ValueError(f"超过 {MAX_URL_BYTES} 字节")
+    if _has_controls(url) or "\\" in url:
+        raise ValueError("含有控制字符或反斜杠")
+    try:
+        parts = urlsplit(url)
+        host, number = parts.hostname, parts.port
+    except ValueError:
+        raise ValueError("不是有效的链接") from None
+    if parts.scheme not in ("http", "https"):
+        raise ValueError("必须以 http:// 或 https:// 开头")
+    if not host or number == 0 or any(character.isspace() for character in parts.netloc):
+        raise ValueError("链接中没有有效的主机名")
+    return url
+
+
+def file_name(value: Any) -> str:
+    """
+    One path component that is safe everywhere (R-PATH-1), or "" to derive it from the URL.
+    """
+    name = unicodedata.normalize("NFC", text(value))
+    problem = _name_problem(name)
+    if problem:
+        raise ValueError(problem)
+    return name
+
+
+def _name_problem(name: str) -> str:
+    """
+    What is wrong with a file name; "" for nothing.
+    """
+    if "/" in name or "\\" in name or ":" in name:
+        return "不能含有 / \\ :"
+    if _has_controls(name) or not _BIDI.isdisjoint(name):
+        return "不能含有控制字符"
+    if name.startswith(("-", ".")):
+        return "不能以 - 或 . 开头"
+    if name.endswith((".", " ")):
+        return "不能以 . 或空格结尾"
+    if _WINDOWS_STEMS.fullmatch(name):
+        return "是系统保留名称"
+    if len(name.encode()) > MAX_NAME_BYTES:
+        return f"超过 {MAX_NAME_BYTES} 字节"
+    return ""
+
+
+def directory(value: Any) -> str:
+    """
+    A directory to write to, absolute or below ``~/``; "" for the service's own choice. Links are judged when it is
+    opened, not here.
+    """
+    path = text(value)
+    if not path:
+        return path
+    if _has_controls(path) or len(path.encode()) > MAX_PATH_BYTES:
+        raise ValueError(f"含有控制字符或超过 {MAX_PATH_BYTES} 字节")
+    if path == "~" or path.startswith("~/"):
+        if ".." in path.split("/"):
+            raise ValueError("不能含有 ..")
+        return path
+    if not path.startswith("/"):
+        raise ValueError("必须是绝对路径或以 ~/ 开头")
+    plain = "/" + posixpath.normpath(path).lstrip("/")
+    if plain == "/" or any(plain == each or plain.startswith(each + "/") for each in _SYSTEM_DIRECTORIES):
+        raise ValueError("是系统目录")
+    return path
+
+
+def skip_expression(value: Any) -> str:
+    """
+    A `skip_ts_info` expression inside its grammar (origin-semantics 2.3).
+    """
+    expression = text(value)
+    if len(expression) > MAX_EXPRESSION:
+        raise ValueError(f"超过 {MAX_EXPRESSION} 个字符")
+    try:
+        parse_skip_expression(expression)
+    except M3u8svcError as error:
+        raise ValueError(error.text()) from error
+    return expression
+
+
+def proxy_type(value: Any) -> str:
+    """
+    One of the four kinds of proxy; "" is none. Relatives of socks5 get an answer that helps.
+    """
+    name = text(value) or "none"
+    if name.startswith("socks") and name not in PROXY_TYPES:
+        raise ValueError("只支持 socks5（域名总是由代理解析，不需要 socks5h）")
+    return one_of(PROXY_TYPES)(name)
+
+
+def proxy_host(value: Any) -> str:
+    """A host name or address, without scheme, port or credentials."""
+    host = text(value).strip(" ")
+    if len(host) > 253 or _has_controls(host) or any(character in "/@\\?# " for character in host):
+        raise ValueError("必须只是主机名或地址")
+    return host
+
+
+def credential(value: Any) -> str:
+    """A proxy's user name or password."""
+    secret = text(value)
+    if len(secret.encode()) > MAX_CREDENTIAL_BYTES or _has_controls(secret):
+        raise ValueError(f"含有控制字符或超过 {MAX_CREDENTIAL_BYTES} 字节")
+    return secret
+
+
+def header_map(value: Any) -> Mapping[str, tuple[str, ...]]:
+    """
+    Header names with their values; one bare string is one value.
+    """
+    if not isinstance(value, dict):
+        raise ValueError("必须是对象：名称 → 字符串列表")
+    headers: dict[str, tuple[str, ...]] = {}
+    for name, given in value.items():
+        values = [given] if isinstance(given, str) else given
+        if not isinstance(values, list) or not all(isinstance(each, str) for each in values):
+            raise ValueError(f"“{name[:60]}”的值必须是字符串列表")
+        headers[name] = tuple(values)
+    problems = header_problems(headers)
+    if problems:
+        raise ValueError("；".join(problems))
+    return headers
+
+
+def _has_controls(value: str) -> bool:
+    return any(unicodedata.category(each) == "Cc" for each in value) or not _LINE_ENDS.isdisjoint(value)

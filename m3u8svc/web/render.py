@@ -1,0 +1,98 @@
+"""
+A task as the API shows it: the seed's fields in the seed's order, then ours. Pure.
+
+Header values are shown (the contract says so); a proxy's password never is (DESIGN 5.7).
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any  # Any: JSON values
+
+import attrs
+
+from m3u8svc.tasks.task import Settings, Status, Task
+from m3u8svc.web.fields import MASK
+
+
+def task_object(task: Task, *, default_save_location: str) -> dict[str, Any]:
+    """
+    The object of GET /api/tasks. An empty save location is shown as the directory it stands for.
+    """
+    settings = settings_object(task.spec.settings)
+    settings["save_location"] = settings["save_location"] or default_save_location
+    seed: dict[str, Any] = {
+        "id": task.id,
+        "url": task.spec.url,
+        "filename": task.spec.filename,
+        "size": task.size,
+        "progress": task.progress.percent,
+        "status": task.status.value,
+        "status_bar": task.progress.status_bar,
+    }
+    if task.err_msg:
+        seed["err_msg"] = task.err_msg
+    seed |= {"created_at": rfc3339(task.created_at), "updated_at": rfc3339(task.updated_at)}
+    if task.status is Status.COMPLETED and task.completed_at is not None:
+        seed["completed_at"] = rfc3339(task.completed_at)
+    seed |= {
+        "header_map": {name: list(values) for name, values in task.spec.headers.items()},
+        "advanced_settings": settings,
+    }
+    return seed | _beyond_the_seed(task)
+
+
+def _beyond_the_seed(task: Task) -> dict[str, Any]:
+    progress = task.progress
+    return {
+        "phase": progress.phase.value,
+        "speed": round(progress.speed),
+        "eta": None if progress.eta_s is None else round(progress.eta_s),
+        "segments_done": progress.segments_done,
+        "segments_total": progress.segments_total,
+        "bytes": progress.size_bytes,
+        "err_code": task.err_code,
+        "output": task.output,
+        "warnings": [*task.spec.warnings, *task.warnings],
+        **attrs.asdict(task.spec.extensions),
+    }
+
+
+def settings_object(settings: Settings) -> dict[str, Any]:
+    """
+    All settings by name, the proxy's password masked.
+    """
+    shown = attrs.asdict(settings)
+    if settings.proxy_password:
+        shown["proxy_password"] = MASK
+    return shown
+
+
+def progress_object(task: Task) -> dict[str, Any]:
+    """
+    The message of /ws/progress: the origin's three fields, then ours; what is unknown is left out.
+    """
+    message: dict[str, Any] = {
+        "id": task.id,
+        "status_bar": task.progress.status_bar,
+        "progress": task.progress.percent,
+        "status": task.status.value,
+        "phase": task.progress.phase.value,
+        "speed": round(task.progress.speed),
+    }
+    if task.progress.eta_s is not None:
+        message["eta"] = round(task.progress.eta_s)
+    return message
+
+
+def success_object(warnings: Sequence[str] = (), **fields: Any) -> dict[str, Any]:
+    """
+    The answer to a request that changed something.
+    """
+    return {"status": "success", **fields} | ({"warnings": list(warnings)} if warnings else {})
+
+
+def rfc3339(at: float) -> str:
+    """
+    Seconds since the epoch as RFC 3339 in UTC with microseconds.
+    """
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -1,0 +1,42 @@
+"""
+/api/settings: the system settings, read and replaced as a whole.
+"""
+
+from klein import Klein
+from twisted.web.server import Request
+
+from m3u8svc.web.contract import Downloads
+from m3u8svc.web.errors import Answer, body_of, respond
+from m3u8svc.web.render import settings_object, success_object
+from m3u8svc.web.schema import parse_settings
+
+
+class SettingsAPI:
+    """
+    The routes of the settings over a service.
+    """
+
+    app = Klein()
+
+    def __init__(self, service: Downloads) -> None:
+        self._service = service
+
+    @app.route("/api/settings", methods=["GET"])
+    async def get(self, request: Request) -> bytes:
+        """All of them."""
+        return await respond(request, self._show())
+
+    @app.route("/api/settings", methods=["POST"])
+    async def post(self, request: Request) -> bytes:
+        """Replace all of them."""
+        return await respond(request, self._replace(body_of(request)))
+
+    async def _show(self) -> Answer:
+        settings = await self._service.system_settings()
+        default = self._service.default_save_location
+        return Answer(value=settings_object(settings) | {"default_save_location": default})
+
+    async def _replace(self, body: bytes) -> Answer:
+        draft = parse_settings(body)
+        await self._service.replace_settings(draft.over(await self._service.system_settings()))
+        return Answer(value=success_object(draft.warnings))

@@ -1,0 +1,205 @@
+// The task list: one row per task, kept alive by /ws/progress, with polling where that does not work.
+// Everything that came from elsewhere is shown through textContent only.
+
+import { TEXTS, phase, state } from "/static/texts.js";
+
+const POLL_MS = 2000;
+const REFRESH_MS = 15000;
+const RECONNECT_MS = 3000;
+const RUNNING = "下载中";
+
+const $ = id => document.getElementById(id);
+const rows = new Map();   // id -> { element, task }
+let language = stored() ?? (navigator.language.startsWith("zh") ? "zh" : "en");
+let live = false;
+let reload = 0;           // timer of the next list
+
+function stored() {
+  try { return localStorage.getItem("language"); } catch { return null; }
+}
+
+// -- Asking --
+
+async function ask(method, path, body) {
+  const options = { method, headers: {} };
+  if (body !== undefined) {
+    options.headers["Content-Type"] = "application/json";
+    options.body = JSON.stringify(body);
+  }
+  const response = await fetch(path, options);
+  const answer = await response.json();
+  if (!response.ok) throw new Error(answer);
+  return answer;
+}
+
+async function list() {
+  clearTimeout(reload);
+  try {
+    show(await ask("GET", "/api/tasks"));
+    mark(live ? "live" : "polling");
+  } catch (error) {
+    mark("offline");
+  }
+  clearTimeout(reload);
+  reload = setTimeout(list, live ? REFRESH_MS : POLL_MS);
+}
+
+async function act(button, method, path, body) {
+  button.disabled = true;
+  try {
+    const answer = await ask(method, path, body);
+    notice((answer.warnings ?? []).join("；"), true);
+    await list();
+    return true;
+  } catch (error) {
+    notice(error.message, false);
+    return false;
+  } finally {
+    button.disabled = false;
+  }
+}
+
+// -- Listening --
+
+function listen() {
+  const socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws/progress`);
+  socket.onopen = () => { live = true; list(); };
+  socket.onmessage = event => hear(JSON.parse(event.data));
+  socket.onclose = () => {
+    if (live) { live = false; list(); }
+    setTimeout(listen, RECONNECT_MS);
+  };
+}
+
+function hear(message) {
+  if (!message.id) return;
+  const row = rows.get(message.id);
+  if (!row) { list(); return; }
+  const before = row.task.status;
+  row.task = { ...row.task, eta: null, ...message };
+  paint(row);
+  if (row.task.status !== before) list();   // the end of a task has more to tell: its size, its error, its file
+}
+
+// -- Showing --
+
+function show(tasks) {
+  const present = new Set(tasks.map(task => task.id));
+  for (const [id, row] of rows) {
+    if (!present.has(id)) { row.element.remove(); rows.delete(id); }
+  }
+  for (const task of tasks) {
+    let row = rows.get(task.id);
+    if (!row) {
+      row = { element: newRow(task.id), task };
+      rows.set(task.id, row);
+      $("tasks").prepend(row.element);      // newest first
+    }
+    row.task = task;
+    paint(row);
+  }
+  $("empty").hidden = rows.size > 0;
+}
+
+function newRow(id) {
+  const element = $("row").content.firstElementChild.cloneNode(true);
+  const path = `/api/tasks?id=${encodeURIComponent(id)}`;
+  const on = (name, run) => element.querySelector(name).addEventListener("click", event => run(event.currentTarget));
+  on(".pause", button => act(button, "PUT", path, { status: "已暂停" }));
+  on(".resume", button => act(button, "PUT", path, { status: "等待中" }));
+  on(".remove", button => {
+    if (confirm(TEXTS[language].confirm(nameOf(rows.get(id).task)))) act(button, "DELETE", path);
+  });
+  return element;
+}
+
+function paint({ element, task }) {
+  const text = TEXTS[language];
+  const part = name => element.querySelector(name);
+  const is = (...names) => names.includes(task.status);
+  element.className = `task ${is(RUNNING) ? "running" : is("已完成") ? "done" : is("失败") ? "failed" : ""}`;
+  write(part(".name"), nameOf(task));
+  write(part(".state"), state(language, task.status));
+  write(part(".bar"), language === "zh" ? task.status_bar : is(RUNNING) ? phase(language, task.phase) : "");
+  write(part(".numbers"), numbers(task, text));
+  write(part(".error"), task.err_msg ?? "");
+  write(part(".output"), task.output ?? "");
+  part(".error").hidden = !task.err_msg;
+  part(".output").hidden = !task.output;
+  part("progress").value = task.progress ?? 0;
+  write(part(".pause"), text.pause);
+  write(part(".resume"), is("失败") ? text.retry : text.resume);
+  write(part(".remove"), text.remove);
+  part(".pause").hidden = !is(RUNNING, "等待中");
+  part(".resume").hidden = !is("已暂停", "失败");
+}
+
+function write(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+function nameOf(task) {
+  if (task.filename) return task.filename;
+  try { return decodeURIComponent(new URL(task.url).pathname.split("/").pop()) || task.id; } catch { return task.id; }
+}
+
+function numbers(task, text) {
+  const shown = [];
+  if (task.status === RUNNING && task.speed > 0) shown.push(`${size(task.speed)}/s`);
+  if (task.status === RUNNING && task.eta != null) shown.push(`${text.left} ${clock(task.eta)}`);
+  if (task.segments_total) shown.push(`${task.segments_done}/${task.segments_total} ${text.segments}`);
+  if (task.size || task.bytes) shown.push(size(task.size || task.bytes));
+  shown.push(`${task.progress ?? 0}%`);
+  return shown.join(" · ");
+}
+
+function size(bytes) {
+  const units = ["B", "KB", "MB", "GB", "TB"];
+  let step = 0;
+  while (bytes >= 1024 && step < units.length - 1) { bytes /= 1024; step += 1; }
+  return `${bytes.toFixed(step > 1 ? 2 : 0)} ${units[step]}`;
+}
+
+function clock(seconds) {
+  const two = number => String(number).padStart(2, "0");
+  return `${two(Math.floor(seconds / 60))}:${two(Math.floor(seconds % 60))}`;
+}
+
+function mark(name) {
+  $("link").classList.toggle("live", name === "live");
+  write($("link"), TEXTS[language][name]);
+  $("link").dataset.text = name;
+}
+
+function notice(message, mild) {
+  $("notice").classList.toggle("mild", mild);
+  $("notice").hidden = !message;
+  write($("notice"), message);
+}
+
+function speak() {
+  document.documentElement.lang = language;
+  for (const element of document.querySelectorAll("[data-text]")) write(element, TEXTS[language][element.dataset.text]);
+  write($("language"), TEXTS[language].other);
+  for (const row of rows.values()) paint(row);
+}
+
+// -- Starting --
+
+$("language").addEventListener("click", () => {
+  language = language === "zh" ? "en" : "zh";
+  try { localStorage.setItem("language", language); } catch { /* a private window forgets it */ }
+  speak();
+});
+
+$("add").addEventListener("submit", async event => {
+  event.preventDefault();
+  const done = await act(event.submitter ?? $("add").querySelector("button"), "POST", "/api/tasks",
+    { url: $("url").value, filename: $("filename").value });
+  if (done) { $("add").reset(); $("url").focus(); }
+});
+
+speak();
+mark("polling");
+list();
+listen();

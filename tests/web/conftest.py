@@ -1,0 +1,206 @@
+"""
+What the tests of the web room share: a service that records, and requests over an in-memory connection.
+"""
+
+import json
+
+import attrs
+import pytest
+from twisted.internet.address import IPv4Address
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+
+from m3u8svc.errors import TaskNotFound
+from m3u8svc.tasks.task import Settings, Task
+from m3u8svc.web.site import make_site
+
+HOST = "127.0.0.1:8080"
+
+
+class RecordingService:
+    """
+    The service in memory. `broken` is raised by whatever is called next; `calls` is what was called.
+    """
+
+    default_save_location = "/srv/films"
+
+    def __init__(self):
+        self.calls = []
+        self.stored = {}
+        self.settings = Settings()
+        self.broken = None
+        self.before_answering = None  # a Deferred every create waits for
+        self.live = []
+        self.listeners = []
+
+    def _called(self, *call):
+        self.calls.append(call)
+        if self.broken is not None:
+            raise self.broken
+
+    def hold(self, task):
+        self.stored[task.id] = task
+        return task
+
+    def _found(self, task_id):
+        if task_id not in self.stored:
+            raise TaskNotFound()
+        return self.stored[task_id]
+
+    async def create(self, draft):
+        self._called("create", draft)
+        if self.before_answering is not None:
+            await self.before_answering
+        return self.hold(Task(id=f"task-{len(self.stored) + 1}", spec=draft.spec(self.settings), created_at=1.5))
+
+    async def task(self, task_id):
+        self._called("task", task_id)
+        return self._found(task_id)
+
+    async def tasks(self, *, status=None, limit=None, offset=0):
+        self._called("tasks", status, limit, offset)
+        return list(self.stored.values())
+
+    async def change(self, task_id, change):
+        self._called("change", task_id, change)
+        return self.hold(attrs.evolve(self._found(task_id), status=change.status))
+
+    async def remove(self, task_id, *, with_files):
+        self._called("remove", task_id, with_files)
+        self._found(task_id)
+        del self.stored[task_id]
+
+    async def system_settings(self):
+        self._called("system_settings")
+        return self.settings
+
+    async def replace_settings(self, settings):
+        self._called("replace_settings", settings)
+        self.settings = settings
+        return settings
+
+    def running(self):
+        return list(self.live)
+
+    def watch(self, told):
+        self.listeners.append(told)
+        return lambda: self.listeners.remove(told)
+
+    def tell(self, task):
+        for told in list(self.listeners):
+            told(task)
+
+
+@attrs.frozen
+class Reply:
+    """
+    One answer off the wire; `value` is its JSON.
+    """
+
+    status: int
+    headers: dict
+    body: bytes
+
+    @property
+    def value(self):
+        return json.loads(self.body)
+
+
+def read_reply(raw):
+    """
+    The first answer in these bytes.
+    """
+    head, _, body = raw.partition(b"\r\n\r\n")
+    first, *lines = head.decode("latin-1").split("\r\n")
+    headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
+    if headers.get("transfer-encoding") == "chunked":
+        chunks = b""
+        while body and not body.startswith(b"0\r\n"):
+            size, _, body = body.partition(b"\r\n")
+            chunks, body = chunks + body[: int(size, 16)], body[int(size, 16) + 2 :]
+        body = chunks
+    return Reply(int(first.split()[1]), headers, body)
+
+
+def raw_request(method, target, body=None, headers=None, host=HOST):
+    """
+    The bytes of a well-formed request; `body` may be a JSON value or bytes.
+    """
+    lines = {"Host": host}
+    content = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
+    if body is not None:
+        lines |= {"Content-Type": "application/json", "Content-Length": str(len(content))}
+    lines |= headers or {}
+    head = "".join(f"{name}: {value}\r\n" for name, value in lines.items() if value is not None)
+    return f"{method} {target} HTTP/1.1\r\n{head}\r\n".encode("latin-1") + content
+
+
+class Wire:
+    """
+    A site with an in-memory connection at a time.
+    """
+
+    def __init__(self, site, clock):
+        self.site = site
+        self.clock = clock
+
+    def connect(self, peer="127.0.0.1"):
+        """
+        A new connection: the site's end of it, and what it writes to.
+        """
+        peer = IPv4Address("TCP", peer, 50000)
+        channel = self.site.buildProtocol(peer)
+        transport = StringTransport(hostAddress=IPv4Address("TCP", "127.0.0.1", 8080), peerAddress=peer)
+        channel.makeConnection(transport)
+        return channel, transport
+
+    def send(self, raw):
+        """
+        The answer to these bytes on a new connection.
+        """
+        channel, transport = self.connect()
+        channel.dataReceived(raw)
+        return read_reply(transport.value())
+
+    def ask(self, method, target, body=None, headers=None, host=HOST):
+        """
+        The answer to a request.
+        """
+        return self.send(raw_request(method, target, body, headers, host))
+
+
+@pytest.fixture
+def service():
+    return RecordingService()
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def site(service, clock):
+    return make_site(
+        service,
+        reactor=clock,
+        allowed_hosts=lambda: frozenset({HOST, "localhost:8080"}),
+        mergers=("mp4", "ts", "none"),
+        storages=("disk",),
+        version="1.2.3",
+    )
+
+
+@pytest.fixture
+def wire(site, clock):
+    return Wire(site, clock)
+
+
+@pytest.fixture
+def parse_reply():
+    return read_reply
+
+
+@pytest.fixture
+def build_request():
+    return raw_request

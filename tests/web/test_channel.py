@@ -1,0 +1,341 @@
+"""
+The gate at work. Timers and limits in memory, with a clock; what bytes really do, over sockets.
+"""
+
+import json
+import tempfile
+
+import pytest
+import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import Clock, deferLater
+from twisted.internet.testing import StringTransport
+
+from m3u8svc.web import channel as channel_module
+from m3u8svc.web.channel import GatedSite
+from m3u8svc.web.gate import host_names
+from m3u8svc.web.site import make_site
+
+HEAD = b"POST /api/tasks HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n"
+JSON_TYPE = b"Content-Type: application/json\r\n"
+TASK = json.dumps({"url": "https://a.example/i.m3u8", "filename": "film"}).encode()
+
+
+# -- In memory -------------------------------------------------------------------------------------------------------
+
+
+class BoundedStorage:
+    """
+    What a site makes room with, watched.
+    """
+
+    def __init__(self, site):
+        self._make = site.getContentFile
+        self.made = []
+        site.getContentFile = self
+
+    def __call__(self, length):
+        self.made.append(self._make(length))
+        return self.made[-1]
+
+
+@pytest.mark.parametrize(
+    ("head", "status", "message"),
+    [
+        (JSON_TYPE + b"Content-Length: 262145\r\n", 413, "请求体过大"),
+        (JSON_TYPE + b"Expect: 100-continue\r\nContent-Length: 262145\r\n", 413, "请求体过大"),
+        (b"Content-Type: text/plain\r\nContent-Length: 5\r\n", 415, "请求体必须是 application/json"),
+        (b"Content-Type: multipart/form-data; boundary=x\r\nTransfer-Encoding: chunked\r\n", 415, None),
+        (b"Content-Length: 5\r\n", 415, None),
+        (b"Origin: https://evil.example\r\nContent-Length: 5\r\n", 403, "拒绝来自其他网站的请求"),
+    ],
+)
+def test_refused_before_anything_is_stored(wire, parse_reply, head, status, message):
+    """The answer is there after the headers; no room was made and nothing of the body is read."""
+    storage = BoundedStorage(wire.site)
+    channel, transport = wire.connect()
+    channel.dataReceived(HEAD + head + b"\r\n" + b"x" * 1000)
+    reply = parse_reply(transport.value())
+    assert (status, []) == (reply.status, storage.made)
+    assert message in (None, reply.value)
+    assert "close" == reply.headers["connection"]
+    assert b"100 Continue" not in transport.value()
+
+
+def test_expect_continue(wire):
+    """Who asks first and may, is told to go on."""
+    channel, transport = wire.connect()
+    channel.dataReceived(HEAD + JSON_TYPE + b"Expect: 100-continue\r\nContent-Length: 5\r\n\r\n")
+    assert b"HTTP/1.1 100 Continue\r\n\r\n" == transport.value()
+
+
+def chunked(*pieces):
+    return b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces)
+
+
+def test_chunked_body(wire, service, parse_reply):
+    """A chunked body is a body like any other."""
+    channel, transport = wire.connect()
+    channel.dataReceived(HEAD + JSON_TYPE + b"Transfer-Encoding: chunked\r\n\r\n")
+    channel.dataReceived(chunked(TASK[:9], TASK[9:]) + b"0\r\n\r\n")
+    assert 200 == parse_reply(transport.value()).status
+    assert 1 == len(service.stored)
+
+
+def test_chunked_body_that_grows(wire, service, parse_reply):
+    """A chunked body is counted while it comes, and refused at its limit, in the middle."""
+    storage = BoundedStorage(wire.site)
+    channel, transport = wire.connect()
+    channel.dataReceived(HEAD + JSON_TYPE + b"Transfer-Encoding: chunked\r\n\r\n")
+    piece = chunked(b" " * 1024)
+    for _ in range(256):
+        channel.dataReceived(piece)
+    assert b"" == transport.value()
+    channel.dataReceived(chunked(b"{") + piece + b"0\r\n\r\n")
+    assert (413, "请求体过大") == (parse_reply(transport.value()).status, parse_reply(transport.value()).value)
+    assert [256 * 1024] == [len(made.getvalue()) for made in storage.made]
+    assert [] == service.calls
+
+
+def test_body_at_its_limit(wire, service):
+    """The limit itself is not over the limit."""
+    body = TASK + b" " * (256 * 1024 - len(TASK))
+    assert 200 == wire.ask("POST", "/api/tasks", body).status
+
+
+@pytest.mark.parametrize(
+    ("raw", "status"),
+    [
+        (b"GET /healthz HTTP/1.1\r\n\r\n", 421),
+        (b"GET /healthz HTTP/1.0\r\n\r\n", 421),
+        (b"nonsense\r\n\r\n", 400),
+        (b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nBad Name: x\r\n\r\n", 400),
+        (HEAD + JSON_TYPE + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+        (HEAD + JSON_TYPE + b"Content-Length: +5\r\n\r\n", 400),
+        (HEAD + JSON_TYPE + b"Content-Length: 5\r\nContent-Length: 5\r\n\r\n", 400),
+        (HEAD + JSON_TYPE + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
+        (b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n" + b"X: y\r\n" * 100 + b"\r\n", 431),
+        (b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n" + (b"X: " + b"y" * 999 + b"\r\n") * 17, 431),
+        (b"GET /" + b"a" * 17_000 + b" HTTP/1.1\r\n", 431),
+        (b"a" * 40_000, 431),
+    ],
+    ids=range(12),
+)
+def test_bad_http(wire, parse_reply, raw, status):
+    """What is no proper request is refused in the form of every error, and the connection ends."""
+    channel, transport = wire.connect()
+    channel.dataReceived(raw)
+    reply = parse_reply(transport.value())
+    assert (status, str) == (reply.status, type(reply.value))
+    assert "nosniff" == reply.headers["x-content-type-options"]
+    assert transport.disconnecting
+
+
+def test_nothing_after_a_refusal(wire, service):
+    """A second request smuggled behind a refused one is not read."""
+    channel, transport = wire.connect()
+    second = HEAD + JSON_TYPE + b"Content-Length: %d\r\n\r\n" % len(TASK) + TASK
+    channel.dataReceived(HEAD + b"Content-Type: text/plain\r\nContent-Length: 2\r\n\r\nab" + second)
+    channel.dataReceived(second)
+    assert (1, []) == (transport.value().count(b"HTTP/1.1"), service.calls)
+
+
+def test_forms_are_not_parsed(wire, service):
+    """A query is a query; a body never becomes one."""
+    wire.ask("GET", "/api/tasks?limit=3", None)
+    assert ("tasks", None, 3, 0) == service.calls[-1]
+    assert False is wire.site._parsePOSTFormSubmission
+
+
+@pytest.mark.parametrize(
+    ("begun", "within"),
+    [(b"", 10), (b"GET /", 10), (HEAD, 10), (HEAD + JSON_TYPE + b"Content-Length: 500\r\n\r\n{", 30)],
+)
+def test_deadline_is_absolute(wire, clock, begun, within):
+    """A peer that drips one byte a second is cut off when its time is over, not when it pauses."""
+    channel, transport = wire.connect()
+    channel.dataReceived(begun)
+    for _ in range(within - 1):
+        clock.advance(1)
+        channel.dataReceived(b"a")
+    assert not transport.disconnecting
+    clock.advance(1)
+    assert transport.disconnecting
+
+
+def test_idle_connection_after_an_answer(wire, clock, build_request):
+    """Between requests a connection may rest for a minute."""
+    channel, transport = wire.connect()
+    channel.dataReceived(build_request("GET", "/healthz"))
+    clock.advance(59)
+    assert not transport.disconnecting
+    clock.advance(2)
+    assert transport.disconnecting
+
+
+def test_long_work_is_not_cut_off(wire, clock, service, build_request):
+    """Deadlines are for the peer; our own work may take longer."""
+    service.before_answering = Deferred()
+    channel, transport = wire.connect()
+    channel.dataReceived(build_request("POST", "/api/tasks", TASK))
+    clock.advance(300)
+    service.before_answering.callback(None)
+    assert b'"success"' in transport.value()
+
+
+def test_answer_nobody_takes(wire, clock, service, build_request):
+    """An answer that is not read for a minute is not kept longer; a reader that goes on gets another minute."""
+    service.before_answering = Deferred()
+    channel, transport = wire.connect()
+    channel.dataReceived(build_request("POST", "/api/tasks", TASK))
+    channel.pauseProducing()
+    clock.advance(59)
+    channel.resumeProducing()
+    channel.pauseProducing()
+    clock.advance(59)
+    assert not transport.disconnecting
+    clock.advance(1)
+    assert transport.disconnecting
+
+
+def test_connections_per_address(wire):
+    """One address gets so many connections and no more; one that ends makes room."""
+    channels = [wire.connect()[0] for _ in range(channel_module.MAX_CONNECTIONS_PER_ADDRESS)]
+    peer = IPv4Address("TCP", "127.0.0.1", 50001)
+    assert None is wire.site.buildProtocol(peer)
+    assert None is not wire.site.buildProtocol(IPv4Address("TCP", "127.0.0.2", 50001))
+    channels[0].connectionLost(ConnectionError("gone"))
+    assert None is not wire.site.buildProtocol(peer)
+
+
+@pytest.mark.logs_failures
+def test_failure_outside_a_route(service, parse_reply):
+    """An exception that no route caught is a 500 in our form, logged, without a traceback."""
+
+    class Broken:
+        isLeaf = True
+
+        def render(self, request):
+            raise ValueError("secret detail")
+
+    site = GatedSite(Broken(), reactor=Clock(), allowed_hosts=lambda: frozenset({"127.0.0.1:8080"}))
+    channel = site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 1))
+    transport = StringTransport()
+    channel.makeConnection(transport)
+    channel.dataReceived(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n\r\n")
+    reply = parse_reply(transport.value())
+    assert (500, "服务器内部错误") == (reply.status, reply.value)
+
+
+# -- Over sockets: only there a connection can be reset before its answer is read ------------------------------------
+
+
+class Conversation(Protocol):
+    """
+    Everything the server says until it closes.
+    """
+
+    def __init__(self):
+        self.said = b""
+        self.over = Deferred()
+
+    def dataReceived(self, data):
+        self.said += data
+
+    def connectionLost(self, reason):
+        self.over.callback(self.said)
+
+
+class Listening:
+    def __init__(self, port):
+        self.port = port
+        self.number = port.getHost().port
+        self.host = f"127.0.0.1:{self.number}".encode()
+
+    async def say(self, *pieces, close_after=None):
+        """
+        Send these bytes (HOST becomes ours) and return what was answered until the server closed.
+        """
+        endpoint = HostnameEndpoint(reactor, "127.0.0.1", self.number)
+        conversation = await endpoint.connect(Factory.forProtocol(Conversation))
+        for piece in pieces:
+            conversation.transport.write(piece.replace(b"HOST", self.host))
+            await deferLater(reactor, 0.01)
+        return await conversation.over.addTimeout(8, reactor)
+
+
+@pytest_twisted.async_yield_fixture
+async def listening(service):
+    ports = []
+    site = make_site(
+        service,
+        reactor=reactor,
+        allowed_hosts=lambda: host_names([("127.0.0.1", each.getHost().port) for each in ports]),
+        mergers=("mp4",),
+        storages=("disk",),
+        version="0",
+    )
+    ports.append(reactor.listenTCP(0, site, interface="127.0.0.1"))
+    yield Listening(ports[0])
+    await ports[0].stopListening()
+
+
+LAST = b"Connection: close\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("raw", "status"),
+    [
+        (b"GET /api/tasks HTTP/1.1\r\nHost: HOST\r\n" + LAST, 200),
+        (b"GET /api/tasks HTTP/1.1\r\nHost: HOST\r\nHost: HOST\r\n" + LAST, 421),
+        (b"GET /api/tasks HTTP/1.1\r\n" + LAST, 421),
+        (b"GET /api/tasks HTTP/1.1\r\nHost: evil.example\r\n" + LAST, 421),
+        (b"GET /api/tasks HTTP/1.1\r\nHost: HOST\r\nOrigin: https://evil.example\r\n" + LAST, 403),
+        (b"POST /api/tasks HTTP/1.1\r\nHost: HOST\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\n{}", 415),
+        (b"GET /ws/progress HTTP/1.1\r\nHost: evil.example\r\nUpgrade: websocket\r\n" + LAST, 421),
+        (b"GET /ws/progress HTTP/1.1\r\nHost: HOST\r\nOrigin: null\r\nUpgrade: websocket\r\n" + LAST, 403),
+        (b"GET /ws/progress HTTP/1.1\r\nHost: HOST\r\n" + LAST, 400),
+    ],
+    ids=range(9),
+)
+@pytest_twisted.ensureDeferred
+async def test_refusals_on_the_wire(listening, parse_reply, raw, status):
+    """The answer arrives, and the connection ends with it."""
+    reply = parse_reply(await listening.say(raw))
+    assert status == reply.status
+    assert isinstance(reply.value, str | list)
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 4000000\r\n", 415),
+        (b"Content-Type: application/json\r\nContent-Length: 4000000\r\n", 413),
+        (b"Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 4000000\r\n", 415),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_flood_on_the_wire(listening, parse_reply, head, status, tmp_path):
+    """Four megabytes of form get their answer at once; nothing is parsed and nothing is written to disk."""
+    tempfile.tempdir, before = str(tmp_path), tempfile.tempdir
+    try:
+        begun = reactor.seconds()
+        raw = b"POST /api/tasks HTTP/1.1\r\nHost: HOST\r\n" + head + b"\r\n"
+        reply = parse_reply(await listening.say(raw, *[b"&" * 500_000] * 8))
+        assert status == reply.status
+        assert reactor.seconds() - begun < 2
+        assert [] == list(tmp_path.iterdir())
+    finally:
+        tempfile.tempdir = before
+
+
+@pytest_twisted.ensureDeferred
+async def test_chunked_flood_on_the_wire(listening, parse_reply, service):
+    """A chunked body without end is refused at the limit; the peer hears why."""
+    head = b"POST /api/tasks HTTP/1.1\r\nHost: HOST\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n"
+    reply = parse_reply(await listening.say(head + b"\r\n", *[chunked(b" " * 60_000)] * 8))
+    assert (413, []) == (reply.status, service.calls)

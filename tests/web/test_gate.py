@@ -1,0 +1,151 @@
+"""
+The gate's decisions, as a table: what passes, and why the rest does not.
+"""
+
+import time
+
+import pytest
+
+from m3u8svc.web.gate import ROUTES, body_limit, decide, host_names
+
+HOSTS = frozenset({"127.0.0.1:8080", "localhost:8080", "[::1]:8080"})
+OWN = {"host": ["127.0.0.1:8080"]}
+JSON = {"content-type": ["application/json"]}
+
+
+def refused(method, target, headers=OWN, length=0):
+    found = decide(method, target, headers, HOSTS, length=length)
+    return None if found is None else (found.status, found.code)
+
+
+HOST_TABLE = [
+    (["127.0.0.1:8080"], None),
+    (["LOCALHOST:8080"], None),
+    (["[::1]:8080"], None),
+    ([], (421, "wrong_host")),
+    (["127.0.0.1:8080", "127.0.0.1:8080"], (421, "wrong_host")),
+    (["evil.example:8080"], (421, "wrong_host")),
+    (["127.0.0.1"], (421, "wrong_host")),
+    (["127.0.0.1:8081"], (421, "wrong_host")),
+    (["127.0.0.1:8080.evil.example"], (421, "wrong_host")),
+    (["user@127.0.0.1:8080"], (421, "wrong_host")),
+    (["2130706433:8080"], (421, "wrong_host")),
+    ([""], (421, "wrong_host")),
+]
+
+
+@pytest.mark.parametrize("path", [*ROUTES, "/static/app.js", "/nowhere"])
+@pytest.mark.parametrize(("given", "expected"), HOST_TABLE, ids=range(len(HOST_TABLE)))
+def test_host_of_every_path(given, expected, path):
+    """Exactly one Host, and one of ours, for every path alike."""
+    expected = expected or ((404, "not_found") if path == "/nowhere" else None)
+    assert expected == refused("GET", path, {"host": given})
+
+
+ORIGIN_TABLE = [
+    ({}, None),
+    ({"origin": ["http://127.0.0.1:8080"]}, None),
+    ({"origin": ["http://localhost:8080"]}, None),
+    ({"origin": ["https://evil.example"]}, (403, "foreign_origin")),
+    ({"origin": ["http://127.0.0.1:9000"]}, (403, "foreign_origin")),
+    ({"origin": ["null"]}, (403, "foreign_origin")),
+    ({"origin": ["http://127.0.0.1:8080", "http://127.0.0.1:8080"]}, (403, "foreign_origin")),
+    ({"origin": ["file://127.0.0.1:8080"]}, (403, "foreign_origin")),
+    ({"origin": [""]}, (403, "foreign_origin")),
+    ({"sec-fetch-site": ["same-origin"]}, None),
+    ({"sec-fetch-site": ["none"]}, None),
+    ({"sec-fetch-site": ["same-site"]}, (403, "foreign_origin")),
+    ({"sec-fetch-site": ["cross-site"]}, (403, "foreign_origin")),
+]
+
+
+@pytest.mark.parametrize("path", ["/api/tasks", "/api/settings", "/ws/progress"])
+@pytest.mark.parametrize(("given", "expected"), ORIGIN_TABLE, ids=range(len(ORIGIN_TABLE)))
+def test_origin_below_the_api(given, expected, path):
+    """What a foreign page sends is refused, and so is a foreign WebSocket."""
+    assert expected == refused("GET", path, OWN | given)
+
+
+@pytest.mark.parametrize("path", ["/", "/healthz", "/favicon.ico", "/static/app.js"])
+def test_origin_of_pages(path):
+    """A link from another site may lead to our pages: they change nothing and cannot be framed."""
+    assert None is refused("GET", path, OWN | {"sec-fetch-site": ["cross-site"]})
+
+
+@pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "PATCH", "TRACE", "CONNECT", "PROPFIND", "get"])
+@pytest.mark.parametrize("path", ["/api/tasks", "/api/settings", "/ws/progress"])
+def test_methods_of_the_api(method, path):
+    """Whatever the API does not have is a 405 that says what it has."""
+    found = decide(method, path, OWN, HOSTS)
+    assert (405, "方法不支持", ROUTES[path]) == (found.status, found.message, found.allow)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/api", "/api/", "/api/task", "/api/tasks/", "/API/tasks", "//api/tasks", "/%61pi/tasks", "/api/../api/tasks"]
+    + ["/static/../../etc/passwd", "/static/%2e%2e/x", "/static//x", "/a\\b", "http://127.0.0.1:8080/", "*", ""],
+)
+def test_paths_nobody_answers(path):
+    """A path is one of ours as it is written, or it is a 404: nothing is unquoted, joined or folded."""
+    assert (404, "not_found") == refused("GET", path)
+
+
+def test_path_check_when_the_path_is_long():
+    """Judging a path takes no longer than reading it."""
+    begun = time.monotonic()
+    refused("GET", "/" + "a" * 16_000 + "!")
+    refused("GET", "/" + "a/" * 8_000 + "!")
+    assert time.monotonic() - begun < 0.5
+
+
+TYPES = [
+    (["application/json"], None),
+    (["application/json; charset=utf-8"], None),
+    (['Application/JSON;charset="UTF-8"'], None),
+    (["application/json; charset=latin-1"], (415, "not_json")),
+    (["text/plain"], (415, "not_json")),
+    (["application/x-www-form-urlencoded"], (415, "not_json")),
+    (["multipart/form-data; boundary=x"], (415, "not_json")),
+    (["text/plain; application/json"], (415, "not_json")),
+    (["application/json", "text/plain"], (415, "not_json")),
+    ([], (415, "not_json")),
+]
+
+
+@pytest.mark.parametrize("length", [2, None])
+@pytest.mark.parametrize(("given", "expected"), TYPES, ids=range(len(TYPES)))
+def test_types_of_bodies(given, expected, length):
+    """A body is JSON, or it is not read."""
+    assert expected == refused("POST", "/api/tasks", OWN | {"content-type": given}, length)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "limit"),
+    [("POST", "/api/tasks", 262144), ("PUT", "/api/tasks?id=1", 16384), ("POST", "/api/settings", 16384)],
+)
+def test_size_of_bodies(method, path, limit):
+    """Each body has its limit, and the limit itself passes."""
+    assert limit == body_limit(method, path)
+    assert None is refused(method, path, OWN | JSON, limit)
+    assert (413, "body_too_large") == refused(method, path, OWN | JSON, limit + 1)
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+def test_bodies_where_none_belongs(method):
+    """GET and DELETE say everything in the address."""
+    assert (400, "unexpected_body") == refused(method, "/api/tasks", OWN | JSON, 2)
+
+
+@pytest.mark.parametrize(
+    ("listening", "expected"),
+    [
+        ([("127.0.0.1", 8080)], {"127.0.0.1:8080", "[::1]:8080", "localhost:8080"}),
+        ([("::1", 80)], {"127.0.0.1:80", "127.0.0.1", "[::1]:80", "[::1]", "localhost:80", "localhost"}),
+        ([("192.168.1.5", 8080)], {"192.168.1.5:8080"}),
+        ([("0.0.0.0", 9)], {"127.0.0.1:9", "[::1]:9", "localhost:9"}),
+        ([], set()),
+    ],
+)
+def test_host_names(listening, expected):
+    """Who we are follows from where we listen."""
+    assert expected == host_names(listening)

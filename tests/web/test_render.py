@@ -1,0 +1,124 @@
+"""
+A task on the wire: the seed's fields in the seed's order, then ours.
+"""
+
+from m3u8svc.tasks.task import Phase, Progress, Settings, Status, Task, TaskSpec
+from m3u8svc.web.render import progress_object, settings_object, success_object, task_object
+
+SEED = [
+    *("id", "url", "filename", "size", "progress", "status", "status_bar", "err_msg"),
+    *("created_at", "updated_at", "completed_at", "header_map", "advanced_settings"),
+]
+OURS = ["phase", "speed", "eta", "segments_done", "segments_total", "bytes", "err_code", "output", "warnings"]
+
+
+def whole_task(**changes):
+    fields = {
+        "id": "t1",
+        "spec": TaskSpec(
+            url="https://a.example/i.m3u8?token=1",
+            filename="film",
+            headers={"Cookie": ("a=1", "b=2")},
+            settings=Settings(proxy_password="secret", proxy_username="me", download_threads=4),
+            warnings=("w1",),
+        ),
+        "status": Status.COMPLETED,
+        "err_msg": "坏了",
+        "err_code": "timeout",
+        "created_at": 1700000000.25,
+        "updated_at": 1700000001.0,
+        "completed_at": 1700000002.000001,
+        "size": 7,
+        "output": "/srv/film.mp4",
+        "warnings": ("w2",),
+        "progress": Progress(
+            percent=41,
+            phase=Phase.DOWNLOAD,
+            status_bar="[3/5]下载ts 速度 5.09 MB/s",
+            speed=1234.56,
+            eta_s=7.4,
+            segments_done=3,
+            segments_total=9,
+            size_bytes=99,
+        ),
+    }
+    return Task(**(fields | changes))
+
+
+def test_fields_and_their_order():
+    """The documented fields come first, in the documented order."""
+    shown = task_object(whole_task(), default_save_location="/srv")
+    assert [*SEED, *OURS, "merger", "storage", "faststart", "allow_gaps"] == list(shown)
+
+
+def test_values():
+    """Each field shows what it says."""
+    shown = task_object(whole_task(), default_save_location="/srv")
+    expected = {
+        "id": "t1",
+        "url": "https://a.example/i.m3u8?token=1",
+        "filename": "film",
+        "size": 7,
+        "progress": 41,
+        "status": "已完成",
+        "status_bar": "[3/5]下载ts 速度 5.09 MB/s",
+        "err_msg": "坏了",
+        "created_at": "2023-11-14T22:13:20.250000Z",
+        "updated_at": "2023-11-14T22:13:21.000000Z",
+        "completed_at": "2023-11-14T22:13:22.000001Z",
+        "header_map": {"Cookie": ["a=1", "b=2"]},
+        "phase": "download",
+        "speed": 1235,
+        "eta": 7,
+        "segments_done": 3,
+        "segments_total": 9,
+        "bytes": 99,
+        "err_code": "timeout",
+        "output": "/srv/film.mp4",
+        "warnings": ["w1", "w2"],
+    }
+    assert expected == {name: shown[name] for name in expected}
+
+
+def test_fields_that_may_be_absent():
+    """err_msg is there when there is one, completed_at when the task is done."""
+    shown = task_object(whole_task(status=Status.FAILED, err_msg=""), default_save_location="/srv")
+    assert set() == {"err_msg", "completed_at"}.intersection(shown)
+
+
+def test_advanced_settings():
+    """All settings are shown, the password masked, an empty save location as what it means."""
+    shown = task_object(whole_task(), default_save_location="/srv/films")["advanced_settings"]
+    assert ("***", "me", 4, "/srv/films", 15) == (
+        shown["proxy_password"],
+        shown["proxy_username"],
+        shown["download_threads"],
+        shown["save_location"],
+        len(shown),
+    )
+
+
+def test_settings_without_a_password():
+    """The mask stands only for a password that is set."""
+    assert "" == settings_object(Settings())["proxy_password"]
+
+
+def test_progress_message():
+    """The origin's three fields, then ours; nothing secret."""
+    expected = {
+        "id": "t1",
+        "status_bar": "[3/5]下载ts 速度 5.09 MB/s",
+        "progress": 41,
+        "status": "已完成",
+        "phase": "download",
+        "speed": 1235,
+        "eta": 7,
+    }
+    assert expected == progress_object(whole_task())
+    assert "eta" not in progress_object(whole_task(progress=Progress()))
+
+
+def test_success():
+    """Warnings are there when there are any."""
+    assert {"status": "success"} == success_object()
+    assert {"status": "success", "id": "1", "warnings": ["w"]} == success_object(("w",), id="1")

@@ -1,0 +1,366 @@
+"""
+The door: every field, right and wrong, and everything wrong at once.
+"""
+
+import json
+from types import MappingProxyType
+
+import attrs
+import pytest
+
+from m3u8svc.errors import InvalidRequest, MissingTaskId, TaskNotFound
+from m3u8svc.tasks.task import SETTING_NAMES, Extensions, Settings, Status
+from m3u8svc.web.schema import (
+    ListQuery,
+    parse_change,
+    parse_files,
+    parse_list_query,
+    parse_settings,
+    parse_task,
+    parse_task_id,
+)
+
+LEAST = {"url": "https://a.example/i.m3u8", "filename": "film"}
+
+
+def encoded(**fields):
+    return json.dumps(fields).encode()
+
+
+def problems_of(read, body):
+    with pytest.raises(InvalidRequest) as caught:
+        read(body)
+    return caught.value.text()
+
+
+def test_task_with_the_least():
+    """Two fields make a task; nothing else is given and nothing is warned of."""
+    draft = parse_task(encoded(**LEAST))
+    assert ("https://a.example/i.m3u8", "film", {}, False, {}, Extensions(), ()) == (
+        draft.url,
+        draft.filename,
+        dict(draft.headers),
+        draft.advanced,
+        dict(draft.given),
+        draft.extensions,
+        draft.warnings,
+    )
+
+
+def test_task_with_everything():
+    """Every field of the seed, and ours, arrives under its name."""
+    settings = {
+        "save_location": "/srv/films",
+        "temp_directory": "~/tmp",
+        "download_threads": 16.0,
+        "skip_ts_info": "1,92-100",
+        "keep_ts_files": True,
+        "no_merge_ts": True,
+        "log_skipped_ts": True,
+        "allow_insecure_https": True,
+        "proxy_type": "socks5",
+        "proxy_host": "proxy.example",
+        "proxy_port": 1080,
+        "proxy_username": "me",
+        "proxy_password": "secret",
+        "use_server_file_time": True,
+        "debug_log": True,
+    }
+    assert list(SETTING_NAMES) == list(settings)
+    ours = {"merger": "ts", "storage": "disk", "faststart": True, "allow_gaps": True}
+    headers = {"X-One": ["a", "b"], "X-Two": "c"}
+    body = encoded(**LEAST, advanced=True, use_http_headers=True, http_headers=headers, **settings, **ours)
+    draft = parse_task(body)
+    assert Settings(**settings) == draft.spec(Settings()).settings
+    assert {"X-One": ("a", "b"), "X-Two": ("c",)} == dict(draft.headers)
+    assert Extensions(merger="ts", storage="disk", faststart=True, allow_gaps=True) == draft.extensions
+    assert () == draft.warnings
+
+
+WRONG = [
+    ({"url": 7}, "url: 必须是字符串（7）"),
+    ({"url": None}, "url: 必须是字符串（null）"),
+    ({"url": "  "}, "url: 不能为空"),
+    ({"url": "ftp://a.example/x"}, "url: 必须以 http:// 或 https:// 开头"),
+    ({"url": "file:///etc/passwd"}, "url: 必须以 http://"),
+    ({"url": "a.example/x.m3u8"}, "url: 必须以 http://"),
+    ({"url": "https:///x"}, "url: 链接中没有有效的主机名"),
+    ({"url": "https://a.example:0/x"}, "url: 链接中没有有效的主机名"),
+    ({"url": "https://a.example:99999/x"}, "url: 不是有效的链接"),
+    ({"url": "https://[::1/x"}, "url: 不是有效的链接"),
+    ({"url": "https://a b/x"}, "url: 链接中没有有效的主机名"),
+    ({"url": "https://a.example/x\r\nHost: b"}, "url: 含有控制字符"),
+    ({"url": "https://a.example\\@b.example/"}, "url: 含有控制字符或反斜杠"),
+    ({"url": "https://a.example/" + "x" * 8192}, "url: 超过 8192 字节"),
+    ({"filename": None}, "filename: 必须是字符串"),
+    ({"filename": ["a"]}, "filename: 必须是字符串（数组）"),
+    ({"filename": "../x"}, "filename: 不能含有 / \\ :"),
+    ({"filename": "a\\b"}, "filename: 不能含有"),
+    ({"filename": "a:b"}, "filename: 不能含有"),
+    ({"filename": ".."}, "filename: 不能以 - 或 . 开头"),
+    ({"filename": "-rf"}, "filename: 不能以 - 或 . 开头"),
+    ({"filename": ".hidden"}, "filename: 不能以"),
+    ({"filename": "a."}, "filename: 不能以 . 或空格结尾"),
+    ({"filename": "a "}, "filename: 不能以 . 或空格结尾"),
+    ({"filename": "CON"}, "filename: 是系统保留名称"),
+    ({"filename": "nul.mp4"}, "filename: 是系统保留名称"),
+    ({"filename": "Com1 .txt"}, "filename: 是系统保留名称"),
+    ({"filename": "a\nb"}, "filename: 不能含有控制字符"),
+    ({"filename": "a\u202eb"}, "filename: 不能含有控制字符（“a\\u202eb”）"),
+    ({"filename": "é" * 101}, "filename: 超过 200 字节"),
+    ({"use_http_headers": 1}, "use_http_headers: 必须是 true 或 false（1）"),
+    ({"http_headers": []}, "http_headers: 必须是对象"),
+    ({"http_headers": {"X": 1}}, "http_headers: “X”的值必须是字符串列表"),
+    ({"http_headers": {"X": [1]}}, "http_headers: “X”的值必须是字符串列表"),
+    ({"http_headers": {"X": "a\r\nb"}}, "http_headers: "),
+    ({"http_headers": {"X Y": "a"}}, "http_headers: "),
+    ({"advanced": "true"}, "advanced: 必须是 true 或 false"),
+    ({"save_location": "relative"}, "save_location: 必须是绝对路径"),
+    ({"save_location": "/etc"}, "save_location: 是系统目录"),
+    ({"save_location": "/tmp/../etc/cron.d"}, "save_location: 是系统目录"),
+    ({"save_location": "//usr//share"}, "save_location: 是系统目录"),
+    ({"save_location": "/"}, "save_location: 是系统目录"),
+    ({"save_location": "~/../x"}, "save_location: 不能含有 .."),
+    ({"save_location": "~root/x"}, "save_location: 必须是绝对路径"),
+    ({"temp_directory": "/proc/self"}, "temp_directory: 是系统目录"),
+    ({"temp_directory": False}, "temp_directory: 必须是字符串（false）"),
+    ({"download_threads": "16"}, "download_threads: 必须是 0 到 1000 的整数（“16”）"),
+    ({"download_threads": True}, "download_threads: 必须是 0 到 1000 的整数（true）"),
+    ({"download_threads": 1.5}, "download_threads: 必须是 0 到 1000 的整数（1.5）"),
+    ({"download_threads": -1}, "download_threads: 必须是"),
+    ({"download_threads": 1001}, "download_threads: 必须是"),
+    ({"skip_ts_info": "1,,2"}, "skip_ts_info: 解析跳过ts的表达式错误"),
+    ({"skip_ts_info": 5}, "skip_ts_info: 必须是字符串（5）"),
+    ({"skip_ts_info": "1," * 10_000}, "skip_ts_info: 超过 16384 个字符"),
+    ({"keep_ts_files": 0}, "keep_ts_files: 必须是 true 或 false（0）"),
+    ({"no_merge_ts": "yes"}, "no_merge_ts: 必须是"),
+    ({"log_skipped_ts": {}}, "log_skipped_ts: 必须是 true 或 false（对象）"),
+    ({"allow_insecure_https": None}, "allow_insecure_https: 必须是"),
+    ({"use_server_file_time": 1}, "use_server_file_time: 必须是"),
+    ({"debug_log": "x"}, "debug_log: 必须是"),
+    ({"proxy_type": "socks5h"}, "proxy_type: 只支持 socks5"),
+    ({"proxy_type": "socks4"}, "proxy_type: 只支持 socks5"),
+    ({"proxy_type": "ssh"}, "proxy_type: 必须是 none、http、https、socks5 之一"),
+    ({"proxy_host": "http://p.example"}, "proxy_host: 必须只是主机名"),
+    ({"proxy_port": 65536}, "proxy_port: 必须是 0 到 65535 的整数"),
+    ({"proxy_username": 1}, "proxy_username: 必须是字符串"),
+    ({"proxy_password": "x" * 256}, "proxy_password: "),
+    ({"merger": "avi"}, "merger: 必须是 mp4、ts、none 之一（“avi”）"),
+    ({"storage": "s3"}, "storage: 必须是 disk 之一（“s3”）"),
+    ({"faststart": "no"}, "faststart: 必须是"),
+    ({"allow_gaps": 2}, "allow_gaps: 必须是"),
+]
+
+
+@pytest.mark.parametrize("advanced", [{}, {"advanced": True}])
+@pytest.mark.parametrize(("field", "problem"), WRONG, ids=range(len(WRONG)))
+def test_task_with_a_wrong_field(field, problem, advanced):
+    """A wrong field is named with what is allowed, whether its switch is on or not."""
+    assert problem in problems_of(parse_task, encoded(**(LEAST | advanced | field)))
+
+
+def test_task_with_everything_wrong():
+    """All wrong fields are told in one answer."""
+    text = problems_of(parse_task, encoded(url="", download_threads=99999))
+    assert "解析请求失败：" == text[:7]
+    for problem in ("filename: 缺少必填字段", "download_threads: 必须是 0 到 1000 的整数（99999）", "url: 不能为空"):
+        assert problem in text
+
+
+def test_task_names_known_elsewhere():
+    """Mergers and storages are those the service has, plugins' ones among them."""
+    body = encoded(**LEAST, merger="ffmpeg", storage="s3")
+    draft = parse_task(body, mergers=("mp4", "ffmpeg"), storages=("disk", "s3"))
+    assert ("ffmpeg", "s3") == (draft.extensions.merger, draft.extensions.storage)
+
+
+@pytest.mark.parametrize("body", [b"[]", b"null", b'"x"', b"7"])
+def test_task_that_is_no_object(body):
+    """A body is an object."""
+    assert "必须是 JSON 对象" in problems_of(parse_task, body)
+
+
+SECRETS = [
+    {"proxy_password": "hunter2\n"},
+    {"proxy_username": "hunter2\n"},
+    {"http_headers": {"Cookie": ["hunter2\r\n"]}},
+    {"http_headers": {"Cookie": [["hunter2"]]}},
+    {"http_headers": "Cookie: hunter2"},
+    {"url": "ftp://me:hunter2@a.example/x?token=hunter2"},
+    {"filename": "x/https://a.example/?token=hunter2"},
+]
+
+
+@pytest.mark.parametrize("field", SECRETS, ids=range(len(SECRETS)))
+def test_secrets_in_wrong_fields(field):
+    """An error never repeats a password, a header value or a token."""
+    assert "hunter2" not in problems_of(parse_task, encoded(**(LEAST | field)))
+
+
+def test_settings_without_advanced():
+    """Settings without their switch have no effect and are named."""
+    draft = parse_task(encoded(**LEAST, download_threads=4, keep_ts_files=True))
+    assert {} == draft.given
+    assert ("advanced 不为 true，已忽略：download_threads、keep_ts_files",) == draft.warnings
+
+
+def test_headers_without_their_switch():
+    """Headers without their switch have no effect and are named."""
+    draft = parse_task(encoded(**LEAST, http_headers={"X": ["a"]}))
+    assert ({}, ("use_http_headers 不为 true，已忽略：http_headers",)) == (dict(draft.headers), draft.warnings)
+
+
+def test_unknown_fields():
+    """Unknown fields are ignored with a warning, in every body."""
+    assert ("未知字段，已忽略：colour",) == parse_task(encoded(**LEAST, colour=1)).warnings
+    assert ("未知字段，已忽略：colour",) == parse_change(encoded(status="已暂停", colour=1)).warnings
+    assert ("未知字段，已忽略：colour",) == parse_settings(encoded(colour=1)).warnings
+
+
+@pytest.mark.parametrize("field", [{"proxy_type": "http"}, {"proxy_host": "p.example"}])
+def test_proxy_without_advanced(field):
+    """A proxy that would be ignored is refused: ignoring it would connect directly."""
+    assert "proxy_type: 仅在 advanced 为 true 时有效" in problems_of(parse_task, encoded(**LEAST, **field))
+
+
+def test_no_proxy_without_advanced():
+    """Clients that always send their empty proxy fields are fine."""
+    draft = parse_task(encoded(**LEAST, proxy_type="none", proxy_host="", proxy_port=0))
+    assert 1 == len(draft.warnings)
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"proxy_type": "http", "proxy_port": 1}, "proxy_host: 使用 http 代理时必填"),
+        ({"proxy_type": "http", "proxy_host": "p"}, "proxy_port: 使用 http 代理时必须是 1 到 65535 的整数"),
+        ({"proxy_host": "p", "proxy_port": 1}, "proxy_type: 填写 proxy_host 时必填"),
+    ],
+)
+def test_proxy_that_is_incomplete(fields, problem):
+    """A proxy needs its type, its host and its port."""
+    assert problem in problems_of(parse_task, encoded(**LEAST, advanced=True, **fields))
+    assert problem in problems_of(parse_settings, encoded(**fields))
+
+
+def test_proxy_over_a_saved_one():
+    """A request that names a proxy names all of it: the saved password of one never reaches another."""
+    saved = Settings(proxy_type="http", proxy_host="old", proxy_port=1, proxy_username="me", proxy_password="secret")
+    body = encoded(**LEAST, advanced=True, proxy_type="socks5", proxy_host="new", proxy_port=2)
+    spec = parse_task(body).spec(saved)
+    assert Settings(proxy_type="socks5", proxy_host="new", proxy_port=2) == spec.settings
+    assert saved == parse_task(encoded(**LEAST, advanced=True)).spec(saved).settings
+
+
+def test_masked_password_in_a_task():
+    """ "***" means "unchanged", and a new task has nothing to leave unchanged."""
+    proxy = {"proxy_type": "http", "proxy_host": "p", "proxy_port": 1, "proxy_password": "***"}
+    assert "proxy_password: " in problems_of(parse_task, encoded(**LEAST, advanced=True, **proxy))
+
+
+def test_name_is_normalised():
+    """A name is stored in NFC, so that the same name is the same file."""
+    assert "\u00e9" == parse_task(encoded(url=LEAST["url"], filename="e\u0301")).filename
+
+
+@pytest.mark.parametrize("name", ["", "电影 第1集", "a.mp4", "x" * 200, "😀" * 50, "CONSOLE", "Who?"])
+def test_names_that_are_fine(name):
+    """Ordinary names pass, and so does none at all."""
+    assert name == parse_task(encoded(url=LEAST["url"], filename=name)).filename
+
+
+@pytest.mark.parametrize("status", [Status.WAITING, Status.PAUSED])
+def test_change(status):
+    """The two states that can be asked for."""
+    assert status == parse_change(encoded(status=status.value)).status
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        (b"{}", "status: 缺少必填字段"),
+        (b'{"colour": 1}', "status: 缺少必填字段"),
+        (encoded(status="下载中"), "status: 必须是 等待中、已暂停 之一（“下载中”）"),
+        (encoded(status="已完成"), "status: 必须是"),
+        (encoded(status="nonsense"), "status: 必须是"),
+        (encoded(status=None), "status: 必须是字符串（null）"),
+        (b"[1]", "必须是 JSON 对象"),
+    ],
+)
+def test_change_that_is_wrong(body, problem):
+    """Anything else is a 400 that names the field."""
+    assert problem in problems_of(parse_change, body)
+
+
+def test_settings_absent_fields():
+    """System settings are replaced whole: what is absent gets its default."""
+    assert Settings(download_threads=8) == parse_settings(encoded(download_threads=8)).settings
+
+
+def test_settings_masked_password():
+    """A masked password leaves the saved one; any other replaces it."""
+    proxy = {"proxy_type": "http", "proxy_host": "p", "proxy_port": 1}
+    current = Settings(**proxy, proxy_password="old")
+    assert current == parse_settings(encoded(**proxy, proxy_password="***")).over(current)
+    assert attrs.evolve(current, proxy_password="new") == parse_settings(encoded(**proxy, proxy_password="new")).over(
+        current
+    )
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ({}, ListQuery()),
+        ({b"status": ["失败".encode()]}, ListQuery(status=Status.FAILED)),
+        ({b"limit": [b"1"], b"offset": [b"0"]}, ListQuery(limit=1)),
+        ({b"limit": [b"1000"], b"offset": [b"70"], b"other": [b"x"]}, ListQuery(limit=1000, offset=70)),
+    ],
+)
+def test_list_query(query, expected):
+    """What a list may be narrowed by."""
+    assert expected == parse_list_query(query)
+
+
+@pytest.mark.parametrize(
+    ("query", "problem"),
+    [
+        ({b"status": [b"done"]}, "status: 必须是"),
+        ({b"limit": [b"0"]}, "limit: 必须是 1 到 1000 的整数（“0”）"),
+        ({b"limit": [b"1001"]}, "limit: 必须是"),
+        ({b"limit": [b"-1"]}, "limit: 必须是"),
+        ({b"limit": ["１".encode()]}, "limit: 必须是"),
+        ({b"limit": [b""]}, "limit: 必须是"),
+        ({b"offset": [b"x"]}, "offset: 必须是"),
+        ({b"offset": [b"9" * 30]}, "offset: 必须是"),
+        ({b"limit": [b"1", b"2"]}, "limit: 只能出现一次"),
+        ({b"status": [b"\xff"]}, "status: 不是 UTF-8"),
+    ],
+)
+def test_list_query_that_is_wrong(query, problem):
+    """A wrong query is a 400, never a guess."""
+    assert problem in problems_of(parse_list_query, query)
+
+
+@pytest.mark.parametrize(
+    ("query", "error"),
+    [({}, MissingTaskId), ({b"id": [b""]}, MissingTaskId), ({b"id": [b"a\x00"]}, TaskNotFound)]
+    + [({b"id": [b"../x"]}, TaskNotFound), ({b"id": [b"a" * 65]}, TaskNotFound)]
+    + [({b"id": [b"a", b"b"]}, InvalidRequest)],
+)
+def test_task_id_that_is_wrong(query, error):
+    """What cannot be an id never reaches the store."""
+    with pytest.raises(error):
+        parse_task_id(query)
+
+
+@pytest.mark.parametrize(("query", "expected"), [({}, False), ({b"files": [b"true"]}, True)])
+def test_files(query, expected):
+    """Output files go only when asked."""
+    assert expected == parse_files(query)
+    assert "files: 必须是 true 或 false" in problems_of(parse_files, {b"files": [b"1"]})
+
+
+def test_draft_is_frozen():
+    """What passed the door cannot be changed behind it."""
+    draft = parse_task(encoded(**LEAST, advanced=True, download_threads=3))
+    assert isinstance(draft.given, MappingProxyType)
