@@ -1,0 +1,338 @@
+"""
+The operator's configuration: TOML in, one frozen value out, or one error that names everything that is wrong.
+
+Pure: the environment and the files that values may come from are arguments. Anywhere a value may stand, a table
+``{"$env" = "NAME"}`` or ``{"$file" = "path"}`` may stand for it, so that a password need not be in the file. What comes
+from there is text; where a number or a switch is wanted it is read as TOML would read it.
+
+Flags win over the file, the file over the defaults. Settings saved over the API win over ``[settings]``.
+"""
+
+import difflib
+import re
+import tomllib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Any  # Any: a value out of TOML before its rule has seen it, and a plugin's own table
+
+import attrs
+
+from m3u8svc.errors import ConfigError, SkipExpressionError
+from m3u8svc.hls.skip import parse_skip_expression
+from m3u8svc.home import default_home
+from m3u8svc.redact import MASK, is_secret_header, redact_text
+from m3u8svc.tasks.task import MAX_THREADS, PROXY_TYPES, SETTING_NAMES, Settings
+
+DEFAULT_LISTEN = ("tcp:8080:interface=127.0.0.1",)
+DEFAULT_SAVE_DIR = "~/Downloads/m3u8svc"
+DEFAULT_MAX_ACTIVE = 3
+MAX_ACTIVE = 1000
+MAX_CREDENTIAL_BYTES = 255
+"""What SOCKS5 can carry (RFC 1929)."""
+
+Problem = tuple[str, str]
+"""Where in the configuration, and what is wrong there."""
+Rule = Callable[[Any], Any]
+"""A value in, the value we keep out; raises ValueError with what is allowed."""
+
+
+@attrs.frozen(kw_only=True)
+class Configuration:
+    """
+    What the service is told at start. Paths may begin with ``~`` or be relative; whoever uses them resolves them. An
+    empty `database` is the SQLite file in `home`. `plugins` holds each plugin's table as it is, for the plugin to read.
+    """
+
+    listen: tuple[str, ...] = DEFAULT_LISTEN
+    home: str = attrs.field(factory=lambda: str(default_home()))
+    save_dir: str = DEFAULT_SAVE_DIR
+    max_active: int = DEFAULT_MAX_ACTIVE
+    database: str = attrs.field(default="", repr=False)  # a password may be in it
+    settings: Settings = attrs.field(factory=Settings)
+    plugins: Mapping[str, Mapping[str, Any]] = attrs.field(factory=lambda: MappingProxyType({}), repr=False)
+
+
+def load_configuration(text: str, *, environ: Mapping[str, str], read_file: Callable[[str], str]) -> Configuration:
+    """
+    The configuration a TOML text means.
+
+    Args:
+        text: the whole file.
+        environ: where ``$env`` looks.
+        read_file: the text of a file that ``$file`` names; OSError and UnicodeDecodeError are problems like others.
+
+    Raises:
+        ConfigError: not TOML, or any value or key is wrong; all problems at once, in `fields["problems"]` too.
+    """
+    problems: list[Problem] = []
+    sources = _Sources(environ, read_file, problems)
+    document = {name: sources.resolve(value, name) for name, value in _parse(text).items()}
+    tables = {name: _table(document, name, problems) for name in ("settings", "plugins")}
+    given = _checked(document, _RULES, "", problems, others=tuple(tables))
+    settings = _checked(tables["settings"], _SETTING_RULES, "settings.", problems)
+    if not any(where.startswith("settings.proxy_") for where, _ in problems):
+        problems += _proxy_problems(Settings(**settings))
+    for name in tables["plugins"]:
+        _table(tables["plugins"], name, problems, parent="plugins.")
+    _raise_all(problems)
+    plugins = {name: MappingProxyType(_plain(table)) for name, table in tables["plugins"].items()}
+    return Configuration(**given, settings=Settings(**settings), plugins=MappingProxyType(plugins))
+
+
+def with_flags(configuration: Configuration, **given: Any) -> Configuration:
+    """
+    The configuration under the flags of a command line, by field name; None is a flag that was not given.
+
+    Raises:
+        ConfigError: a flag's value is not allowed; named as the flag.
+    """
+    problems: list[Problem] = []
+    wanted = {name: value for name, value in given.items() if value is not None}
+    for name in wanted.keys() - _RULES.keys():
+        raise TypeError(f"there is no flag for {name}")
+    accepted: dict[str, Any] = {}
+    for name, value in wanted.items():
+        _apply(_RULES[name], name, value, f"--{name.replace('_', '-')}", accepted, problems)
+    _raise_all(problems)
+    return attrs.evolve(configuration, **accepted)
+
+
+# -- Reading ---------------------------------------------------------------------------------------------------------
+
+
+class _Outside(str):
+    """
+    Text from the environment or a file: never shown, and read as a number or a switch where one is wanted.
+    """
+
+    def __repr__(self) -> str:
+        return MASK
+
+
+_UNREADABLE = object()  # stands for a value whose problem was told already
+
+
+@attrs.frozen
+class _Sources:
+    """
+    Where values that are not in the file itself come from.
+    """
+
+    environ: Mapping[str, str]
+    read_file: Callable[[str], str]
+    problems: list[Problem]
+
+    def resolve(self, value: Any, where: str) -> Any:
+        """`value` with every ``$env`` and ``$file`` in it replaced by what it names."""
+        if isinstance(value, list):
+            return [self.resolve(each, f"{where}[{index}]") for index, each in enumerate(value)]
+        if not isinstance(value, dict):
+            return value
+        if not value.keys() & {"$env", "$file"}:
+            return {name: self.resolve(each, f"{where}.{name}") for name, each in value.items()}
+        try:
+            return self._look_up(value)
+        except ValueError as error:
+            self.problems.append((where, str(error)))
+            return _UNREADABLE
+
+    def _look_up(self, value: dict[str, Any]) -> _Outside:
+        [(kind, name), *more] = value.items()
+        if more or not isinstance(name, str) or not name:
+            raise ValueError('a source is {"$env" = "NAME"} or {"$file" = "path"} and nothing else')
+        if kind == "$env":
+            if name not in self.environ:
+                raise ValueError(f"the environment variable {name} is not set")
+            return _Outside(self.environ[name])
+        try:
+            return _Outside(self.read_file(name).rstrip("\r\n"))  # editors end a file with a line end
+        except OSError as error:
+            raise ValueError(f"the file {name} cannot be read: {error.strerror or type(error).__name__}") from error
+        except UnicodeDecodeError as error:
+            raise ValueError(f"the file {name} is not UTF-8 text") from error
+
+
+def _parse(text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text.removeprefix("\ufeff"))  # some editors begin a file with a byte order mark
+    except ValueError as error:  # TOMLDecodeError is one, and so is a number of too many digits
+        raise ConfigError(where="TOML", reason=str(error)) from error
+    except RecursionError:
+        raise ConfigError(where="TOML", reason="it is nested too deeply") from None
+
+
+def _table(parent_table: dict[str, Any], name: str, problems: list[Problem], *, parent: str = "") -> dict[str, Any]:
+    value = parent_table.get(name, {})
+    if isinstance(value, dict):
+        return value
+    if value is not _UNREADABLE:
+        problems.append((parent + name, f"must be a table, [{parent}{name}], not {_shown(name, value)}"))
+    return {}
+
+
+def _checked(
+    table: dict[str, Any], rules: Mapping[str, Rule], parent: str, problems: list[Problem], others: Iterable[str] = ()
+) -> dict[str, Any]:
+    """
+    The values of `table` its rules accept; the rest becomes problems. `others` are known names without a rule.
+    """
+    known = [*rules, *others]
+    accepted: dict[str, Any] = {}
+    for name, value in table.items():
+        if name not in known:
+            problems.append((parent + name, _unknown(name, known)))
+        elif name in rules and value is not _UNREADABLE:
+            _apply(rules[name], name, value, parent + name, accepted, problems)
+    return accepted
+
+
+def _apply(rule: Rule, name: str, value: Any, where: str, accepted: dict[str, Any], problems: list[Problem]) -> None:
+    if isinstance(value, list) and any(each is _UNREADABLE for each in value):
+        return
+    try:
+        accepted[name] = rule(value)
+    except ValueError as error:
+        problems.append((where, f"{error}, not {_shown(name, value)}"))
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    return f"there is no such key; {hint}known here: {', '.join(sorted(known))}"
+
+
+def _shown(name: str, value: Any) -> str:
+    """The value for an error: short, and never a secret."""
+    if name in ("proxy_username", "database") or is_secret_header(name):
+        return MASK
+    if isinstance(value, dict):
+        return "a table"  # its own values may be secrets
+    try:
+        shown = redact_text(repr(value))
+    except ValueError:  # Python does not write out a number of thousands of digits
+        return "a huge number"
+    return shown if len(shown) <= 60 else shown[:57] + "…"
+
+
+def _raise_all(problems: list[Problem]) -> None:
+    if problems:
+        (where, reason), *more = problems
+        reason = "; ".join([reason, *(f"{other}: {what}" for other, what in more)])
+        raise ConfigError(where=where, reason=reason, problems=tuple(problems))
+
+
+def _plain(value: Any) -> Any:
+    """What a plugin sees: text from outside is text."""
+    if isinstance(value, dict):
+        return {name: _plain(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
+    return str(value) if isinstance(value, _Outside) else value
+
+
+# -- Rules -----------------------------------------------------------------------------------------------------------
+
+_CONTROL = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]"
+)  # a surrogate is a byte of the environment that is not UTF-8
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or _CONTROL.search(value):
+        raise ValueError("must be text without control characters")
+    return str(value)
+
+
+def _path(value: Any) -> str:
+    if not _text(value):
+        raise ValueError("must be a path")
+    return str(value)
+
+
+def _directory(value: Any) -> str:
+    path = _text(value)
+    if path and path != "~" and not path.startswith(("/", "~/")):
+        raise ValueError("must be an absolute path or begin with ~/")
+    return path
+
+
+def _boolean(value: Any) -> bool:
+    if isinstance(value, _Outside) and value in ("true", "false"):
+        return value == "true"
+    if not isinstance(value, bool):
+        raise ValueError("must be true or false")
+    return value
+
+
+def _integer(least: int, most: int) -> Rule:
+    def rule(value: Any) -> int:
+        number = int(value) if isinstance(value, _Outside) and re.fullmatch("[0-9]{1,9}", value) else value
+        if type(number) is not int or not least <= number <= most:
+            raise ValueError(f"must be a whole number from {least} to {most}")
+        return number
+
+    return rule
+
+
+def _endpoints(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not value or not all(isinstance(each, str) and each for each in value):
+        raise ValueError(f'must be a list of Twisted endpoints such as ["{DEFAULT_LISTEN[0]}"]')
+    return tuple(_text(each) for each in value)
+
+
+def _proxy_type(value: Any) -> str:
+    if not isinstance(value, str) or (value or "none") not in PROXY_TYPES:
+        raise ValueError(f"must be one of {', '.join(PROXY_TYPES)}")
+    return str(value) or "none"
+
+
+def _proxy_host(value: Any) -> str:
+    if len(_text(value)) > 253 or re.search(r"[/@\\?#\s]", value):
+        raise ValueError("must be only a host name or address")
+    return str(value)
+
+
+def _credential(value: Any) -> str:
+    if len(_text(value).encode()) > MAX_CREDENTIAL_BYTES:
+        raise ValueError(f"must be at most {MAX_CREDENTIAL_BYTES} bytes long")
+    return str(value)
+
+
+def _skip_expression(value: Any) -> str:
+    try:
+        parse_skip_expression(_text(value))
+    except SkipExpressionError as error:
+        raise ValueError(f"must be a skip expression ({error})") from error
+    return str(value)
+
+
+def _proxy_problems(settings: Settings) -> Iterator[Problem]:
+    """What is missing beside a proxy's type: without it every task would fail."""
+    if settings.wants_proxy and not settings.proxy_host:
+        yield "settings.proxy_host", f"is needed with proxy_type {settings.proxy_type}"
+    if settings.wants_proxy and not settings.proxy_port:
+        yield "settings.proxy_port", f"is needed with proxy_type {settings.proxy_type}: a whole number from 1 to 65535"
+    if settings.proxy_host and not settings.wants_proxy:
+        yield "settings.proxy_type", f"is needed with proxy_host: one of {', '.join(PROXY_TYPES[1:])}"
+
+
+_RULES: dict[str, Rule] = {
+    "listen": _endpoints,
+    "home": _path,
+    "save_dir": _path,
+    "max_active": _integer(1, MAX_ACTIVE),
+    "database": _text,
+}
+_BY_NAME: dict[str, Rule] = {
+    "save_location": _directory,
+    "temp_directory": _directory,
+    "download_threads": _integer(0, MAX_THREADS),
+    "skip_ts_info": _skip_expression,
+    "proxy_type": _proxy_type,
+    "proxy_host": _proxy_host,
+    "proxy_port": _integer(0, 65535),
+    "proxy_username": _credential,
+    "proxy_password": _credential,
+}
+# The others are switches; a new setting of another kind is found by the test that gives every field a wrong type.
+_SETTING_RULES: dict[str, Rule] = {name: _BY_NAME.get(name, _boolean) for name in SETTING_NAMES}

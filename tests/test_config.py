@@ -1,0 +1,296 @@
+"""
+The configuration: a table of TOML texts and what they mean or why they are refused.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from m3u8svc.config import Configuration, load_configuration, with_flags
+from m3u8svc.errors import ConfigError
+from m3u8svc.home import default_home
+from m3u8svc.tasks.task import SETTING_NAMES, Settings
+
+SECRET = "hunter2"
+ENVIRON = {
+    "PASSWORD": SECRET,
+    "PORT": "1080",
+    "ON": "true",
+    "YES": "yes",
+    "BIG": "9" * 30,
+    "EMPTY": "",
+    "NOT_UTF8": "\udcff",
+}
+
+
+def read_file(path: str) -> str:
+    """A small file system."""
+    if path == "binary":
+        return b"\xff".decode()
+    return (
+        {"secret": f"{SECRET}\r\n", "two": "a\nb\n"}[path]
+        if path in ("secret", "two")
+        else Path("/nowhere").read_text()
+    )
+
+
+def load(text: str) -> Configuration:
+    """The configuration of a text in this environment."""
+    return load_configuration(text, environ=ENVIRON, read_file=read_file)
+
+
+def problems_of(call: Callable[[], Any]) -> dict[str, str]:
+    """What a refused configuration says, by place; its text holds all of it and no secret."""
+    with pytest.raises(ConfigError) as caught:
+        call()
+    said = caught.value.text("en") + caught.value.text("zh") + repr(caught.value.fields)
+    assert SECRET not in said
+    problems = dict(caught.value.fields["problems"])  # type: ignore[call-overload]
+    assert [] == [where for where in problems if where not in said]
+    return problems
+
+
+EVERYTHING = """
+listen = ["tcp:0", "unix:/run/m3u8svc.sock"]
+home = "/var/lib/m3u8svc"
+save_dir = "~/Videos"
+max_active = 1000
+database = "postgresql+psycopg://me:pw@db/m3u8"
+
+[settings]
+save_location = "/srv/videos"
+temp_directory = "~/tmp"
+download_threads = 1000
+skip_ts_info = "1,92-100"
+keep_ts_files = true
+no_merge_ts = true
+log_skipped_ts = true
+allow_insecure_https = true
+proxy_type = "socks5"
+proxy_host = "proxy.example"
+proxy_port = 65535
+proxy_username = "me"
+proxy_password = {"$env" = "PASSWORD"}
+use_server_file_time = true
+debug_log = true
+
+[plugins.notify]
+token = {"$file" = "secret"}
+rooms = [{"$env" = "ON"}, {name = "二", when = 2026-01-01}]
+"""
+
+
+class TestLoading:
+    """What is accepted."""
+
+    def test_nothing_is_the_defaults(self) -> None:
+        """An empty file means the defaults, which are those of a configuration made of nothing."""
+        assert Configuration() == load("") == load("\ufeff# only a comment\r\n[settings]\n[plugins]\n")
+        assert Configuration(
+            listen=("tcp:8080:interface=127.0.0.1",),
+            home=str(default_home()),
+            save_dir="~/Downloads/m3u8svc",
+            max_active=3,
+            database="",
+            settings=Settings(),
+            plugins={},
+        ) == load("")
+
+    def test_every_key(self) -> None:
+        """Every key of the file arrives, with what the environment and files hold."""
+        loaded = load(EVERYTHING)
+        settings = Settings(
+            save_location="/srv/videos",
+            temp_directory="~/tmp",
+            download_threads=1000,
+            skip_ts_info="1,92-100",
+            keep_ts_files=True,
+            no_merge_ts=True,
+            log_skipped_ts=True,
+            allow_insecure_https=True,
+            proxy_type="socks5",
+            proxy_host="proxy.example",
+            proxy_port=65535,
+            proxy_username="me",
+            proxy_password=SECRET,
+            use_server_file_time=True,
+            debug_log=True,
+        )
+        assert settings == loaded.settings
+        assert [] == [name for name in SETTING_NAMES if getattr(settings, name) == getattr(Settings(), name)]
+        assert {"notify"} == loaded.plugins.keys()
+        rooms = loaded.plugins["notify"]["rooms"]
+        assert (SECRET, "true", "二") == (loaded.plugins["notify"]["token"], rooms[0], rooms[1]["name"])
+        assert (("tcp:0", "unix:/run/m3u8svc.sock"), "/var/lib/m3u8svc", "~/Videos", 1000) == (
+            loaded.listen,
+            loaded.home,
+            loaded.save_dir,
+            loaded.max_active,
+        )
+        assert "postgresql+psycopg://me:pw@db/m3u8" == loaded.database
+
+    def test_what_is_kept_is_plain(self) -> None:
+        """Values from outside are ordinary text afterwards, for settings, plugins and lists alike."""
+        loaded = load(
+            'listen = [{"$env" = "ON"}]\n[settings]\nproxy_password = {"$env" = "ON"}\n'
+            + "[plugins.a]\nb={'$env'='ON'}"
+        )
+        found = [loaded.listen[0], loaded.settings.proxy_password, loaded.plugins["a"]["b"]]
+        assert [(str, "true")] * 3 == [(type(each), each) for each in found]
+
+    @pytest.mark.parametrize(
+        ("text", "name", "value"),
+        [
+            ('proxy_port = {"$env" = "PORT"}', "proxy_port", 1080),
+            ('keep_ts_files = {"$env" = "ON"}', "keep_ts_files", True),
+            ('proxy_username = {"$env" = "EMPTY"}', "proxy_username", ""),
+            ('proxy_username = {"$env" = "PORT"}', "proxy_username", "1080"),
+            ('proxy_type = ""', "proxy_type", "none"),
+            ("download_threads = 0", "download_threads", 0),
+            ('proxy_type = "http"\nproxy_host = "::1"\nproxy_port = 1', "proxy_host", "::1"),
+        ],
+    )
+    def test_a_setting(self, text: str, name: str, value: object) -> None:
+        """A setting arrives with the type of its field."""
+        found = getattr(load(f"[settings]\n{text}").settings, name)
+        assert (value, type(value)) == (found, type(found))
+
+    def test_nothing_secret_in_a_repr(self) -> None:
+        """Passwords, the database's URL and plugins' tables are not in the repr of a configuration."""
+        shown = repr(load(EVERYTHING))
+        assert [] == [each for each in (SECRET, "pw@", "notify") if each in shown]
+
+    def test_plugins_are_frozen(self) -> None:
+        """Nobody changes a plugin's table for another."""
+        with pytest.raises(TypeError):
+            load(EVERYTHING).plugins["notify"]["token"] = "x"  # type: ignore[index]
+
+
+REFUSED = [
+    ("max_active = 0", "max_active", "must be a whole number from 1 to 1000, not 0"),
+    ("max_active = 1001", "max_active", "from 1 to 1000, not 1001"),
+    ("max_active = true", "max_active", "not True"),
+    ("max_active = 3.0", "max_active", "not 3.0"),
+    ('max_active = "3"', "max_active", "not '3'"),
+    (f"max_active = 0x{'f' * 5000}", "max_active", "not a huge number"),
+    ('max_active = {"$env" = "BIG"}', "max_active", "not ***"),
+    ("listen = []", "listen", "must be a list of Twisted endpoints"),
+    ('listen = "tcp:80"', "listen", "must be a list of Twisted endpoints"),
+    ('listen = ["tcp:80", ""]', "listen", "must be a list of Twisted endpoints"),
+    ('listen = ["tcp:80", 1]', "listen", "not ['tcp:80', 1]"),
+    ('listen = [{"$env" = "PASSWORD"}, 1]', "listen", "not [***, 1]"),
+    ('home = ""', "home", "must be a path"),
+    ("home = 1", "home", "must be text"),
+    ('save_dir = "a\\u0000b"', "save_dir", "without control characters"),
+    ('database = "postgresql://me:hunter2\\u0000@h/x"', "database", "not ***"),
+    ("settings = 1", "settings", "must be a table, [settings], not 1"),
+    ('settings = {"$file" = "secret"}', "settings", "must be a table, [settings], not ***"),
+    ("plugins = []", "plugins", "must be a table"),
+    ("[plugins]\nnotify = 'hunter'", "plugins.notify", "must be a table, [plugins.notify]"),
+    ("max_activ = 1", "max_activ", "did you mean max_active? known here: database, home, listen, max_active, plugins"),
+    ("[setings]", "setings", "did you mean settings?"),
+    ("zzz = 1", "zzz", "there is no such key; known here"),
+    ('"$env" = "PASSWORD"', "$env", "there is no such key"),
+    ("[settings]\nsave_dir = '/x'", "settings.save_dir", "there is no such key; known here: allow_insecure_https,"),
+    ("[settings]\nthreads = 1", "settings.threads", "did you mean download_threads?"),
+    ("[settings]\ndownload_threads = -1", "settings.download_threads", "from 0 to 1000, not -1"),
+    ("[settings]\ndownload_threads = 1001", "settings.download_threads", "from 0 to 1000, not 1001"),
+    ("[settings]\nproxy_port = 65536", "settings.proxy_port", "from 0 to 65535"),
+    ("[settings]\nproxy_type = 'socks4'", "settings.proxy_type", "one of none, http, https, socks5, not 'socks4'"),
+    ("[settings]\nproxy_type = 'http'\nproxy_port = 1", "settings.proxy_host", "is needed with proxy_type http"),
+    ("[settings]\nproxy_type = 'http'\nproxy_host = 'h'", "settings.proxy_port", "is needed with proxy_type http"),
+    ("[settings]\nproxy_host = 'h'", "settings.proxy_type", "is needed with proxy_host: one of http, https, socks5"),
+    ("[settings]\nproxy_host = 'http://h'", "settings.proxy_host", "only a host name or address"),
+    ("[settings]\nproxy_password = 12345", "settings.proxy_password", "not ***"),
+    (f"[settings]\nproxy_password = '{SECRET * 40}'", "settings.proxy_password", "at most 255 bytes long, not ***"),
+    (f"[settings]\nproxy_username = ['{SECRET}']", "settings.proxy_username", "not ***"),
+    ("[settings]\nsave_location = 'videos'", "settings.save_location", "must be an absolute path or begin with ~/"),
+    ("[settings]\nskip_ts_info = '1,x'", "settings.skip_ts_info", "invalid item"),
+    ("[settings]\nkeep_ts_files = 'true'", "settings.keep_ts_files", "must be true or false, not 'true'"),
+    ("[settings]\nkeep_ts_files = 1", "settings.keep_ts_files", "must be true or false, not 1"),
+    ('[settings]\nkeep_ts_files = {"$env" = "YES"}', "settings.keep_ts_files", "not ***"),
+    ('[settings]\nkeep_ts_files = {token = "hunter2"}', "settings.keep_ts_files", "not a table"),
+    ('[settings]\nproxy_password = {"$env" = "NOPE"}', "settings.proxy_password", "variable NOPE is not set"),
+    ('[settings]\nproxy_password = {"$file" = "nope"}', "settings.proxy_password", "nope cannot be read: No such file"),
+    ('[settings]\nproxy_password = {"$file" = "binary"}', "settings.proxy_password", "binary is not UTF-8 text"),
+    ('[settings]\nproxy_password = {"$file" = "two"}', "settings.proxy_password", "without control characters"),
+    ('[settings]\nproxy_password = {"$env" = "A", "$file" = "b"}', "settings.proxy_password", "and nothing else"),
+    ('[settings]\nproxy_password = {"$env" = "NOT_UTF8"}', "settings.proxy_password", "without control characters"),
+    ('[settings]\nproxy_password = {"$env" = 1}', "settings.proxy_password", "and nothing else"),
+    ('[plugins.a]\nb = [1, {c = {"$env" = "NOPE"}}]', "plugins.a.b[1].c", "variable NOPE is not set"),
+    ('[plugins]\na = {"$env" = "NOPE"}', "plugins.a", "variable NOPE is not set"),
+]
+
+
+class TestRefusals:
+    """What is refused, and how it says so."""
+
+    @pytest.mark.parametrize(("text", "where", "reason"), REFUSED, ids=[where for _, where, _ in REFUSED])
+    def test_refused(self, text: str, where: str, reason: str) -> None:
+        """One wrong thing is one problem that names the key, the value unless it is secret, and what is allowed."""
+        problems = problems_of(lambda: load(text))
+        assert [where] == list(problems)
+        assert reason in problems[where]
+
+    @pytest.mark.parametrize("name", SETTING_NAMES)
+    def test_no_setting_takes_another_type(self, name: str) -> None:
+        """Every setting has a rule that refuses the other TOML types."""
+        field = getattr(attrs.fields(Settings), name)
+        for text, kind in [("1.5", float), ("7", int), ("true", bool), ("'none'", str), ("[]", list), ("{}", dict)]:
+            if kind is not field.type:
+                assert [f"settings.{name}"] == list(problems_of(lambda t=text: load(f"[settings]\n{name} = {t}")))
+
+    def test_all_at_once(self) -> None:
+        """Everything that is wrong comes in one error, each with its place."""
+        text = 'max_active = 0\nhom = 1\n[settings]\nproxy_type = "x"\nproxy_host = 1\ndebug_log = {"$env" = "NOPE"}'
+        expected = {"max_active", "hom", "settings.proxy_type", "settings.proxy_host", "settings.debug_log"}
+        assert expected == problems_of(lambda: load(text)).keys()
+
+    @pytest.mark.parametrize(
+        ("text", "reason"),
+        [
+            ("listen = [", "end of document"),
+            ("a = 1\na = 2\nb = 3", "line 2"),
+            (f"a = {'[' * 3000}", "nested too deeply"),
+            (f"a = {'9' * 5000}", "4300 digits"),
+            ("a = \x00", "line 1"),
+        ],
+    )
+    def test_not_toml(self, text: str, reason: str) -> None:
+        """A text that is not TOML is an error with its line."""
+        with pytest.raises(ConfigError, match="TOML") as caught:
+            load(text)
+        assert reason in str(caught.value)
+
+    @given(st.text(max_size=40) | st.sampled_from(EVERYTHING.splitlines()).map(lambda line: line.replace('"', "'", 1)))
+    def test_any_text(self, text: str) -> None:
+        """Whatever the text, it is a configuration or a ConfigError."""
+        try:
+            load(text)
+        except ConfigError:
+            pass
+
+
+class TestFlags:
+    """The command line."""
+
+    def test_flags_win(self) -> None:
+        """A flag that is given wins over the file; one that is not leaves it."""
+        loaded = load("max_active = 5\nhome = '/a'")
+        expected = attrs.evolve(loaded, home="/b", listen=("tcp:0",), database="sqlite:///x")
+        assert expected == with_flags(loaded, home="/b", listen=["tcp:0"], database="sqlite:///x", max_active=None)
+
+    def test_wrong_flags(self) -> None:
+        """A flag is held to the rules of its key, and named as the flag; all at once."""
+        problems = problems_of(lambda: with_flags(Configuration(), max_active=0, save_dir="", listen=()))
+        assert {"--max-active", "--save-dir", "--listen"} == problems.keys()
+
+    def test_a_flag_nobody_has(self) -> None:
+        """A name that is no field is a mistake of ours, not of the operator."""
+        with pytest.raises(TypeError):
+            with_flags(Configuration(), colour="red")
