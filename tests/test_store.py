@@ -12,6 +12,7 @@ import tempfile
 import textwrap
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -223,7 +224,7 @@ class TestRoundTrip:
             assert other.settings == await store.load_settings()
             await store.delete(task.id)
 
-        @settings(max_examples=60, deadline=None)
+        @settings(max_examples=25, deadline=None)
         @given(task=tasks, later=progresses, other=specs)
         def law(task: Task, later: Progress, other: TaskSpec) -> None:
             blockingCallFromThread(reactor, lambda: Deferred.fromCoroutine(there_and_back(task, later, other)))
@@ -656,6 +657,22 @@ class TestFile:
             other.close()
             await store.close()
 
+    def test_another_program_keeps_the_lock(self, path: Path) -> None:
+        """A lock that is held for longer than our patience is a StoreError, and the next write works."""
+        database = Database(f"sqlite:///{path}")
+        database.open()
+        database.run(lambda connection: connection.exec_driver_sql("PRAGMA busy_timeout=100"), write=False)
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        try:
+            with pytest.raises(StoreError, match="locked"):
+                database.run(lambda connection: None, write=True)
+            other.rollback()
+            database.run(lambda connection: None, write=True)
+        finally:
+            other.close()
+            database.close()
+
 
 # -- Failures --------------------------------------------------------------------------------------------------------
 
@@ -668,6 +685,21 @@ def everything_said(error: BaseException) -> str:
         said.append(f"{one} {vars(one)}")
         each += [more for more in (one.__cause__, one.__context__) if more is not None]
     return " ".join(said)
+
+
+@contextmanager
+def a_small_disk(place: Path) -> Iterator[Path]:
+    """A disk of 1 MiB at `place`; skips the test where one cannot be had."""
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
+        place.rmdir()
+        pytest.skip("a small tmpfs needs root and the right to mount")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", place], check=True)
+        place.rmdir()
 
 
 class TestFailures:
@@ -723,19 +755,30 @@ class TestFailures:
         ballast.unlink()
         assert [] == await with_store(f"sqlite:///{small_disk}/db", lambda store: store.tasks())
 
+    @pytest_twisted.ensureDeferred
+    async def test_disk_full_on_postgresql(self, postgres: str, tmp_path: Path) -> None:
+        """The server's full disk is DiskFull too; an option in the URL stays in force beside ours."""
+        server = Path(postgres.partition("host=")[2])
+        with a_small_disk(server / "small") as place:
+            os.chown(place, server.stat().st_uid, -1)
+            on_server(empty_postgres(postgres), f"CREATE TABLESPACE small LOCATION '{place}'")
+            store = Store(f"{postgres}&options=-c%20default_tablespace=small", reactor=reactor)
+            await store.open()
+            try:
+                with pytest.raises(DiskFull) as caught:
+                    for number in range(10_000):
+                        await store.insert(a_task(f"{number}", err_msg=os.urandom(20_000).hex()))
+                assert SECRET not in everything_said(caught.value)
+                assert number == len(await store.tasks())
+            finally:
+                await store.close()
+                on_server(empty_postgres(postgres), "DROP TABLESPACE small")
+
     @pytest.fixture
     def small_disk(self, tmp_path: Path) -> Iterator[Path]:
         """A disk of 1 MiB."""
-        mounted = (
-            os.geteuid() == 0
-            and not subprocess.run(
-                ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", tmp_path], capture_output=True
-            ).returncode
-        )
-        if not mounted:
-            pytest.skip("a small tmpfs needs root and the right to mount")
-        yield tmp_path
-        subprocess.run(["umount", tmp_path], check=True)
+        with a_small_disk(tmp_path / "small") as place:
+            yield place
 
     @pytest_twisted.ensureDeferred
     async def test_a_server_that_is_not_there(self, tmp_path: Path) -> None:
