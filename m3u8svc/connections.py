@@ -134,6 +134,7 @@ class HttpConnection(HTTP11ClientProtocol):
         self._header_bytes = 0
         self._header_lines = 0
         self._served = 0
+        self._sent: WireRequest | None = None
 
     def connectionMade(self) -> None:
         """Join the pool's live connections; read in larger pieces than Twisted's 64 KiB."""
@@ -148,6 +149,7 @@ class HttpConnection(HTTP11ClientProtocol):
         self._in_headers = True
         self._header_bytes = self._header_lines = 0
         reused, self._served = self._served > 0, self._served + 1
+        self._sent = request
         answer: Deferred[IResponse] = super().request(request)
         return answer.addCallbacks(self._answered, self._unanswered, errbackArgs=(reused,))
 
@@ -180,6 +182,12 @@ class HttpConnection(HTTP11ClientProtocol):
                 self._in_headers = False
                 self.abort_now()
                 self._giveUp(Failure(HeadersTooLong(self._header_bytes, self._header_lines)))
+
+    def _finishResponse(self, rest: bytes) -> None:
+        # More than was announced: what follows would be taken for the answer to the next request.
+        if rest and self._sent is not None:
+            self._sent.persistent = False
+        super()._finishResponse(rest)
 
     def abort_now(self) -> None:
         """

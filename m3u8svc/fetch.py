@@ -143,7 +143,7 @@ class Fetcher:
         what, seconds = "headers", limits.connect_s + limits.headers_s
         if deadline is not None and deadline - self._clock.seconds() < seconds:
             what, seconds = "total", max(deadline - self._clock.seconds(), 0.0)
-        shown_s = limits.total_s if what == "total" else seconds
+        shown_s = limits.total_s if what == "total" else round(seconds, 3)
         timeout = FetchTimeout(url=request.url, what=what, seconds=shown_s)
         try:
             # A client per call, since each keeps a cookie jar. The reactor would be imported if none were given.
