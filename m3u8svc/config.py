@@ -12,14 +12,15 @@ import difflib
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any  # Any: a value out of TOML before its rule has seen it, and a plugin's own table
 
 import attrs
+from platformdirs import user_state_dir
 
 from m3u8svc.errors import ConfigError, SkipExpressionError
 from m3u8svc.hls.skip import parse_skip_expression
-from m3u8svc.home import default_home
 from m3u8svc.redact import MASK, is_secret_header, redact_text
 from m3u8svc.tasks.task import MAX_THREADS, PROXY_TYPES, SETTING_NAMES, Settings
 
@@ -34,6 +35,13 @@ Problem = tuple[str, str]
 """Where in the configuration, and what is wrong there."""
 Rule = Callable[[Any], Any]
 """A value in, the value we keep out; raises ValueError with what is allowed."""
+
+
+def default_home() -> Path:
+    """
+    Where this platform keeps the state of a user's programs.
+    """
+    return Path(user_state_dir("m3u8svc", appauthor=False))
 
 
 @attrs.frozen(kw_only=True)

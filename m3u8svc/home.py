@@ -13,19 +13,12 @@ from typing import Self
 from urllib.parse import quote
 
 import attrs
-from platformdirs import user_state_dir
 
+from m3u8svc.config import default_home
 from m3u8svc.errors import DiskError, HomeLocked
 from m3u8svc.places import make_directory
 
 _LOCK = "lock"
-
-
-def default_home() -> Path:
-    """
-    Where this platform keeps the state of a user's programs.
-    """
-    return Path(user_state_dir("m3u8svc", appauthor=False))
 
 
 @attrs.frozen

@@ -11,9 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from m3u8svc.config import Configuration, load_configuration, with_flags
+from m3u8svc.config import Configuration, default_home, load_configuration, with_flags
 from m3u8svc.errors import ConfigError
-from m3u8svc.home import default_home
 from m3u8svc.tasks.task import SETTING_NAMES, Settings
 
 SECRET = "hunter2"

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
+from m3u8svc.config import default_home
 from m3u8svc.errors import DiskError, HomeLocked
-from m3u8svc.home import Home, default_home, open_home
+from m3u8svc.home import Home, open_home
 from m3u8svc.store.database import parse_database_url
 
 HOLDER = """
