@@ -12,7 +12,6 @@ Uses of private names of Twisted, each pinned by a test in ``tests/web/test_chan
 ``_protocolUpgradeForWebsockets``.
 """
 
-import json
 from collections.abc import Callable
 from io import BytesIO
 from typing import Any  # Any: Twisted's web server is not annotated
@@ -28,6 +27,7 @@ from twisted.web.server import Request, Site
 from m3u8svc.redact import escape_controls
 from m3u8svc.web import gate
 from m3u8svc.web.gate import Refusal
+from m3u8svc.web.render import json_bytes
 
 IDLE_S = 60
 HEADERS_S = 10
@@ -63,7 +63,7 @@ class GatedRequest(Request):
         """
         self._log.failure("{method} {path} failed", reason, method=_shown(self.method), path=_shown(self.path))
         if not self.startedWriting:
-            body = json_string("服务器内部错误")
+            body = json_bytes("服务器内部错误")
             self.setResponseCode(500)
             self.setHeader(b"Content-Type", b"application/json")
             self.setHeader(b"X-Error-Code", b"internal")
@@ -120,7 +120,7 @@ class GatedChannel(HTTPChannel):
             return
         self.refused = True
         self.setTimeout(None)
-        body = json_string(refusal.message)
+        body = json_bytes(refusal.message)
         headers = Headers({"Content-Type": ["application/json"], "X-Error-Code": [refusal.code]})
         headers.setRawHeaders("Content-Length", [str(len(body))])
         headers.setRawHeaders("Connection", ["close"])
@@ -329,13 +329,6 @@ class GatedSite(Site):
             path=_shown(request.path),
             status=request.code,
         )
-
-
-def json_string(text: str) -> bytes:
-    """
-    The body of an error: one JSON string (DESIGN 5.9).
-    """
-    return json.dumps(text, ensure_ascii=False).encode("utf-8", "backslashreplace")
 
 
 def _host(address: object) -> str:

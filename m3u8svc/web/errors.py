@@ -5,7 +5,6 @@ Errors are one JSON string with the documented status; the stable code goes into
 not the caller's fault is a 500 with the text the contract has for that method, logged once, here.
 """
 
-import json
 from collections.abc import Coroutine
 from typing import Any  # Any: JSON values, and a coroutine's send and yield types
 
@@ -16,6 +15,7 @@ from twisted.web.server import Request
 
 from m3u8svc.errors import Fault, M3u8svcError, TaskNotFound
 from m3u8svc.waiting import settled
+from m3u8svc.web.render import json_bytes
 
 log = Logger()
 
@@ -33,17 +33,26 @@ OUR_FAULT: dict[tuple[str, str], str] = {
 @attrs.frozen(kw_only=True)
 class Answer:
     """
-    Status and JSON value of one answer; `code` is the error's, "" for success.
+    Status and JSON text of one answer; `code` is the error's, "" for success.
     """
 
     status: int = 200
-    value: Any
+    body: bytes
     code: str = ""
 
-    @property
-    def body(self) -> bytes:
-        """The value as UTF-8. A lone surrogate, should one ever be stored, stays valid JSON as its escape."""
-        return json.dumps(self.value, ensure_ascii=False).encode("utf-8", "backslashreplace")
+
+def success(value: Any) -> Answer:
+    """
+    A 200 with this JSON value.
+    """
+    return Answer(body=json_bytes(value))
+
+
+def refusal(status: int, message: str, code: str) -> Answer:
+    """
+    An error: one JSON string.
+    """
+    return Answer(status=status, body=json_bytes(message), code=code)
 
 
 def answer_to(error: Exception, method: str, path: str) -> Answer:
@@ -51,11 +60,11 @@ def answer_to(error: Exception, method: str, path: str) -> Answer:
     What an exception means to the client: 404, 400, or a 500 that does not say why.
     """
     if isinstance(error, TaskNotFound):
-        return Answer(status=404, value=error.text(), code=error.code)
+        return refusal(404, error.text(), error.code)
     if isinstance(error, M3u8svcError) and error.fault is Fault.CALLER:
-        return Answer(status=400, value=error.text(), code=error.code)
+        return refusal(400, error.text(), error.code)
     code = error.code if isinstance(error, M3u8svcError) else M3u8svcError.code
-    return Answer(status=500, value=OUR_FAULT.get((method, path), "服务器内部错误"), code=code)
+    return refusal(500, OUR_FAULT.get((method, path), "服务器内部错误"), code)
 
 
 async def respond(request: Request, work: Coroutine[Any, Any, Answer]) -> bytes:
@@ -89,10 +98,9 @@ def put(request: Request, answer: Answer) -> bytes:
     """
     Set an answer's status and headers; its body is for the route to return.
     """
-    body = answer.body
     request.setResponseCode(answer.status)
     request.setHeader(b"Content-Type", b"application/json; charset=utf-8")
-    request.setHeader(b"Content-Length", b"%d" % len(body))
+    request.setHeader(b"Content-Length", b"%d" % len(answer.body))
     if answer.code:
         request.setHeader(b"X-Error-Code", answer.code.encode())
-    return body
+    return answer.body

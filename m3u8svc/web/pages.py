@@ -14,7 +14,7 @@ from klein import Klein
 from twisted.web.http import CACHED
 from twisted.web.server import Request
 
-from m3u8svc.web.errors import Answer, put
+from m3u8svc.web.errors import put, refusal, success
 
 _TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 
@@ -58,12 +58,12 @@ class Pages:
     @app.route("/healthz", methods=["GET"])
     def healthz(self, request: Request) -> bytes:
         """We answer, so we live."""
-        return put(request, Answer(value={"status": "ok"}))
+        return put(request, success({"status": "ok"}))
 
     def _send(self, request: Request, name: str) -> bytes:
         found = self._files.get(name)
         if found is None:
-            return put(request, Answer(status=404, value="路径不存在", code="not_found"))
+            return put(request, refusal(404, "路径不存在", "not_found"))
         request.setHeader(b"Content-Type", found.content_type.encode())
         request.setHeader(b"Cache-Control", b"no-cache")  # ask again each time; the ETag makes that cheap
         if request.setETag(found.etag.encode()) is CACHED:

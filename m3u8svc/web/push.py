@@ -22,7 +22,7 @@ from zope.interface import implementer
 
 from m3u8svc.tasks.task import Task
 from m3u8svc.web.contract import Downloads
-from m3u8svc.web.errors import Answer, put
+from m3u8svc.web.errors import put, refusal
 from m3u8svc.web.render import progress_object
 
 INTERVAL_S = 0.1
@@ -292,9 +292,9 @@ class ProgressResource(WebSocketResource):
         """Upgrade, or say why not."""
         upgrade = request.requestHeaders.getRawHeaders("Upgrade", [])
         if not any("websocket" in value.lower() for value in upgrade):
-            return put(request, Answer(status=400, value="此地址只接受 WebSocket 连接", code="websocket_only"))
+            return put(request, refusal(400, "此地址只接受 WebSocket 连接", "websocket_only"))
         if self._feed.full:
-            return put(request, Answer(status=503, value="连接数已达上限", code="too_many_sockets"))
+            return put(request, refusal(503, "连接数已达上限", "too_many_sockets"))
         return super().render_GET(request)
 
 

@@ -4,6 +4,7 @@ A task as the API shows it: the seed's fields in the seed's order, then ours. Pu
 Header values are shown (the contract says so); a proxy's password never is (DESIGN 5.7).
 """
 
+import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any  # Any: JSON values
@@ -52,7 +53,7 @@ def _beyond_the_seed(task: Task) -> dict[str, Any]:
         "bytes": progress.size_bytes,
         "err_code": task.err_code,
         "output": task.output,
-        "warnings": [*task.spec.warnings, *task.warnings],
+        "warnings": list(dict.fromkeys((*task.spec.warnings, *task.warnings))),  # a request's warning may be in both
         **attrs.asdict(task.spec.extensions),
     }
 
@@ -89,6 +90,13 @@ def success_object(warnings: Sequence[str] = (), **fields: Any) -> dict[str, Any
     The answer to a request that changed something.
     """
     return {"status": "success", **fields} | ({"warnings": list(warnings)} if warnings else {})
+
+
+def json_bytes(value: Any) -> bytes:
+    """
+    JSON as UTF-8. A lone surrogate, should one ever be stored, stays valid JSON as its escape.
+    """
+    return json.dumps(value, ensure_ascii=False).encode("utf-8", "backslashreplace")
 
 
 def rfc3339(at: float) -> str:

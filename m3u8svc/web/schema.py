@@ -1,5 +1,5 @@
 """
-The door: request bodies and queries to the values the rest of the service trusts.
+The door: request bodies to the values the rest of the service trusts.
 
 Each body is a pydantic model whose fields are ruled by `fields.py`. Everything wrong is told at once, in Chinese, by
 field, with the bad value shortened and redacted; a proxy's credentials and header values are never shown. What is
@@ -7,7 +7,6 @@ accepted but has no effect is named in `warnings`.
 """
 
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Annotated, Any, TypeVar  # Any: values out of JSON, before they were checked
@@ -15,7 +14,7 @@ from typing import Annotated, Any, TypeVar  # Any: values out of JSON, before th
 import attrs
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, ValidationInfo
 
-from m3u8svc.errors import InvalidRequest, MissingTaskId, TaskNotFound
+from m3u8svc.errors import InvalidRequest
 from m3u8svc.redact import escape_controls, redact_text, redact_url
 from m3u8svc.tasks.headers import clean_headers
 from m3u8svc.tasks.lifecycle import WANTED
@@ -24,31 +23,12 @@ from m3u8svc.web import fields
 from m3u8svc.web.fields import MASK
 from m3u8svc.web.strictjson import read_json
 
-__all__ = [
-    "MASK",
-    "ListQuery",
-    "SettingsDraft",
-    "parse_change",
-    "parse_files",
-    "parse_list_query",
-    "parse_settings",
-    "parse_task",
-    "parse_task_id",
-    "read_json",
-]
-
 MERGERS = ("mp4", "ts", "none")
 STORAGES = ("disk",)
-MAX_PAGE = 1000
 
 _PROXY_NAMES = tuple(name for name in SETTING_NAMES if name.startswith("proxy_"))
 _UNSHOWN = frozenset({"http_headers", "proxy_username", "proxy_password"})
 """Fields whose values are secrets: an error names them and says no more."""
-
-_TASK_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-
-Query = Mapping[bytes, Sequence[bytes]]
-"""A query string as Twisted gives it (`request.args`)."""
 
 
 # -- The bodies ------------------------------------------------------------------------------------------------------
@@ -220,10 +200,10 @@ def _problems(error: ValidationError) -> Iterator[str]:
         if each["type"] == "missing":
             yield f"{name}: 缺少必填字段"
         else:
-            yield f"{name}: {each['ctx']['error']}{_shown(name, each['input'])}"
+            yield f"{name}: {each['ctx']['error']}{shown(name, each['input'])}"
 
 
-def _shown(name: str, value: Any) -> str:
+def shown(name: str, value: Any) -> str:
     """
     A bad value for people: shortened, redacted, and not at all where it could be a secret.
     """
@@ -282,86 +262,3 @@ def _ignored(read: _TaskBody) -> Iterator[str]:
         yield f"advanced 不为 true，已忽略：{'、'.join(settings)}"
     if read.http_headers and not read.use_http_headers:
         yield "use_http_headers 不为 true，已忽略：http_headers"
-
-
-# -- Queries ---------------------------------------------------------------------------------------------------------
-
-
-@attrs.frozen(kw_only=True)
-class ListQuery:
-    """
-    Which tasks a GET asks for; without a limit all of them.
-    """
-
-    status: Status | None = None
-    limit: int | None = None
-    offset: int = 0
-
-
-def parse_task_id(query: Query) -> str:
-    """
-    The ``id`` of a query.
-
-    Raises:
-        MissingTaskId: absent or empty.
-        TaskNotFound: text that is no id of ours; it never reaches the store.
-    """
-    task_id = _one(query, "id")
-    if not task_id:
-        raise MissingTaskId()
-    if not _TASK_ID.fullmatch(task_id):
-        raise TaskNotFound()
-    return task_id
-
-
-def parse_list_query(query: Query) -> ListQuery:
-    """
-    ``status``, ``limit`` and ``offset`` of a GET.
-
-    Raises:
-        InvalidRequest: naming every wrong one.
-    """
-    rules: dict[str, Callable[[str], Any]] = {  # Any: each rule has its own result
-        "status": lambda given: Status(fields.one_of([status.value for status in Status])(given)),
-        "limit": lambda given: fields.integer(1, MAX_PAGE)(_number(given)),
-        "offset": lambda given: fields.integer(0, 2**53)(_number(given)),
-    }
-    found: dict[str, Any] = {}
-    problems = []
-    for name, rule in rules.items():
-        given = _one(query, name)
-        try:
-            if given is not None:
-                found[name] = rule(given)
-        except ValueError as error:
-            problems.append(f"{name}: {error}{_shown(name, given)}")
-    if problems:
-        raise InvalidRequest(problems="; ".join(problems))
-    return ListQuery(**found)
-
-
-def parse_files(query: Query) -> bool:
-    """
-    Whether a DELETE asks for the output file too.
-    """
-    given = _one(query, "files")
-    if given not in (None, "true", "false"):
-        raise InvalidRequest(problems=f"files: 必须是 true 或 false{_shown('files', given)}")
-    return given == "true"
-
-
-def _one(query: Query, name: str) -> str | None:
-    values = query.get(name.encode(), ())
-    if len(values) > 1:
-        raise InvalidRequest(problems=f"{name}: 只能出现一次")
-    try:
-        return values[0].decode("utf-8") if values else None
-    except UnicodeDecodeError:
-        raise InvalidRequest(problems=f"{name}: 不是 UTF-8") from None
-
-
-def _number(digits: str) -> int | str:
-    """
-    Plain decimal digits as a number; anything else stays text, which no rule for integers takes.
-    """
-    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= 16 else digits

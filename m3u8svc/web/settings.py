@@ -6,7 +6,7 @@ from klein import Klein
 from twisted.web.server import Request
 
 from m3u8svc.web.contract import Downloads
-from m3u8svc.web.errors import Answer, body_of, respond
+from m3u8svc.web.errors import Answer, body_of, respond, success
 from m3u8svc.web.render import settings_object, success_object
 from m3u8svc.web.schema import parse_settings
 
@@ -34,9 +34,9 @@ class SettingsAPI:
     async def _show(self) -> Answer:
         settings = await self._service.system_settings()
         default = self._service.default_save_location
-        return Answer(value=settings_object(settings) | {"default_save_location": default})
+        return success(settings_object(settings) | {"default_save_location": default})
 
     async def _replace(self, body: bytes) -> Answer:
         draft = parse_settings(body)
         await self._service.replace_settings(draft.over(await self._service.system_settings()))
-        return Answer(value=success_object(draft.warnings))
+        return success(success_object(draft.warnings))

@@ -11,7 +11,7 @@ from twisted.web.server import Request, Site
 
 from m3u8svc.web.channel import GatedSite
 from m3u8svc.web.contract import Downloads
-from m3u8svc.web.errors import Answer, put
+from m3u8svc.web.errors import put, refusal
 from m3u8svc.web.pages import Pages
 from m3u8svc.web.push import ProgressFeed, ProgressResource
 from m3u8svc.web.settings import SettingsAPI
@@ -33,7 +33,7 @@ def make_site(
     """
     feed = ProgressFeed(service, clock=reactor)
     rooms: dict[str, IResource] = {
-        "/api/tasks": TasksAPI(service, mergers=mergers, storages=storages).app.resource(),
+        "/api/tasks": TasksAPI(service, clock=reactor, mergers=mergers, storages=storages).app.resource(),
         "/api/settings": SettingsAPI(service).app.resource(),
         "/ws/progress": ProgressResource(feed),
     }
@@ -58,6 +58,6 @@ class Root(Resource):
         path = request.path.decode("latin-1")
         room = self._rooms.get(path, self._pages)
         if room is self._pages and path.startswith(("/api/", "/ws/")):
-            return put(request, Answer(status=404, value="路径不存在", code="not_found"))
+            return put(request, refusal(404, "路径不存在", "not_found"))
         answer: bytes | int = room.render(request)
         return answer

@@ -30,7 +30,7 @@ def whole_task(**changes):
         "completed_at": 1700000002.000001,
         "size": 7,
         "output": "/srv/film.mp4",
-        "warnings": ("w2",),
+        "warnings": ("w1", "w2"),
         "progress": Progress(
             percent=41,
             phase=Phase.DOWNLOAD,

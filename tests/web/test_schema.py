@@ -10,15 +10,8 @@ import pytest
 
 from m3u8svc.errors import InvalidRequest, MissingTaskId, TaskNotFound
 from m3u8svc.tasks.task import SETTING_NAMES, Extensions, Settings, Status
-from m3u8svc.web.schema import (
-    ListQuery,
-    parse_change,
-    parse_files,
-    parse_list_query,
-    parse_settings,
-    parse_task,
-    parse_task_id,
-)
+from m3u8svc.web.queries import ListQuery, parse_files, parse_list_query, parse_task_id
+from m3u8svc.web.schema import parse_change, parse_settings, parse_task
 
 LEAST = {"url": "https://a.example/i.m3u8", "filename": "film"}
 
@@ -152,11 +145,11 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize("advanced", [{}, {"advanced": True}])
 @pytest.mark.parametrize(("field", "problem"), WRONG, ids=range(len(WRONG)))
-def test_task_with_a_wrong_field(field, problem, advanced):
+def test_task_with_a_wrong_field(field, problem):
     """A wrong field is named with what is allowed, whether its switch is on or not."""
-    assert problem in problems_of(parse_task, encoded(**(LEAST | advanced | field)))
+    for switch in ({}, {"advanced": True, "use_http_headers": True}):
+        assert problem in problems_of(parse_task, encoded(**(LEAST | switch | field)))
 
 
 def test_task_with_everything_wrong():

@@ -70,6 +70,17 @@ def test_get_list(wire, service):
     assert ("tasks", None, None, 0) == service.calls[-1]
 
 
+def test_get_long_list(wire, service, clock, build_request, parse_reply):
+    """A long list is rendered in pieces, so that others get their turn, and is whole in the end."""
+    for number in range(250):
+        held(service, f"t{number}")
+    channel, transport = wire.connect()
+    channel.dataReceived(build_request("GET", "/api/tasks"))
+    assert b"" == transport.value()
+    clock.advance(0)
+    assert [f"t{number}" for number in range(250)] == [task["id"] for task in parse_reply(transport.value()).value]
+
+
 def test_get_narrowed(wire, service):
     """status, limit and offset reach the service."""
     wire.ask("GET", "/api/tasks?status=%E5%A4%B1%E8%B4%A5&limit=5&offset=10")

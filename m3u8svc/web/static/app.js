@@ -145,8 +145,11 @@ function nameOf(task) {
 
 function numbers(task, text) {
   const shown = [];
-  if (task.status === RUNNING && task.speed > 0) shown.push(`${size(task.speed)}/s`);
-  if (task.status === RUNNING && task.eta != null) shown.push(`${text.left} ${clock(task.eta)}`);
+  const told = language === "zh" && task.status_bar.includes("速度");   // the Chinese status bar says both already
+  if (task.status === RUNNING && !told) {
+    if (task.speed > 0) shown.push(`${size(task.speed)}/s`);
+    if (task.eta != null) shown.push(text.left(clock(task.eta)));
+  }
   if (task.segments_total) shown.push(`${task.segments_done}/${task.segments_total} ${text.segments}`);
   if (task.size || task.bytes) shown.push(size(task.size || task.bytes));
   shown.push(`${task.progress ?? 0}%`);

@@ -1,0 +1,101 @@
+"""
+The door's other half: what the query of a request asks for.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any  # Any: each rule has its own result
+
+import attrs
+
+from m3u8svc.errors import InvalidRequest, MissingTaskId, TaskNotFound
+from m3u8svc.tasks.task import Status
+from m3u8svc.web import fields
+from m3u8svc.web.schema import shown
+
+MAX_PAGE = 1000
+
+_TASK_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+Query = Mapping[bytes, Sequence[bytes]]
+"""A query string as Twisted gives it (`request.args`)."""
+
+
+@attrs.frozen(kw_only=True)
+class ListQuery:
+    """
+    Which tasks a GET asks for; without a limit all of them.
+    """
+
+    status: Status | None = None
+    limit: int | None = None
+    offset: int = 0
+
+
+def parse_task_id(query: Query) -> str:
+    """
+    The ``id`` of a query.
+
+    Raises:
+        MissingTaskId: absent or empty.
+        TaskNotFound: text that is no id of ours; it never reaches the store.
+    """
+    task_id = _one(query, "id")
+    if not task_id:
+        raise MissingTaskId()
+    if not _TASK_ID.fullmatch(task_id):
+        raise TaskNotFound()
+    return task_id
+
+
+def parse_list_query(query: Query) -> ListQuery:
+    """
+    ``status``, ``limit`` and ``offset`` of a GET.
+
+    Raises:
+        InvalidRequest: naming every wrong one.
+    """
+    rules: dict[str, Callable[[str], Any]] = {  # Any: each rule has its own result
+        "status": lambda given: Status(fields.one_of([status.value for status in Status])(given)),
+        "limit": lambda given: fields.integer(1, MAX_PAGE)(_number(given)),
+        "offset": lambda given: fields.integer(0, 2**53)(_number(given)),
+    }
+    found: dict[str, Any] = {}
+    problems = []
+    for name, rule in rules.items():
+        given = _one(query, name)
+        try:
+            if given is not None:
+                found[name] = rule(given)
+        except ValueError as error:
+            problems.append(f"{name}: {error}{shown(name, given)}")
+    if problems:
+        raise InvalidRequest(problems="; ".join(problems))
+    return ListQuery(**found)
+
+
+def parse_files(query: Query) -> bool:
+    """
+    Whether a DELETE asks for the output file too.
+    """
+    given = _one(query, "files")
+    if given not in (None, "true", "false"):
+        raise InvalidRequest(problems=f"files: 必须是 true 或 false{shown('files', given)}")
+    return given == "true"
+
+
+def _one(query: Query, name: str) -> str | None:
+    values = query.get(name.encode(), ())
+    if len(values) > 1:
+        raise InvalidRequest(problems=f"{name}: 只能出现一次")
+    try:
+        return values[0].decode("utf-8") if values else None
+    except UnicodeDecodeError:
+        raise InvalidRequest(problems=f"{name}: 不是 UTF-8") from None
+
+
+def _number(digits: str) -> int | str:
+    """
+    Plain decimal digits as a number; anything else stays text, which no rule for integers takes.
+    """
+    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= 16 else digits
