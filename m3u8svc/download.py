@@ -135,6 +135,7 @@ class Download:
         self._once = Once()
         self._ready: dict[int, Part] = {}
         self._awaited: dict[int, list[Deferred[None]]] = {}
+        self._unrecorded: dict[int, SegmentRow] = {}
         self.skipped: list[LeftOut] = []
         self.warnings: list[str] = []
 
@@ -171,6 +172,22 @@ class Download:
         The segments that are there, in order.
         """
         return [part for _, part in sorted(self._ready.items()) if isinstance(part, MediaFile)]
+
+    def synced(self, stored: Stored) -> None:
+        """
+        A segment is durable: now it may stand in the ledger.
+        """
+        row = self._unrecorded.pop(stored.position, None)
+        if row is not None:
+            self._record(row)
+
+    def record_rest(self) -> None:
+        """
+        The result is durable: the ledger is complete.
+        """
+        for row in self._unrecorded.values():
+            self._record(row)
+        self._unrecorded.clear()
 
     def _adopt(self, job: SegmentJob) -> bool:
         segment = job.segment
@@ -233,14 +250,12 @@ class Download:
 
     def _done(self, job: SegmentJob, part: MediaFile, attempts: int) -> None:
         self._tracker.finished(size_bytes=part.size_bytes)
-        self._record(
-            SegmentRow(
-                position=part.position,
-                identity=job.identity,
-                name=part.path.name,
-                size_bytes=part.size_bytes,
-                attempts=attempts,
-            )
+        self._unrecorded[part.position] = SegmentRow(
+            position=part.position,
+            identity=job.identity,
+            name=part.path.name.removesuffix(".new"),
+            size_bytes=part.size_bytes,
+            attempts=attempts,
         )
         self._put(part)
 
@@ -294,11 +309,8 @@ class Download:
         return _media_file(segment, stored, init)
 
     async def _keep(self, job: SegmentJob, part: PartFile, media: Media, fetched: Fetched) -> Stored:
-        position = job.segment.position
-        path = self._workdir.segment_path(position, job.identity, media.kind)
         wanted_time = fetched.last_modified if self._task.spec.settings.use_server_file_time else None
-        size = await part.finish(path, modified_at=wanted_time)
-        return Stored(position=position, identity=job.identity, kind=media.kind, path=path, size_bytes=size)
+        return await self._workdir.keep(part, job.segment.position, job.identity, media.kind, modified_at=wanted_time)
 
     async def _key(self, key: Key) -> bytes:
         return await self._once.get(f"key {key.uri}", lambda: self._fetch_key(key))

@@ -34,7 +34,7 @@ from m3u8svc.tasks.ledger import SegmentRow
 from m3u8svc.tasks.names import result_name
 from m3u8svc.tasks.task import Phase, Progress, Task
 from m3u8svc.tasks.tracker import Tracker
-from m3u8svc.waiting import InThread, settled, together
+from m3u8svc.waiting import InThread, beside, settled, together
 from m3u8svc.workdir import WorkDir
 
 R = TypeVar("R")
@@ -45,7 +45,7 @@ WORK_FOLDER = ".m3u8svc"
 @attrs.frozen(kw_only=True)
 class Tools:
     """
-    What every job works with. `wall` is the time of day, `chance` random().
+    What every job works with. `wall` is the time of day, `chance` random(), `boot_id` this boot of the machine.
     """
 
     clock: IReactorTime
@@ -54,6 +54,7 @@ class Tools:
     in_thread: InThread
     fetcher: Fetcher
     plugins: PluginSet
+    boot_id: str
 
 
 class Journal(Protocol):
@@ -104,7 +105,7 @@ class Job:
         self._expected = expected
         self._name = result_name(task.spec)
         self._directory = Path(self._settings.save_location)
-        self._workdir = WorkDir(work_path(task), in_thread=tools.in_thread)
+        self._workdir = WorkDir(work_path(task), clock=tools.clock, in_thread=tools.in_thread, boot_id=tools.boot_id)
         self._tracker = Tracker(tools.clock.seconds, floor_percent=task.progress.percent)
         self._debug = DebugLog(
             self._workdir.path,
@@ -226,16 +227,21 @@ class Job:
         Download and merge at once, keep segments if asked, publish; returns where the result is.
         """
         try:
-            if self._makes_file:
-                return await self._make_file(plan, download)
-            await download.run()
-            return str((await self._keep(download)).path)
+            output = await beside(self._result(plan, download), self._workdir.keep_syncing(download.synced))
+            download.record_rest()
+            return output
         except SkippedByStatus:
             await self._keep(download)
             raise
         finally:
             self.warnings += download.warnings
             await self._write_skip_list(plan, download)
+
+    async def _result(self, plan: DownloadPlan, download: Download) -> str:
+        if self._makes_file:
+            return await self._make_file(plan, download)
+        await download.run()
+        return str((await self._keep(download)).path)
 
     async def _make_file(self, plan: DownloadPlan, download: Download) -> str:
         extension = self._merger.extension

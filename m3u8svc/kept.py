@@ -120,12 +120,10 @@ def find_kept(directory: Path, name: str, task_id: str) -> Path | None:
 def _copy(source: Path, target: Path) -> None:
     try:
         os.link(source, target)
-        return
-    except OSError:
-        pass  # another file system, or one without hard links: copy, which raises if that fails too
-    shutil.copy2(source, target)
-    with open(target, "rb") as copied:
-        os.fsync(copied.fileno())
+    except OSError:  # another file system, or one without hard links: copy, which raises if that fails too
+        shutil.copy2(source, target)
+    with open(target, "rb") as file:
+        os.fsync(file.fileno())
 
 
 def _write(path: Path, text: str) -> None:

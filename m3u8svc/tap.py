@@ -315,8 +315,19 @@ def make_tools(reactor: Any, in_thread: Callable[..., Deferred[Any]]) -> "tuple[
         in_thread=in_thread,
         fetcher=Fetcher(clock=reactor, wall=time.time),
         plugins=load_builtins(builtins, clock=reactor),
+        boot_id=boot_id(),
     )
     return tools, lambda: Deferred.fromCoroutine(connections.close())
+
+
+def boot_id() -> str:
+    """
+    What tells this boot of the machine from every other; "" on systems that do not say.
+    """
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
 
 
 def _whole(option: str, text: str | None) -> int | None:

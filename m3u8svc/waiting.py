@@ -6,7 +6,7 @@ its thread at work: both would break "paused means that nothing is written any m
 """
 
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, TypeVar, cast  # Any: a coroutine's send and yield types are nobody's concern
+from typing import Any, NoReturn, TypeVar, cast  # Any: a coroutine's send and yield types are nobody's concern
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
@@ -59,6 +59,27 @@ async def together(*coroutines: Coroutine[Any, Any, T]) -> list[T]:
     if failures:
         failures[0].raiseException()
     return cast(list[T], results)  # no failure: each slot is filled
+
+
+async def beside(main: Coroutine[Any, Any, T], companion: Coroutine[Any, Any, NoReturn]) -> T:
+    """
+    The result of `main`, with `companion` running as long as it does. A failure of the companion ends both.
+    """
+    result: list[T] = []
+
+    async def first() -> None:
+        result.append(await main)
+        raise _MainEnded
+
+    try:
+        await together(first(), companion)
+    except _MainEnded:
+        return result[0]
+    raise AssertionError("the companion never returns")
+
+
+class _MainEnded(Exception):
+    pass
 
 
 async def settled(deferred: Deferred[T]) -> T:

@@ -1,20 +1,28 @@
 """
 Where a task's segments live until its file is published: one directory, one file a segment, all in their names.
 
-A file under its final name, ``00000017-3fa2b4c1d0e9.ts``, was verified and synced before the rename, so whoever finds
-it may use it (DESIGN 5.4, 6): position, identity (see `hls.plan`) and kind are in the name, and a restart needs to ask
-nobody. Anything that ends in ``.part`` is from an attempt that did not end. All file work runs in threads.
+A file under its final name, ``00000017-3fa2b4c1d0e9.ts``, was verified and synced before it got that name, so whoever
+finds it may use it (DESIGN 5.4, 6): position, identity (see `hls.plan`) and kind are in the name, and a restart needs
+to ask nobody. Before that it has two other names. ``….part`` is an attempt that has not ended. ``….ts.new`` is whole
+and verified, and the merger may read it, but the disk may not have it yet: it is synced and linked to its final name
+a few seconds later, in batches, or never, if the published file is there first and it can go. That halves what a fast
+download writes. A ``.new`` file outlives the death of the process, though not of the machine; so the directory knows
+in which boot of the machine it was written, and in any other such files are dropped. All file work runs in threads.
 """
 
+import errno
 import os
 import re
 import shutil
+from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar, get_args
+from typing import NoReturn, TypeVar, cast, get_args
 
 import attrs
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from m3u8svc.errors import from_os_error
@@ -32,10 +40,17 @@ R = TypeVar("R")
 _NAME = re.compile(rf"(\d{{8}})-([0-9a-f]{{12}})\.({'|'.join(get_args(MediaKind))})")
 
 
+SYNC_AFTER_S = 3.0
+"""How long a whole segment may wait for its sync: what a power cut can cost, and what a short download saves."""
+SYNC_BATCH = 32
+_BOOT = "boot"
+_NEW = ".new"
+
+
 @attrs.frozen(kw_only=True)
 class Stored:
     """
-    One finished segment on disk.
+    One finished segment on disk. `synced` False: it still has its ``.new`` name.
     """
 
     position: int
@@ -43,6 +58,12 @@ class Stored:
     kind: MediaKind
     path: Path
     size_bytes: int
+    synced: bool = True
+
+    @property
+    def final(self) -> Path:
+        """Where it is, or will be, durable."""
+        return self.path if self.synced else self.path.with_suffix("")
 
 
 @attrs.frozen(kw_only=True)
@@ -57,12 +78,16 @@ class Listing:
 
 class WorkDir:
     """
-    The directory of one task. `in_thread` runs blocking calls off the reactor.
+    The directory of one task. `in_thread` runs blocking calls off the reactor; `boot_id` tells one boot of the machine
+    from another, "" where nothing does.
     """
 
-    def __init__(self, path: Path, *, in_thread: InThread) -> None:
+    def __init__(self, path: Path, *, clock: IReactorTime, in_thread: InThread, boot_id: str) -> None:
         self.path = path
+        self._clock = clock
         self._in_thread = in_thread
+        self._boot_id = boot_id
+        self._unsynced: deque[tuple[float, Stored]] = deque()
 
     async def open(self, expected: Mapping[tuple[int, str], int] | None = None) -> Listing:
         """
@@ -72,7 +97,45 @@ class WorkDir:
         Raises:
             DiskFull, DiskError: the place cannot be used.
         """
-        return await self._do(_open, self.path, dict(expected or {}))
+        listing = await self._do(_open, self.path, dict(expected or {}), self._boot_id)
+        self._unsynced.extend(
+            (self._clock.seconds(), stored) for stored in listing.segments.values() if not stored.synced
+        )
+        return listing
+
+    async def keep_syncing(self, synced: Callable[[Stored], None]) -> NoReturn:
+        """
+        Sync whole segments some seconds after they came, and tell `synced` of each. Runs until it is cancelled.
+
+        Raises:
+            DiskFull, DiskError: the disk refused one; what is on it is not what was written.
+        """
+        while True:
+            await deferLater(self._clock, SYNC_AFTER_S / 4)
+            while due := self._due():
+                await self._do(_sync_batch, due)
+                for stored in due:
+                    synced(stored)
+
+    def _due(self) -> list[Stored]:
+        before = self._clock.seconds() - SYNC_AFTER_S
+        due: list[Stored] = []
+        while self._unsynced and self._unsynced[0][0] <= before and len(due) < SYNC_BATCH:
+            due.append(self._unsynced.popleft()[1])
+        return due
+
+    async def keep(
+        self, part: "PartFile", position: int, identity: str, kind: MediaKind, *, modified_at: float | None
+    ) -> Stored:
+        """
+        A verified part becomes a segment: readable at once, synced a little later.
+        """
+        path = self.segment_path(position, identity, kind)
+        fresh = path.with_name(path.name + _NEW)
+        size = await part.complete(fresh, modified_at=modified_at)
+        stored = Stored(position=position, identity=identity, kind=kind, path=fresh, size_bytes=size, synced=False)
+        self._unsynced.append((self._clock.seconds(), stored))
+        return stored
 
     def part(self, name: str) -> "PartFile":
         """
@@ -154,15 +217,24 @@ class PartFile:
             self._drained = Deferred()
         return self._drained
 
-    async def finish(self, final: Path, *, modified_at: float | None = None) -> int:
+    async def finish(self, final: Path) -> int:
         """
-        Write the rest, sync, rename to `final`, sync the directory; returns the size in bytes. `modified_at` (epoch
-        seconds) becomes the file's time.
+        Write the rest, sync, rename to `final`, sync the directory; returns the size in bytes.
         """
+        return await self._end(final, None, synced=True)
+
+    async def complete(self, fresh: Path, *, modified_at: float | None = None) -> int:
+        """
+        Write the rest and rename to `fresh`, not synced; returns the size in bytes. `modified_at` (epoch seconds)
+        becomes the file's time.
+        """
+        return await self._end(fresh, modified_at, synced=False)
+
+    async def _end(self, final: Path, modified_at: float | None, *, synced: bool) -> int:
         await self._quiet()
         chunks, self._chunks = self._chunks, []
         try:
-            await settled(self._in_thread(self._complete, chunks, final, modified_at))
+            await settled(self._in_thread(self._complete, chunks, final, modified_at, synced))
         except OSError as error:
             raise from_os_error(error, self._path.parent) from error
         return self.size_bytes
@@ -213,16 +285,18 @@ class PartFile:
         for chunk in chunks:
             _write_all(descriptor, chunk)
 
-    def _complete(self, chunks: list[bytes], final: Path, modified_at: float | None) -> None:
+    def _complete(self, chunks: list[bytes], final: Path, modified_at: float | None, synced: bool) -> None:
         self._write(chunks)
         try:
             if modified_at is not None:
                 os.utime(self._fd, (modified_at, modified_at))
-            os.fsync(self._fd)
+            if synced:
+                os.fsync(self._fd)
         finally:
             self._close()
         os.rename(self._path, final)
-        sync_directory(final.parent)
+        if synced:
+            sync_directory(final.parent)
 
     def _drop(self) -> None:
         self._close()
@@ -240,33 +314,86 @@ def _write_all(descriptor: int, chunk: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def _open(path: Path, expected: dict[tuple[int, str], int]) -> Listing:
+def _open(path: Path, expected: dict[tuple[int, str], int], boot_id: str) -> Listing:
     make_directory(path.parent.parent, 0o755)
     make_directory(path, 0o700)
+    same_boot = _same_boot(path / _BOOT, boot_id)
     found: dict[tuple[int, str], Stored] = {}
     inits = set()
-    with os.scandir(path) as entries:
-        for entry in entries:
-            stored = _stored(entry)
-            if stored is not None:
-                known = expected.get((stored.position, stored.identity), stored.size_bytes)
-                if known == stored.size_bytes:
-                    found[stored.position, stored.identity] = stored
-                    continue
-            if stored is not None or entry.name.endswith(".part"):
-                os.unlink(entry.path)
-            elif entry.name.startswith("init-"):
-                inits.add(entry.name)
+    for name in sorted(os.listdir(path)):  # a final name sorts before the same with .new
+        stored = _stored(path / name)
+        if stored is not None:
+            key = (stored.position, stored.identity)
+            usable = stored.synced or (same_boot and key not in found)
+            if usable and expected.get(key, stored.size_bytes) == stored.size_bytes:
+                found[key] = stored
+                continue
+        if stored is not None or name.endswith((".part", _NEW)):
+            os.unlink(path / name)
+        elif name.startswith("init-"):
+            inits.add(name)
     return Listing(segments=found, inits=frozenset(inits))
 
 
-def _stored(entry: "os.DirEntry[str]") -> Stored | None:
-    match = _NAME.fullmatch(entry.name)
-    if match is None or not entry.is_file(follow_symlinks=False):
+def _same_boot(mark: Path, boot_id: str) -> bool:
+    """
+    Whether the directory was last used in this boot; marks it as used in this one.
+    """
+    try:
+        same = bool(boot_id) and mark.read_text(encoding="ascii") == boot_id
+    except (FileNotFoundError, UnicodeDecodeError):
+        same = False
+    if not same:
+        mark.write_text(boot_id, encoding="ascii")
+    return same
+
+
+def _stored(path: Path) -> Stored | None:
+    synced = path.suffix != _NEW
+    match = _NAME.fullmatch(path.name if synced else path.stem)
+    if match is None or path.is_symlink() or not path.is_file():
         return None
     position, identity, kind = match.groups()
-    size = entry.stat(follow_symlinks=False).st_size
-    return Stored(position=int(position), identity=identity, kind=kind, path=Path(entry.path), size_bytes=size)  # type: ignore[arg-type]  # the pattern holds only kinds
+    return Stored(
+        position=int(position),
+        identity=identity,
+        kind=cast(MediaKind, kind),  # the pattern holds nothing else
+        path=path,
+        size_bytes=path.stat().st_size,
+        synced=synced,
+    )
+
+
+def _sync_batch(batch: list[Stored]) -> None:
+    """
+    Data first, then names, then the names' directory (DESIGN 5.4).
+    """
+    for stored in batch:
+        descriptor = os.open(stored.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        _link_or_copy(stored.path, stored.final)
+    sync_directory(batch[0].path.parent)
+
+
+def _link_or_copy(fresh: Path, final: Path) -> None:
+    """
+    Give the file its final name and leave it the other one, which a merger may be about to open.
+    """
+    try:
+        os.link(fresh, final, follow_symlinks=False)
+    except FileExistsError:
+        return  # an earlier run got this far
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
+            raise
+        part = final.with_name(final.name + ".part")  # a file system without hard links
+        shutil.copy2(fresh, part)
+        with open(part, "rb") as copied:
+            os.fsync(copied.fileno())
+        os.rename(part, final)
 
 
 def _remove(path: Path) -> None:

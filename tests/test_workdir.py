@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
+from twisted.internet.task import Clock
 
 from m3u8svc.errors import DiskError
-from m3u8svc.workdir import FLUSH_BYTES, HIGH_BYTES, WorkDir
+from m3u8svc.workdir import FLUSH_BYTES, HIGH_BYTES, SYNC_AFTER_S, Stored, WorkDir
 
 IDENTITY = "0123456789ab"
 
@@ -48,21 +49,31 @@ def caught(coroutine: Any) -> BaseException:
     return outcome[0]
 
 
-def write_segment(workdir: WorkDir, position: int, content: bytes, identity: str = IDENTITY) -> Path:
-    part = workdir.part(f"{position:08d}-{identity}")
+def at(path: Path, *, in_thread: Any = now, clock: Clock | None = None, boot_id: str = "boot 1") -> WorkDir:
+    return WorkDir(path, clock=clock or Clock(), in_thread=in_thread, boot_id=boot_id)
+
+
+def keep(workdir: WorkDir, position: int, content: bytes) -> Stored:
+    part = workdir.part(f"{position:08d}-{IDENTITY}")
     part.write(content)
-    path = workdir.segment_path(position, identity, "ts")
-    result(part.finish(path))
+    return result(workdir.keep(part, position, IDENTITY, "ts", modified_at=None))
+
+
+def write_segment(workdir: WorkDir, position: int, content: bytes) -> Path:
+    """A segment that is durable already."""
+    path = workdir.segment_path(position, IDENTITY, "ts")
+    path.write_bytes(content)
+    path.chmod(0o600)
     return path
 
 
 def test_open_lists_finished_segments(tmp_path: Path) -> None:
     """Position, identity, kind and size are in the name and the file; init sections are listed by name."""
-    workdir = WorkDir(tmp_path / "save" / ".m3u8svc" / "id", in_thread=now)
+    workdir = at(tmp_path / "save" / ".m3u8svc" / "id")
     assert {} == result(workdir.open()).segments
     path = write_segment(workdir, 17, b"x" * 100)
     result(workdir.store_bytes(workdir.init_path("abcdefabcdef").name, b"init"))
-    listing = result(WorkDir(workdir.path, in_thread=now).open())
+    listing = result(at(workdir.path).open())
     stored = listing.segments[17, IDENTITY]
     assert (17, IDENTITY, "ts", path, 100) == (
         stored.position,
@@ -76,19 +87,19 @@ def test_open_lists_finished_segments(tmp_path: Path) -> None:
 
 def test_open_drops_parts_and_wrong_sizes(tmp_path: Path) -> None:
     """What an attempt left half-done goes, and so does a file whose size is not the one on record."""
-    workdir = WorkDir(tmp_path / "w" / ".m3u8svc" / "id", in_thread=now)
+    workdir = at(tmp_path / "w" / ".m3u8svc" / "id")
     result(workdir.open())
     good, bad = write_segment(workdir, 1, b"good"), write_segment(workdir, 2, b"cut")
     (workdir.path / "00000003-0123456789ab.part").write_bytes(b"half")
     listing = result(workdir.open({(1, IDENTITY): 4, (2, IDENTITY): 1000}))
     assert [(1, IDENTITY)] == list(listing.segments)
     assert good.exists() and not bad.exists()
-    assert [good.name] == os.listdir(workdir.path)
+    assert {good.name, "boot"} == set(os.listdir(workdir.path))
 
 
 def test_open_follows_no_link(tmp_path: Path) -> None:
     """A link planted under a segment's name is not a segment."""
-    workdir = WorkDir(tmp_path / "w" / ".m3u8svc" / "id", in_thread=now)
+    workdir = at(tmp_path / "w" / ".m3u8svc" / "id")
     result(workdir.open())
     (tmp_path / "secret").write_bytes(b"secret")
     (workdir.path / f"00000001-{IDENTITY}.ts").symlink_to(tmp_path / "secret")
@@ -97,7 +108,7 @@ def test_open_follows_no_link(tmp_path: Path) -> None:
 
 def test_directories_are_private(tmp_path: Path) -> None:
     """Work directories and segments are their owner's alone."""
-    workdir = WorkDir(tmp_path / "save" / ".m3u8svc" / "id", in_thread=now)
+    workdir = at(tmp_path / "save" / ".m3u8svc" / "id")
     result(workdir.open())
     path = write_segment(workdir, 1, b"x")
     assert 0o700 == workdir.path.stat().st_mode & 0o777
@@ -107,14 +118,14 @@ def test_directories_are_private(tmp_path: Path) -> None:
 def test_open_says_why_a_place_cannot_be_used(tmp_path: Path) -> None:
     """A file where a directory should be is a DiskError that names the path."""
     (tmp_path / "save").write_text("a file")
-    error = caught(WorkDir(tmp_path / "save" / ".m3u8svc" / "id", in_thread=now).open())
+    error = caught(at(tmp_path / "save" / ".m3u8svc" / "id").open())
     assert isinstance(error, DiskError) and str(tmp_path / "save") in str(error)
 
 
 def test_remove_takes_the_empty_folder_too(tmp_path: Path) -> None:
     """The last work directory takes its folder with it; another's stays."""
-    one = WorkDir(tmp_path / ".m3u8svc" / "one", in_thread=now)
-    two = WorkDir(tmp_path / ".m3u8svc" / "two", in_thread=now)
+    one = at(tmp_path / ".m3u8svc" / "one")
+    two = at(tmp_path / ".m3u8svc" / "two")
     result(one.open()), result(two.open())
     result(one.remove())
     assert two.path.is_dir()
@@ -125,35 +136,35 @@ def test_remove_takes_the_empty_folder_too(tmp_path: Path) -> None:
 
 def test_part_finish_is_a_rename(tmp_path: Path) -> None:
     """Until it is finished nothing has the final name; then the part is gone."""
-    workdir = WorkDir(tmp_path / "a" / "b" / "c", in_thread=now)
+    workdir = at(tmp_path / "a" / "b" / "c")
     result(workdir.open())
     part = workdir.part("x")
     part.write(b"a" * (FLUSH_BYTES + 1))
-    assert ["x.part"] == os.listdir(workdir.path)
+    assert {"x.part", "boot"} == set(os.listdir(workdir.path))
     part.write(b"b")
-    assert FLUSH_BYTES + 2 == result(part.finish(workdir.path / "x", modified_at=1000.0))
+    assert FLUSH_BYTES + 2 == result(part.complete(workdir.path / "x", modified_at=1000.0))
     assert b"a" * (FLUSH_BYTES + 1) + b"b" == (workdir.path / "x").read_bytes()
     assert 1000.0 == (workdir.path / "x").stat().st_mtime
-    assert ["x"] == os.listdir(workdir.path)
+    assert {"x", "boot"} == set(os.listdir(workdir.path))
 
 
 def test_part_discard_leaves_nothing(tmp_path: Path) -> None:
     """A given-up attempt leaves no file, also when nothing was written yet."""
-    workdir = WorkDir(tmp_path / "a" / "b" / "c", in_thread=now)
+    workdir = at(tmp_path / "a" / "b" / "c")
     result(workdir.open())
     for content in (b"", b"a" * FLUSH_BYTES * 2):
         part = workdir.part("x")
         part.write(content)
         result(part.discard())
-        assert [] == os.listdir(workdir.path)
+        assert ["boot"] == os.listdir(workdir.path)
 
 
 def test_part_asks_to_pause_when_the_disk_is_slow(tmp_path: Path) -> None:
     """With four MiB waiting for the disk the connection pauses, and goes on when they are written."""
-    workdir = WorkDir(tmp_path / "a" / "b" / "c", in_thread=now)
+    workdir = at(tmp_path / "a" / "b" / "c")
     result(workdir.open())
     slow = Slow()
-    part = WorkDir(workdir.path, in_thread=slow).part("x")
+    part = at(workdir.path, in_thread=slow).part("x")
     assert part.write(b"a" * FLUSH_BYTES) is None
     pause = part.write(b"b" * HIGH_BYTES)
     assert pause is not None and not pause.called
@@ -165,7 +176,46 @@ def test_part_asks_to_pause_when_the_disk_is_slow(tmp_path: Path) -> None:
 
 def test_part_reports_a_full_disk(tmp_path: Path) -> None:
     """A failed write is raised at the next chunk, as our error."""
-    part = WorkDir(tmp_path / "missing", in_thread=now).part("x")
+    part = at(tmp_path / "missing").part("x")
     part.write(b"a" * FLUSH_BYTES)
     with pytest.raises(DiskError):
         part.write(b"more")
+
+
+def test_keep_is_readable_at_once_and_durable_later(tmp_path: Path) -> None:
+    """A whole segment has its .new name until it is synced, then its final one besides; each is reported once."""
+    clock = Clock()
+    workdir = at(tmp_path / "a" / "b" / "c", clock=clock)
+    result(workdir.open())
+    stored = keep(workdir, 1, b"one")
+    synced: list[Stored] = []
+    syncing = Deferred.fromCoroutine(workdir.keep_syncing(synced.append))
+    clock.pump([SYNC_AFTER_S / 8] * 4)
+    assert b"one" == stored.path.read_bytes() and not stored.final.exists() and [] == synced
+    clock.pump([SYNC_AFTER_S / 8] * 10)
+    assert b"one" == stored.final.read_bytes() == stored.path.read_bytes()
+    assert [stored] == synced
+    syncing.addErrback(lambda failure: failure.trap(CancelledError))
+    syncing.cancel()
+
+
+@pytest.mark.parametrize(("boot_id", "adopted"), [("boot 1", True), ("boot 2", False), ("", False)])
+def test_unsynced_segments_outlive_the_process_not_the_machine(tmp_path: Path, boot_id: str, adopted: bool) -> None:
+    """In the same boot a .new file is whole; after a restart of the machine nobody knows, so it is dropped."""
+    workdir = at(tmp_path / "a" / "b" / "c")
+    result(workdir.open())
+    stored = keep(workdir, 1, b"one")
+    listing = result(at(workdir.path, boot_id=boot_id).open())
+    assert adopted == ((1, IDENTITY) in listing.segments) == stored.path.exists()
+
+
+def test_a_segment_with_both_names_is_one(tmp_path: Path) -> None:
+    """Killed between naming and cleaning up: the durable name counts, the other goes."""
+    clock = Clock()
+    workdir = at(tmp_path / "a" / "b" / "c", clock=clock)
+    result(workdir.open())
+    stored = keep(workdir, 1, b"one")
+    os.link(stored.path, stored.final)
+    listing = result(at(workdir.path).open())
+    assert listing.segments[1, IDENTITY].synced
+    assert not stored.path.exists()
