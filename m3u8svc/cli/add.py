@@ -1,0 +1,92 @@
+"""
+``m3u8svc add``: a new task for a running service.
+"""
+
+import json
+from pathlib import Path
+from typing import Any  # Any: JSON values
+from urllib.parse import urlsplit
+
+import click
+
+from m3u8svc.cli import words
+from m3u8svc.cli.client import Client
+from m3u8svc.cli.options import HeaderType, ProxyType, json_option, server_option
+from m3u8svc.redact import escape_controls
+from m3u8svc.tasks.task import MAX_THREADS
+
+
+@click.command("add", help=words.ADD.said(), epilog=words.EXIT_STATUSES.said())
+@click.argument("url", metavar="URL")
+@click.option("--name", default="", help=words.NAME_OPTION.said())
+@click.option(
+    "--header", "headers", type=HeaderType(), multiple=True, metavar="'K: V'", help=words.HEADER_OPTION.said()
+)
+@click.option("--threads", type=click.IntRange(0, MAX_THREADS), metavar="N", help=words.THREADS_OPTION.said())
+@click.option("--skip", metavar="EXPR", help=words.SKIP_OPTION.said())
+@click.option("--save-dir", metavar="DIR", help=words.SAVE_DIR_OPTION.said())
+@click.option("--insecure", is_flag=True, help=words.INSECURE_OPTION.said())
+@click.option("--keep-ts", is_flag=True, help=words.KEEP_TS_OPTION.said())
+@click.option("--no-merge", is_flag=True, help=words.NO_MERGE_OPTION.said())
+@click.option("--proxy", type=ProxyType(), metavar="URL", help=words.PROXY_OPTION.said())
+@server_option
+@json_option
+def add(
+    url: str,
+    name: str,
+    headers: tuple[tuple[str, str], ...],
+    threads: int | None,
+    skip: str | None,
+    save_dir: str | None,
+    insecure: bool,
+    keep_ts: bool,
+    no_merge: bool,
+    proxy: dict[str, Any] | None,
+    server: str,
+    as_json: bool,
+) -> None:
+    """
+    Send what was given, and only that: the rest comes from the service's settings.
+    """
+    given: dict[str, Any] = {
+        "download_threads": threads,
+        "skip_ts_info": skip,
+        "save_location": None if save_dir is None else _directory(save_dir, server),
+        # A flag that is not there says nothing: the service's own setting holds.
+        "allow_insecure_https": insecure or None,
+        "keep_ts_files": keep_ts or None,
+        "no_merge_ts": no_merge or None,
+        **(proxy or {}),
+    }
+    settings = {setting: value for setting, value in given.items() if value is not None}
+    body: dict[str, Any] = {"url": url, "filename": name}
+    if headers:
+        body |= {"use_http_headers": True, "http_headers": _grouped(headers)}
+    if settings:
+        body |= {"advanced": True, **settings}
+    answer = Client(server).add(body)
+    if as_json:
+        click.echo(json.dumps(answer, ensure_ascii=False, indent=2))
+        return
+    click.echo(escape_controls(answer["id"]))
+    for warning in answer.get("warnings") or ():
+        click.echo(words.WARNING.said(text=escape_controls(str(warning))), err=True)
+
+
+def _grouped(headers: tuple[tuple[str, str], ...]) -> dict[str, list[str]]:
+    """
+    Header values by name; a name given twice has two values.
+    """
+    grouped: dict[str, list[str]] = {}
+    for name, value in headers:
+        grouped.setdefault(name, []).append(value)
+    return grouped
+
+
+def _directory(given: str, server: str) -> str:
+    """
+    A directory as the service understands it. A relative one means the current directory, which a service on this
+    machine can be told; another one answers itself that it takes absolute paths only.
+    """
+    is_local = urlsplit(server).hostname in ("localhost", "127.0.0.1", "::1")
+    return str(Path.cwd() / given) if is_local and not given.startswith("~") else given

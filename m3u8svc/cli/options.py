@@ -1,0 +1,127 @@
+"""
+What several commands take: the service's address, headers, a proxy, a state. Each is read strictly, and a wrong one is
+a usage error that names the option and shows no secret.
+"""
+
+from collections.abc import Callable
+from typing import Any, NoReturn, TypeVar  # Any: click's own annotations, and settings by name
+from urllib.parse import quote, unquote, urlsplit
+
+import click
+
+from m3u8svc.cli import words
+from m3u8svc.tasks.task import PROXY_TYPES, Status
+
+DEFAULT_SERVER = "http://127.0.0.1:8080"
+SERVER_VARIABLE = "M3U8SVC_SERVER"
+STATUS_NAMES = {status.name.lower(): status for status in Status}
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class ServerType(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.5
+    """
+    ``http://host:port``, with https and a path for a service behind a reverse proxy; the scheme may be left out.
+    """
+
+    name = "url"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The address without a slash at its end, as ASCII."""
+        text = value if "://" in value else f"http://{value}"
+        try:
+            parts = urlsplit(text)
+            host, port = (parts.hostname or "").encode("idna").decode("ascii"), parts.port
+        except (ValueError, UnicodeError):
+            self._refuse(words.NOT_A_URL, param, ctx)
+        if parts.scheme not in ("http", "https"):
+            self._refuse(words.NOT_HTTP, param, ctx)
+        if not host or any(character <= " " for character in text):
+            self._refuse(words.NO_HOST, param, ctx)
+        if parts.username is not None or parts.query or parts.fragment:
+            self._refuse(words.HAS_MORE, param, ctx)
+        authority = f"[{host}]" if ":" in host else host
+        path = quote(parts.path.rstrip("/"), safe="/%")
+        return f"{parts.scheme}://{authority}{'' if port is None else f':{port}'}{path}"
+
+    def _refuse(self, reason: words.Phrase, param: click.Parameter | None, ctx: click.Context | None) -> NoReturn:
+        self.fail(words.BAD_SERVER.said(reason=reason.said()), param, ctx)
+
+
+class HeaderType(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.5
+    """
+    ``Name: value``.
+    """
+
+    name = "header"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        """Name and value, without the space around them."""
+        name, colon, content = value.partition(":")
+        if not colon or not name.strip():
+            self.fail(words.BAD_HEADER.said(), param, ctx)  # the value may be a secret: it is not repeated
+        return name.strip(), content.strip()
+
+
+class ProxyType(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.5
+    """
+    ``http://user:password@host:port``, or https, or socks5.
+    """
+
+    name = "url"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> dict[str, Any]:
+        """The five proxy settings of the API."""
+        try:
+            parts = urlsplit(value)
+            port = parts.port
+        except ValueError:
+            self.fail(words.BAD_PROXY.said(), param, ctx)
+        if parts.scheme not in PROXY_TYPES or not parts.hostname or not port or parts.path.strip("/") or parts.query:
+            self.fail(words.BAD_PROXY.said(), param, ctx)
+        return {
+            "proxy_type": parts.scheme,
+            "proxy_host": parts.hostname,
+            "proxy_port": port,
+            "proxy_username": unquote(parts.username or ""),
+            "proxy_password": unquote(parts.password or ""),
+        }
+
+
+class StatusType(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.5
+    """
+    A state, by its English name or the API's word.
+    """
+
+    name = "state"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Status:
+        """The state."""
+        by_word = {status.value: status for status in Status}
+        found = STATUS_NAMES.get(value.lower()) or by_word.get(value)
+        if found is None:
+            self.fail(words.BAD_STATUS.said(value=value, names=", ".join(STATUS_NAMES)), param, ctx)
+        return found
+
+
+def server_option(command: F) -> F:
+    """
+    ``--server``, which every command that talks to a service has.
+    """
+    return click.option(
+        "--server",
+        type=ServerType(),
+        metavar="URL",
+        default=DEFAULT_SERVER,
+        envvar=SERVER_VARIABLE,
+        show_default=True,
+        show_envvar=True,
+        help=words.SERVER_OPTION.said(),
+    )(command)
+
+
+def json_option(command: F) -> F:
+    """
+    ``--json``, for scripts.
+    """
+    return click.option("--json", "as_json", is_flag=True, help=words.JSON_OPTION.said())(command)

@@ -1,0 +1,111 @@
+"""
+``m3u8svc list``, ``show``, ``pause``, ``resume``, ``remove``: thin clients of /api/tasks.
+"""
+
+import json
+from collections.abc import Callable
+
+import click
+
+from m3u8svc.cli import words
+from m3u8svc.cli.client import EXIT_REFUSED, Client, Refused, RemoteTask
+from m3u8svc.cli.options import STATUS_NAMES, StatusType, json_option, server_option
+from m3u8svc.redact import escape_controls
+from m3u8svc.tasks.task import Status
+
+
+@click.command("list", help=words.LIST.said(), epilog=words.EXIT_STATUSES.said())
+@click.option(
+    "--status",
+    type=StatusType(),
+    metavar="STATE",
+    help=words.STATUS_OPTION.said(names=", ".join(STATUS_NAMES)),
+)
+@server_option
+@json_option
+def list_tasks(status: Status | None, server: str, as_json: bool) -> None:
+    """
+    All tasks in a table, or as JSON.
+    """
+    tasks = Client(server).tasks(status)
+    if as_json:
+        _print_json([dict(task.source) for task in tasks])
+        return
+    from m3u8svc.cli.tables import draws_plainly, task_table, terminal
+
+    console = terminal()
+    console.print(task_table(tasks, plain_bar=draws_plainly(console)))
+
+
+@click.command("show", help=words.SHOW.said(), epilog=f"{words.ID_HELP.said()} {words.EXIT_STATUSES.said()}")
+@click.argument("task_id", metavar="ID")
+@server_option
+@json_option
+def show(task_id: str, server: str, as_json: bool) -> None:
+    """
+    Facts about one task, or its JSON.
+    """
+    task = Client(server).find(task_id)
+    if as_json:
+        _print_json(dict(task.source))
+        return
+    from m3u8svc.cli.tables import task_facts, terminal
+
+    terminal().print(task_facts(task))
+
+
+@click.command("pause", help=words.PAUSE.said(), epilog=f"{words.ID_HELP.said()} {words.EXIT_STATUSES.said()}")
+@click.argument("task_ids", metavar="ID...", nargs=-1, required=True)
+@server_option
+def pause(task_ids: tuple[str, ...], server: str) -> None:
+    """
+    Pause each.
+    """
+    client = Client(server)
+    _each(client, task_ids, lambda task: client.change(task.id, Status.PAUSED), words.PAUSED)
+
+
+@click.command("resume", help=words.RESUME.said(), epilog=f"{words.ID_HELP.said()} {words.EXIT_STATUSES.said()}")
+@click.argument("task_ids", metavar="ID...", nargs=-1, required=True)
+@server_option
+def resume(task_ids: tuple[str, ...], server: str) -> None:
+    """
+    Let each wait for its turn again.
+    """
+    client = Client(server)
+    _each(client, task_ids, lambda task: client.change(task.id, Status.WAITING), words.RESUMED)
+
+
+@click.command("remove", help=words.REMOVE_HELP.said(), epilog=f"{words.ID_HELP.said()} {words.EXIT_STATUSES.said()}")
+@click.argument("task_ids", metavar="ID...", nargs=-1, required=True)
+@click.option("--files", is_flag=True, help=words.FILES_OPTION.said())
+@server_option
+def remove(task_ids: tuple[str, ...], files: bool, server: str) -> None:
+    """
+    Remove each.
+    """
+    client = Client(server)
+    _each(client, task_ids, lambda task: client.remove(task.id, with_files=files), words.REMOVED)
+
+
+def _each(client: Client, given: tuple[str, ...], act: Callable[[RemoteTask], None], done: words.Phrase) -> None:
+    """
+    Act on every task that was named. All names are looked up before the first is touched, so that a mistyped one
+    changes nothing; a task that the service then refuses to change does not keep it from the others.
+    """
+    tasks = {task.id: task for task in [client.find(each) for each in given]}
+    refused = False
+    for task in tasks.values():
+        try:
+            act(task)
+        except Refused as refusal:
+            refused = True
+            click.echo(words.ERROR.said(text=escape_controls(f"{task.id}: {refusal.message}")), err=True)
+        else:
+            click.echo(done.said(id=escape_controls(task.id)))
+    if refused:
+        raise SystemExit(EXIT_REFUSED)
+
+
+def _print_json(value: object) -> None:
+    click.echo(json.dumps(value, ensure_ascii=False, indent=2))

@@ -1,0 +1,112 @@
+"""
+``m3u8svc watch``: the tasks of a running service, fresh every second.
+
+On a terminal a table that is drawn over and over; into a pipe a line whenever a task moves.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+import click
+from rich.console import Console
+from rich.live import Live
+
+from m3u8svc.cli import words
+from m3u8svc.cli.client import EXIT_REFUSED, Client, RemoteTask
+from m3u8svc.cli.options import server_option
+from m3u8svc.cli.tables import draws_plainly, status_text, task_name, task_table, terminal
+from m3u8svc.redact import escape_controls
+from m3u8svc.tasks.pace import rate_text
+from m3u8svc.tasks.task import Status
+
+POLL_S = 1.0
+_LINES_AROUND_TABLE = 5
+
+Show = Callable[[Sequence[RemoteTask]], None]
+"""Shows the latest."""
+
+
+@click.command("watch", help=words.WATCH_HELP.said(), epilog=f"{words.ID_HELP.said()} {words.EXIT_STATUSES.said()}")
+@click.argument("task_id", metavar="[ID]", required=False)
+@click.option("--until-done", is_flag=True, help=words.UNTIL_DONE_OPTION.said())
+@server_option
+def watch(task_id: str | None, until_done: bool, server: str) -> None:
+    """
+    Poll and show, until nothing is active or Ctrl-C.
+    """
+    client = Client(server)
+    only = None if task_id is None else client.find(task_id).id
+    followed = set() if only is None else {only}
+    with _display(terminal()) as show:
+        while True:
+            tasks = client.tasks() if only is None else [client.task(only)]
+            followed.update(task.id for task in tasks if task.is_active)
+            show(tasks)
+            if until_done and not any(task.is_active for task in tasks):
+                break
+            time.sleep(POLL_S)
+    if any(task.id in followed and task.status == Status.FAILED.value for task in tasks):
+        raise SystemExit(EXIT_REFUSED)
+
+
+def _display(console: Console) -> AbstractContextManager[Show]:
+    return LiveTable(console) if console.is_terminal else nullcontext(Lines())
+
+
+class LiveTable(AbstractContextManager[Show]):
+    """
+    The table on a terminal: what is active first, then what is newest, as many rows as fit.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live = Live(console=console, auto_refresh=False)
+
+    def __enter__(self) -> Show:
+        self._live.start()
+        return self._show
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
+
+    def _show(self, tasks: Sequence[RemoteTask]) -> None:
+        rows = fitting(tasks, self._console.height - _LINES_AROUND_TABLE)
+        table = task_table(rows, plain_bar=draws_plainly(self._console), left_out=len(tasks) - len(rows))
+        self._live.update(table, refresh=True)
+
+
+def fitting(tasks: Sequence[RemoteTask], lines: int) -> Sequence[RemoteTask]:
+    """
+    The tasks to show in so many lines, in the order the service gave: active ones before others, new before old.
+    """
+    newest_first = sorted(enumerate(tasks), key=lambda each: (not each[1].is_active, -each[0]))
+    shown: set[int] = set()
+    for number, task in newest_first:
+        lines -= 2 if task.err_msg else 1
+        if lines < 0 and shown:
+            break
+        shown.add(number)
+    return [task for number, task in enumerate(tasks) if number in shown]
+
+
+class Lines:
+    """
+    For pipes and logs: one line when a task's state or percentage is another one.
+    """
+
+    def __init__(self) -> None:
+        self._said: dict[str, tuple[str, float]] = {}
+
+    def __call__(self, tasks: Sequence[RemoteTask]) -> None:
+        """What is new."""
+        for task in tasks:
+            now = (task.status, task.percent)
+            if self._said.get(task.id) != now:
+                self._said[task.id] = now
+                click.echo(_line(task))
+
+
+def _line(task: RemoteTask) -> str:
+    parts = [task.id, status_text(task.status), f"{task.percent:g}%", rate_text(task.speed) if task.speed > 0 else ""]
+    return escape_controls(" ".join(part for part in [*parts, task_name(task), task.err_msg] if part))

@@ -1,0 +1,211 @@
+"""
+What the command line says, in the user's language: the catalogue of its messages and help texts.
+
+Texts of the service itself are not here: they are shown as they come. Help texts are read when a command's module is
+imported, everything else when it is said.
+"""
+
+import os
+from collections.abc import Mapping
+
+import attrs
+
+from m3u8svc.errors import Language
+
+
+def language(environ: Mapping[str, str] = os.environ) -> Language:
+    """
+    zh where the locale says so, else en: the first of the three variables that is set decides, as POSIX has it.
+    """
+    for name in ("LC_ALL", "LC_MESSAGES", "LANG"):
+        if locale := environ.get(name):
+            return "zh" if locale.lower().startswith("zh") else "en"
+    return "en"
+
+
+@attrs.frozen(kw_only=True)
+class Phrase:
+    """
+    One message in both languages; names in braces are filled in when it is said.
+    """
+
+    zh: str
+    en: str
+
+    def said(self, **fields: object) -> str:
+        """
+        The message in the user's language.
+        """
+        return (self.zh if language() == "zh" else self.en).format_map(fields)
+
+
+# -- The program -----------------------------------------------------------------------------------------------------
+
+PROGRAM = Phrase(
+    zh="下载 HLS（m3u8）流，得到一个校验过、可以播放的 MP4。",
+    en="Download HLS (m3u8) streams into one verified, playable MP4 each.",
+)
+EXIT_STATUSES = Phrase(
+    zh="退出状态：0 成功；1 服务拒绝请求或任务失败；2 命令行有误；3 该地址没有服务；130 被 Ctrl-C 中断。",
+    en="Exit status: 0 success, 1 the service refused or a task failed, 2 the command line is wrong, "
+    "3 no service at that address, 130 interrupted by Ctrl-C.",
+)
+ERROR = Phrase(zh="错误：{text}", en="Error: {text}")
+WARNING = Phrase(zh="注意：{text}", en="Warning: {text}")
+
+# What click says by itself on help pages; its names are the keys.
+CLICK: Mapping[str, Phrase] = {
+    "Usage: ": Phrase(zh="用法：", en="Usage: "),
+    "Options": Phrase(zh="选项", en="Options"),
+    "Commands": Phrase(zh="命令", en="Commands"),
+    "Show this message and exit.": Phrase(zh="显示这个说明。", en="Show this message and exit."),
+    "Show the version and exit.": Phrase(zh="显示版本。", en="Show the version and exit."),
+}
+
+# -- Commands --------------------------------------------------------------------------------------------------------
+
+SERVE = Phrase(zh="在前台运行服务", en="Run the service in the foreground.")
+GET = Phrase(zh="不用服务，直接下载一个流", en="Download one stream without a service.")
+DEMO = Phrase(zh="不用网络，看一次完整的下载", en="See a whole download, without a network.")
+ADD = Phrase(zh="添加下载任务，输出任务 ID", en="Add a download; prints its id.")
+LIST = Phrase(zh="列出任务", en="List the tasks.")
+SHOW = Phrase(zh="显示一个任务", en="Show one task.")
+PAUSE = Phrase(zh="暂停任务", en="Pause tasks.")
+RESUME = Phrase(zh="继续任务，重试失败的任务", en="Go on with paused tasks, try failed ones again.")
+REMOVE = Phrase(zh="删除任务，保留已完成的文件", en="Remove tasks; finished files are kept.")
+WATCH = Phrase(zh="实时观看任务", en="Watch the tasks live.")
+
+DEMO_HELP = Phrase(
+    zh="生成一个 12 秒的加密 HLS 流，在本机提供，用真正的服务和 REST API 下载，并说出 MP4 在哪里。"
+    "不需要网络，也不需要另外安装任何东西；临时文件全部删除。",
+    en="Make an encrypted HLS stream of 12 seconds, serve it on this machine, download it through the real service "
+    "and its REST API, and say where the MP4 is. Needs no network and nothing else installed; everything temporary "
+    "is removed.",
+)
+REMOVE_HELP = Phrase(
+    zh="删除任务及其未完成的分片。已完成的文件会保留，除非使用 --files。",
+    en="Remove tasks and their unfinished segments. Finished files are kept, unless --files is given.",
+)
+WATCH_HELP = Phrase(
+    zh="每秒刷新一次的任务表；给出 ID 时只看这一个任务。按 Ctrl-C 离开，任务继续进行。",
+    en="A table of the tasks, fresh every second; with an ID only that task. Ctrl-C leaves; the tasks go on.",
+)
+ID_HELP = Phrase(
+    zh="ID 可以只写开头，只要不会混淆。", en="An ID may be shortened to its start, if that is unambiguous."
+)
+
+# -- Options ---------------------------------------------------------------------------------------------------------
+
+SERVER_OPTION = Phrase(zh="服务的地址。", en="Address of the service.")
+JSON_OPTION = Phrase(zh="原样输出服务返回的 JSON。", en="Print the service's JSON.")
+NAME_OPTION = Phrase(zh="文件名；不写则由链接得出。", en="File name; derived from the URL if not given.")
+HEADER_OPTION = Phrase(zh="请求头，可重复。", en="A request header; repeatable.")
+THREADS_OPTION = Phrase(zh="连接数；0 为自动。", en="Connections; 0 finds out by itself.")
+SKIP_OPTION = Phrase(zh="要跳过的分片，如 '1,92-100'。", en="Segments to leave out, such as '1,92-100'.")
+SAVE_DIR_OPTION = Phrase(
+    zh="保存目录，在服务所在的机器上；相对路径仅用于本机的服务。",
+    en="Where to save, on the service's machine; relative only with a service on this one.",
+)
+INSECURE_OPTION = Phrase(zh="接受不可信的 HTTPS 证书。", en="Accept HTTPS certificates nobody vouches for.")
+KEEP_TS_OPTION = Phrase(zh="保留分片。", en="Keep the segments beside the file.")
+NO_MERGE_OPTION = Phrase(zh="只下载分片，不合并为 MP4。", en="Keep the segments only; make no MP4.")
+PROXY_OPTION = Phrase(zh="http://、https:// 或 socks5:// 代理。", en="http://, https:// or socks5:// proxy.")
+STATUS_OPTION = Phrase(
+    zh="只列出这种状态的任务：{names}，也可用中文。", en="Only tasks in this state: {names}; Chinese works too."
+)
+FILES_OPTION = Phrase(zh="连同已完成的文件一起删除。", en="Remove the finished files too.")
+UNTIL_DONE_OPTION = Phrase(
+    zh="没有进行中的任务时结束；看到任务失败则退出状态为 1。",
+    en="End when no task is active; the status is 1 if one was seen to fail.",
+)
+KEEP_OPTION = Phrase(zh="MP4 保存到的目录。[默认：{default}]", en="Directory for the MP4. [default: {default}]")
+
+# -- Bad input -------------------------------------------------------------------------------------------------------
+
+BAD_SERVER = Phrase(
+    zh="服务地址应写作 http://主机:端口（{reason}）", en="a service's address is written http://host:port ({reason})"
+)
+NOT_A_URL = Phrase(zh="不是有效的链接", en="not a valid URL")
+NOT_HTTP = Phrase(zh="只能是 http 或 https", en="only http and https")
+NO_HOST = Phrase(zh="缺少主机", en="no host")
+HAS_MORE = Phrase(zh="不能含有用户名、? 或 #", en="no user name, ? or # in it")
+BAD_HEADER = Phrase(zh="请求头应写作 '名称: 值'", en="a header is written 'Name: value'")
+BAD_PROXY = Phrase(
+    zh="代理应写作 http://[用户:密码@]主机:端口，或 https://、socks5://",
+    en="a proxy is written http://[user:password@]host:port, or https://, socks5://",
+)
+BAD_STATUS = Phrase(zh="“{value}”不是状态，可用：{names}", en="{value!r} is no state; there are: {names}")
+AMBIGUOUS_ID = Phrase(zh="“{given}”不明确，可能是：{ids}", en="{given!r} is ambiguous; it could be: {ids}")
+
+# -- The service -----------------------------------------------------------------------------------------------------
+
+NO_SERVICE = Phrase(
+    zh="{server} 没有服务（{reason}）。用 m3u8svc serve 启动，或用 --server 指定地址。",
+    en="no service at {server} ({reason}). Start one with: m3u8svc serve, or name its address with --server.",
+)
+NOT_OURS = Phrase(
+    zh="{server} 上的不是 m3u8svc（{reason}）。用 --server 指定它的地址，或用 m3u8svc serve 启动。",
+    en="what answers at {server} is not m3u8svc ({reason}). Name its address with --server, or start one with: "
+    "m3u8svc serve.",
+)
+TIMED_OUT = Phrase(zh="{seconds} 秒内没有回答", en="no answer within {seconds} s")
+TOO_LARGE = Phrase(zh="回答超过 {limit} 字节", en="an answer over {limit} bytes")
+NOT_JSON = Phrase(zh="HTTP {status}，不是 JSON", en="HTTP {status}, not JSON")
+WRONG_SHAPE = Phrase(zh="回答中的 {name} 不对", en="a wrong {name} in its answer")
+PAUSED = Phrase(zh="{id} 已暂停", en="{id} paused")
+RESUMED = Phrase(zh="{id} 已继续", en="{id} resumed")
+REMOVED = Phrase(zh="{id} 已删除", en="{id} removed")
+
+# -- Tables ----------------------------------------------------------------------------------------------------------
+
+STATUSES: Mapping[str, Phrase] = {
+    "等待中": Phrase(zh="等待中", en="waiting"),
+    "下载中": Phrase(zh="下载中", en="downloading"),
+    "已暂停": Phrase(zh="已暂停", en="paused"),
+    "已完成": Phrase(zh="已完成", en="completed"),
+    "失败": Phrase(zh="失败", en="failed"),
+}
+"""By the API's word."""
+
+COLUMN_ID = Phrase(zh="ID", en="ID")
+COLUMN_STATUS = Phrase(zh="状态", en="Status")
+COLUMN_PROGRESS = Phrase(zh="进度", en="Progress")
+COLUMN_SPEED = Phrase(zh="速度", en="Speed")
+COLUMN_LEFT = Phrase(zh="剩余", en="Left")
+COLUMN_NAME = Phrase(zh="名称", en="Name")
+ROW_DETAIL = Phrase(zh="详情", en="Detail")
+ROW_SEGMENTS = Phrase(zh="分片", en="Segments")
+ROW_SIZE = Phrase(zh="大小", en="Size")
+ROW_FILE = Phrase(zh="文件", en="File")
+ROW_URL = Phrase(zh="链接", en="URL")
+ROW_CREATED = Phrase(zh="创建", en="Created")
+ROW_COMPLETED = Phrase(zh="完成", en="Completed")
+ROW_ERROR = Phrase(zh="错误", en="Error")
+ROW_WARNING = Phrase(zh="注意", en="Warning")
+BYTES = Phrase(zh="{count:,} 字节", en="{count:,} bytes")
+NO_TASKS = Phrase(zh="没有任务。用 m3u8svc add URL 添加。", en="No tasks. Add one with: m3u8svc add URL")
+MORE_TASKS = Phrase(zh="还有 {count} 个任务", en="and {count} more")
+
+# -- The demo --------------------------------------------------------------------------------------------------------
+
+DEMO_STREAM = Phrase(
+    zh="正在生成一个 {seconds} 秒的 HLS 流（H.264 + AAC，AES-128 加密）……",
+    en="Making an HLS stream of {seconds} s (H.264 + AAC, encrypted with AES-128) …",
+)
+DEMO_DOWNLOAD = Phrase(
+    zh="服务已在 {server} 启动。POST {server}/api/tasks ……",
+    en="The service runs at {server}. POST {server}/api/tasks …",
+)
+DEMO_DONE = Phrase(zh="MP4 在这里：{path}", en="Here is the MP4: {path}")
+DEMO_FACTS = Phrase(zh="{size:,} 字节，{duration:.1f} 秒，{tracks}", en="{size:,} bytes, {duration:.1f} s, {tracks}")
+DEMO_TRACK = Phrase(zh="{kind} {codec}（{packets} 个包）", en="{kind} {codec} ({packets} packets)")
+DEMO_NEXT = Phrase(
+    zh="下一步：m3u8svc get URL，或 m3u8svc serve 然后 m3u8svc add URL",
+    en="Next: m3u8svc get URL, or m3u8svc serve and then m3u8svc add URL",
+)
+DEMO_NO_DIRECTORY = Phrase(zh="不能写入 {path}（{reason}）", en="cannot write to {path} ({reason})")
+DEMO_NO_STREAM = Phrase(zh="生成演示流失败：{reason}", en="the demo's stream could not be made: {reason}")
+DEMO_NO_START = Phrase(zh="服务没有启动：{reason}", en="the service did not start: {reason}")
+DEMO_FAILED = Phrase(zh="下载失败：{reason} [{code}]", en="the download failed: {reason} [{code}]")
+DEMO_SLOW = Phrase(zh="{seconds} 秒内没有完成：{reason}", en="not done within {seconds} s: {reason}")
+DEMO_UNREADABLE = Phrase(zh="{path} 不能读取：{reason}", en="{path} cannot be read: {reason}")
