@@ -39,7 +39,8 @@ SILENCE_S = 60.0
 """A child that has work and says nothing for this long hangs."""
 CLOSING_S = 900.0
 """The same while it finishes the file: a slow disk takes its time over an fsync of many gigabytes."""
-TERM_S = 2.0
+TERM_S = 0.5
+"""A signal between fork and exec is lost in the copy of our own handler: then SIGKILL has to do it."""
 DEATHS = 8
 """How many deaths by signal one merge survives."""
 MAX_LINE_BYTES = 64 * 1024

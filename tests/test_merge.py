@@ -1,0 +1,331 @@
+"""
+The muxing child as the service sees it: fed as parts come, replayed after a death, gone after a cancel.
+"""
+
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
+
+from m3u8svc.builtin.mp4 import Mp4Plugin
+from m3u8svc.builtin.ts import TsMerger, TsPlugin
+from m3u8svc.errors import DiskFull, MergeError, MergerDied, NoMedia
+from m3u8svc.hookspecs import Gap, MediaFile, MergeJob, Part
+from m3u8svc.merge import WINDOW, Muxing
+
+
+@pytest.fixture(scope="session")
+def segments(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ...]:
+    """A short real stream: 6 TS segments of 1 s."""
+    if shutil.which("ffmpeg") is None:
+        pytest.fail("needs ffmpeg") if os.environ.get("CI") == "true" else pytest.skip("needs ffmpeg")
+    folder = tmp_path_factory.mktemp("stream")
+    sources = ["-f", "lavfi", "-i", "testsrc2=s=160x90:r=25", "-f", "lavfi", "-i", "sine=f=440:r=44100", "-t", "6"]
+    codecs = ["-c:v", "libx264", "-preset", "ultrafast", "-g", "25", "-c:a", "aac"]
+    hls = ["-f", "hls", "-hls_time", "0.9", "-hls_list_size", "0", "-hls_segment_filename", str(folder / "%d.ts")]
+    subprocess.run(["ffmpeg", "-v", "error", *sources, *codecs, *hls, str(folder / "list.m3u8")], check=True)
+    return tuple(sorted(folder.glob("*.ts")))
+
+
+@pytest.fixture
+def muxing() -> Muxing:
+    """The real thing."""
+    return Muxing(reactor=reactor, in_thread=deferToThread)
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> MergeJob:
+    """A job with a target of its own."""
+    return MergeJob(target=tmp_path / ".hidden.part.mp4")
+
+
+def media(segments: tuple[Path, ...]) -> list[Part]:
+    """The segments as parts."""
+    return [MediaFile(position=n, path=path, kind="ts", duration_s=1.0) for n, path in enumerate(segments, 1)]
+
+
+async def feed(parts: list[Part], *, before: dict[int, Callable[[], Any]] | None = None) -> AsyncIterator[Part]:
+    """The parts one by one; `before` maps an index to what is awaited before it is given."""
+    for index, part in enumerate(parts):
+        if before and index in before:
+            waiting = before[index]()
+            if waiting is not None:
+                await waiting
+        yield part
+
+
+def pause(seconds: float = 0.05) -> Deferred[None]:
+    """A real pause."""
+    return deferLater(reactor, seconds, lambda: None)
+
+
+def children() -> list[int]:
+    """The muxing children of this process."""
+    listed = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
+    return [int(pid) for pid in listed if b"m3u8svc.mux" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+def kill_child(number: signal.Signals = signal.SIGKILL) -> None:
+    """End the running child."""
+    (child,) = children()
+    os.kill(child, number)
+
+
+def digest(path: Path) -> str:
+    """The hash of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def ignore(parts_done: int) -> None:
+    """No interest in progress."""
+
+
+@pytest_twisted.ensureDeferred
+async def test_merge_is_verified_and_reported(segments: tuple[Path, ...], muxing: Muxing, job: MergeJob) -> None:
+    """The result names size and duration of the file that is there; progress counts every part once."""
+    seen: list[int] = []
+    result = await muxing.merge(job, feed(media(segments)), seen.append)
+    assert (job.target.stat().st_size, ()) == (result.size_bytes, result.warnings)
+    assert pytest.approx(6.0, abs=0.1) == result.duration_s
+    assert [1, 2, 3, 4, 5, 6] == seen
+    assert [] == children()
+
+
+@pytest_twisted.ensureDeferred
+async def test_same_bytes_however_fed(segments: tuple[Path, ...], muxing: Muxing, job: MergeJob) -> None:
+    """All at once, with pauses, and with two children killed on the way: the same file."""
+    slowly = {1: pause, 4: lambda: pause(0.3), 5: pause}
+    killing = {2: lambda: pause(0.4).addCallback(lambda _: kill_child()), 5: lambda: pause(0.4)}
+    killing[5] = killing[2]
+    digests = set()
+    for before in ({}, slowly, killing):
+        await muxing.merge(job, feed(media(segments), before=before), ignore)
+        digests.add(digest(job.target))
+        job.target.unlink()
+    assert 1 == len(digests)
+
+
+@pytest_twisted.ensureDeferred
+async def test_poison_becomes_a_gap(segments: tuple[Path, ...], muxing: Muxing, job: MergeJob) -> None:
+    """A segment at which the child dies twice by a signal is left out, with a warning naming it."""
+    parts = media(segments)
+    kills = 0
+
+    def kill_at_the_third(parts_done: int) -> None:
+        nonlocal kills
+
+        def kill() -> None:
+            nonlocal kills
+            kills += 1
+            kill_child(signal.SIGSEGV)
+
+        if kills < 2:
+            reactor.callLater(0.1, kill)  # type: ignore[attr-defined]  # the reactor is a module to mypy
+
+    # Nothing but segment 1 is there while the children die, so that it is the suspect both times.
+    async def one_then_the_rest() -> AsyncIterator[Part]:
+        yield parts[0]
+        while kills < 2:
+            await pause(0.5)
+            if children() and kills < 2:
+                kill_at_the_third(0)
+        await pause(0.5)
+        for part in parts[1:]:
+            yield part
+
+    result = await muxing.merge(job, one_then_the_rest(), ignore)
+    assert ("第 1 个分片：合并进程两次在此退出（SIGSEGV），按缺失处理",) == result.warnings
+    assert pytest.approx(6.0, abs=0.1) == result.duration_s
+
+
+@pytest_twisted.ensureDeferred
+async def test_cancel_leaves_nothing(segments: tuple[Path, ...], muxing: Muxing, job: MergeJob) -> None:
+    """A cancelled merge has no process, no file and no open descriptor left, however often."""
+    before = len(os.listdir("/proc/self/fd"))
+    for delay_s in (0.0, 0.05, 0.3, 0.5):
+        never: Deferred[None] = Deferred()
+        running = Deferred.fromCoroutine(
+            muxing.merge(job, feed(media(segments), before={3: lambda never=never: never}), ignore)
+        )
+        await pause(delay_s)
+        running.cancel()
+        with pytest.raises(CancelledError):
+            await running
+        assert ([], False) == (children(), job.target.exists())
+    assert before == len(os.listdir("/proc/self/fd"))
+
+
+@pytest_twisted.ensureDeferred
+async def test_failing_parts_end_the_merge(segments: tuple[Path, ...], muxing: Muxing, job: MergeJob) -> None:
+    """An error of whoever gives the parts is raised as it is; child and file are gone."""
+
+    async def broken() -> AsyncIterator[Part]:
+        yield media(segments)[0]
+        await pause(0.3)
+        raise MergeError(reason="download")
+
+    with pytest.raises(MergeError, match="download"):
+        await muxing.merge(job, broken(), ignore)
+    assert ([], False) == (children(), job.target.exists())
+
+
+@pytest_twisted.ensureDeferred
+async def test_no_media(muxing: Muxing, job: MergeJob, tmp_path: Path) -> None:
+    """Parts without media are the origin's fault."""
+    (tmp_path / "1.ts").write_text("<html>")
+    parts: list[Part] = [
+        MediaFile(position=1, path=tmp_path / "1.ts", kind="ts", duration_s=1.0),
+        Gap(position=2, duration_s=1.0),
+    ]
+    with pytest.raises(NoMedia):
+        await muxing.merge(job, feed(parts), ignore)
+    assert not job.target.exists()
+
+
+@pytest_twisted.ensureDeferred
+async def test_damage_is_named(segments: tuple[Path, ...], muxing: Muxing, job: MergeJob, tmp_path: Path) -> None:
+    """The warnings of the result name the segment and what became of it."""
+    (tmp_path / "bad.ts").write_text("<html>")
+    parts = media(segments)
+    parts[2] = attrs.evolve(parts[2], path=tmp_path / "bad.ts")
+    result = await muxing.merge(job, feed(parts), ignore)
+    assert ("第 3 个分片：不是媒体数据，按缺失处理",) == result.warnings
+
+
+@pytest_twisted.ensureDeferred
+async def test_stale_target_is_replaced(segments: tuple[Path, ...], muxing: Muxing, job: MergeJob) -> None:
+    """What a crash left at the target is removed first."""
+    job.target.write_bytes(b"half a file")
+    result = await muxing.merge(job, feed(media(segments)), ignore)
+    assert result.size_bytes == job.target.stat().st_size
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 kB; needs root."""
+    place = tmp_path / "small"
+    place.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", place], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("needs the right to mount a tmpfs")
+    yield place
+    subprocess.run(["umount", place], check=True)
+
+
+@pytest.mark.parametrize("merger", ["mp4", "ts"])
+@pytest_twisted.ensureDeferred
+async def test_full_disk(merger: str, segments: tuple[Path, ...], muxing: Muxing, small_disk: Path) -> None:
+    """A full disk is the operator's problem: said so, and no half file takes what room there is."""
+    job = MergeJob(target=small_disk / ".part")
+    merge = muxing.merge if merger == "mp4" else TsMerger(deferToThread).merge
+    with pytest.raises(DiskFull):
+        await merge(job, feed(media(segments * 3)), ignore)
+    assert [] == list(small_disk.iterdir())
+
+
+@pytest_twisted.ensureDeferred
+async def test_child_that_will_not_start(segments: tuple[Path, ...], job: MergeJob) -> None:
+    """A child that ends without a word is an error with its exit status, not a replay without end."""
+
+    class Misled:
+        """A reactor whose child processes find no module to run."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(reactor, name)
+
+        def spawnProcess(self, protocol: Any, executable: str, argv: list[str], **more: Any) -> Any:
+            return reactor.spawnProcess(protocol, executable, [executable, "-c", "raise SystemExit(7)"], **more)
+
+    with pytest.raises(MergerDied, match="exit 7"):
+        await Muxing(reactor=Misled(), in_thread=deferToThread).merge(job, feed(media(segments)), ignore)
+
+
+@pytest_twisted.ensureDeferred
+async def test_parts_are_not_pulled_without_end(segments: tuple[Path, ...], muxing: Muxing, job: MergeJob) -> None:
+    """Parts wait where they are while the child has not read what it has."""
+    pulled = taken = most_ahead = 0
+    parts: list[Part] = [
+        MediaFile(position=n + 1, path=segments[n % 6], kind="ts", duration_s=1.0, discontinuity_sequence=n // 6)
+        for n in range(300)
+    ]
+
+    async def counted() -> AsyncIterator[Part]:
+        nonlocal pulled, most_ahead
+        for part in parts:
+            pulled += 1
+            most_ahead = max(most_ahead, pulled - taken)
+            yield part
+
+    def count(parts_done: int) -> None:
+        nonlocal taken
+        taken = parts_done
+
+    result = await muxing.merge(job, counted(), count)
+    assert (300, 300) == (pulled, taken)
+    assert most_ahead <= WINDOW + 1
+    assert pytest.approx(300, abs=5) == result.duration_s
+
+
+@pytest_twisted.ensureDeferred
+async def test_children_take_turns(segments: tuple[Path, ...], tmp_path: Path) -> None:
+    """More merges than slots: the rest wait, and all are done in the end."""
+    muxing = Muxing(reactor=reactor, in_thread=deferToThread, max_children=1)
+    most = 0
+
+    def watch(parts_done: int) -> None:
+        nonlocal most
+        most = max(most, len(children()))
+
+    jobs = [MergeJob(target=tmp_path / f"{n}.mp4") for n in range(3)]
+    running = [Deferred.fromCoroutine(muxing.merge(job, feed(media(segments)), watch)) for job in jobs]
+    for each in running:
+        await each
+    assert (1, 1) == (most, len({digest(job.target) for job in jobs}))
+
+
+class TestTs:
+    """The merger that appends."""
+
+    @pytest_twisted.ensureDeferred
+    async def test_segments_are_appended(self, segments: tuple[Path, ...], job: MergeJob) -> None:
+        """The file is the segments one after the other; gaps are left out."""
+        parts = media(segments)
+        parts[1] = Gap(position=2, duration_s=1.0)
+        result = await TsMerger(deferToThread).merge(job, feed(parts), ignore)
+        expected = b"".join(path.read_bytes() for n, path in enumerate(segments) if n != 1)
+        assert (expected, len(expected), 5.0) == (job.target.read_bytes(), result.size_bytes, result.duration_s)
+
+    @pytest.mark.parametrize("kind", ["fmp4", "aac", "vtt"])
+    @pytest_twisted.ensureDeferred
+    async def test_other_kinds_are_refused(self, kind: Any, segments: tuple[Path, ...], job: MergeJob) -> None:
+        """What cannot be appended is refused by name, and nothing is left."""
+        parts = media(segments)
+        parts[3] = attrs.evolve(parts[3], kind=kind)
+        with pytest.raises(MergeError, match=f"4.*{kind}"):
+            await TsMerger(deferToThread).merge(job, feed(parts), ignore)
+        assert not job.target.exists()
+
+    @pytest_twisted.ensureDeferred
+    async def test_nothing_at_all(self, job: MergeJob) -> None:
+        """Without a segment there is no file."""
+        with pytest.raises(NoMedia):
+            await TsMerger(deferToThread).merge(job, feed([Gap(position=1, duration_s=1.0)]), ignore)
+        assert not job.target.exists()
+
+
+def test_mergers_are_offered(muxing: Muxing) -> None:
+    """The plugins offer one merger each, under the names of the API."""
+    offered = [*Mp4Plugin(muxing).register_mergers(), *TsPlugin(deferToThread).register_mergers()]
+    assert [("mp4", ".mp4"), ("ts", ".ts")] == [(merger.name, merger.extension) for merger in offered]
