@@ -98,7 +98,10 @@ class TestSplices:
 
     def test_a_codec_that_changes(self, streams: Streams, mux: Mux) -> None:
         """The same for another codec."""
-        outcome = mux(streams.plain().orders() + streams.get("ac3", seconds=3, audio_codec=("-c:a", "ac3")).orders(first=9, splice=1))
+        outcome = mux(
+            streams.plain().orders()
+            + streams.get("ac3", seconds=3, audio_codec=("-c:a", "ac3")).orders(first=9, splice=1)
+        )
         assert ("failed", "unsupported") == (outcome.last["ev"], outcome.last["fault"])
 
 

@@ -1,0 +1,213 @@
+"""
+The timeline by numbers: wraps, epochs, offsets, strict order.
+"""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from m3u8svc.mux.timeline import NS, First, Lane, Timeline, short_way33, unwrap33
+
+WRAP = 1 << 33
+SECOND = 90_000
+FRAME = 3600  # of 25 a second
+
+
+@pytest.mark.parametrize(
+    ("ticks", "near", "expected"),
+    [
+        (5, 0, 5),
+        (5, WRAP - 10, WRAP + 5),
+        (WRAP - 10, 5, -10),
+        (WRAP - 10, WRAP + 5, WRAP - 10),
+        (100, 3 * WRAP + 90, 3 * WRAP + 100),
+        (WRAP + 7, 0, 7),
+    ],
+)
+def test_unwrap33(ticks: int, near: int, expected: int) -> None:
+    """A time is brought next to its neighbour, forwards or backwards over the wrap."""
+    assert expected == unwrap33(ticks, near)
+
+
+@given(st.integers(-(1 << 40), 1 << 40), st.integers(-(1 << 40), 1 << 40))
+def test_unwrap33_is_nearest(ticks: int, near: int) -> None:
+    """It is the same time modulo 2**33, and never more than half a wrap away."""
+    unwrapped = unwrap33(ticks, near)
+    assert 0 == (unwrapped - ticks) % WRAP
+    assert abs(unwrapped - near) <= WRAP // 2
+
+
+@pytest.mark.parametrize(("delta", "expected"), [(0, 0), (7, 7), (-7, -7), (7 - WRAP, 7), (WRAP - 7, -7)])
+def test_short_way33(delta: int, expected: int) -> None:
+    """A difference over the wrap is the short one."""
+    assert expected == short_way33(delta)
+
+
+class Scene:
+    """
+    A timeline with a picture lane at 90000 and a sound lane at 44100, both fed in 1/90000 s.
+    """
+
+    def __init__(self) -> None:
+        self.timeline = Timeline()
+        self.video = self.timeline.add_lane(rate=90_000, snaps=False)
+        self.audio = self.timeline.add_lane(rate=44_100, snaps=True)
+
+    def enter(self, video: int, audio: int, *, same_clock: bool = False, gap_s: float = 0, wraps: bool = True) -> None:
+        """A run whose first packets have these dts."""
+        near = video if self.timeline.source_ns is None else unwrap33(video, self.timeline.source_ns * 9 // 100_000)
+        for lane in (self.video, self.audio):
+            lane.enter_run(numerator=1, denominator=90_000, step_ticks=FRAME, wraps=wraps, near=near)
+        firsts = [
+            First(lane=lane, dts_ns=lane.source_ns(at), pts_ns=lane.source_ns(at))
+            for lane, at in ((self.video, video), (self.audio, audio))
+        ]
+        self.timeline.enter_run(firsts, same_clock=same_clock, gap_ns=int(gap_s * NS))
+
+    def play(self, start: int, seconds: float, *, lane: Lane | None = None) -> tuple[int, int]:
+        """Frames (of 0.04 s) from a source time on; first and last output dts."""
+        lane = lane or self.video
+        stamps = [lane.stamp(start + n * FRAME, start + n * FRAME, FRAME) for n in range(int(seconds * 25))]
+        assert all(stamps)
+        return stamps[0][0], stamps[-1][0]  # type: ignore[index]  # just checked
+
+
+def test_file_starts_at_zero() -> None:
+    """The earliest stream starts at 0, the other keeps its distance."""
+    scene = Scene()
+    scene.enter(SECOND, SECOND - 2070)
+    assert (2070, FRAME, 0) == (
+        scene.video.stamp(SECOND, SECOND, FRAME)[0],
+        scene.video.stamp(SECOND, SECOND, FRAME)[2],
+        scene.audio.stamp(SECOND - 2070, None, 2090)[0],
+    )
+
+
+def test_leading_gap() -> None:
+    """A kept hole before the first segment is time, too."""
+    scene = Scene()
+    scene.enter(0, 0, gap_s=2)
+    assert 2 * SECOND == scene.play(0, 1)[0]
+
+
+def test_clock_over_the_wrap() -> None:
+    """Nothing happens at 2**33, inside a run or between two."""
+    scene = Scene()
+    start = WRAP - 10 * FRAME
+    scene.enter(start, start)
+    assert (0, 49 * FRAME) == (scene.play(start, 1)[0], scene.play((start + SECOND) % WRAP, 1)[1])
+    scene.enter((start + 2 * SECOND) % WRAP, (start + 2 * SECOND) % WRAP, same_clock=True)
+    assert 2 * SECOND == scene.play((start + 2 * SECOND) % WRAP, 1)[0]
+    assert [] == scene.timeline.jumps
+
+
+@pytest.mark.parametrize(
+    ("video", "audio", "same_clock", "gap_s", "first_video_s"),
+    [
+        (SECOND, SECOND, True, 0, 1.0),  # goes on
+        (3 * SECOND, 3 * SECOND, True, 2, 3.0),  # a hole as announced
+        (3 * SECOND, 3 * SECOND, True, 0, 3.0),  # a hole nobody announced
+        (3 * SECOND, 3 * SECOND, False, 0, 1.0),  # a hole to close
+        (31 * SECOND, 31 * SECOND, True, 0, 1.0),  # too far for a hole: a new clock
+        (31 * SECOND, 31 * SECOND, True, 25, 31.0),  # announced as far
+        (0, 0, True, 0, 1.0),  # back: a new clock
+        (500 * SECOND, 500 * SECOND, False, 3, 4.0),  # a new clock behind a hole
+        (0, FRAME, False, 0, 1.0),  # tight for the picture
+        (FRAME, 0, False, 0, 1.04),  # tight for the sound, which starts first
+    ],
+)
+def test_start_of_a_run(video: int, audio: int, same_clock: bool, gap_s: float, first_video_s: float) -> None:
+    """After one second of both streams, where does the next run's picture start?"""
+    scene = Scene()
+    scene.enter(0, 0)
+    scene.play(0, 1)
+    scene.play(0, 1, lane=scene.audio)
+    scene.enter(video, audio, same_clock=same_clock, gap_s=gap_s)
+    assert round(first_video_s * SECOND) == scene.play(video, 1)[0]
+
+
+@pytest.mark.parametrize(
+    ("video_jump_s", "audio_jump_s", "video_at_s"),
+    [
+        (5, 5, 6.0),  # a hole
+        (-7, -7, 1.0),  # a new clock
+        (1000, 1000, 1.0),
+        (12.033, 12.021, 1.0),
+        (10.01, 9.99, 1.0),  # on either side of the limit
+    ],
+)
+@pytest.mark.parametrize("first", ["video", "audio"])
+def test_jump_inside_a_run(first: str, video_jump_s: float, audio_jump_s: float, video_at_s: float) -> None:
+    """Nobody announced it: the streams go on together whichever jumps first, up to the jumps' own difference."""
+    scene = Scene()
+    start = 100 * SECOND
+    scene.enter(start, start)
+    for lane in (scene.video, scene.audio):
+        scene.play(start, 1, lane=lane)
+    order = [(scene.video, video_jump_s, 90_000), (scene.audio, audio_jump_s, 44_100)]
+    times = {}
+    for lane, jump_s, rate in order if first == "video" else order[::-1]:
+        times[lane] = scene.play(start + SECOND + round(jump_s * SECOND), 1, lane=lane)[0] / rate
+    assert pytest.approx(video_jump_s - audio_jump_s, abs=0.001) == times[scene.video] - times[scene.audio]
+    if (first, video_jump_s) != ("audio", 10.01):  # there the sound went first, through a hole it may keep
+        assert pytest.approx(video_at_s, abs=0.05) == times[scene.video]
+    assert scene.timeline.jumps
+
+
+@given(st.lists(st.one_of(st.none(), st.integers(-(1 << 34), 1 << 34)), max_size=60))
+def test_dts_always_grows(times: list[int | None]) -> None:
+    """Whatever the source says, output dts grow strictly and no pts is before its dts."""
+    scene = Scene()
+    scene.enter(0, 0)
+    stamps = [stamp for time in times if (stamp := scene.audio.stamp(time, time, FRAME)) is not None]
+    assert all(before[0] < after[0] for before, after in zip(stamps, stamps[1:], strict=False))
+    assert all(dts <= pts and duration > 0 for dts, pts, duration in stamps)
+
+
+@pytest.mark.parametrize(
+    ("pts", "duration", "expected"),
+    [
+        (7200, FRAME, (0, 7200, FRAME)),
+        (None, FRAME, (0, 0, FRAME)),
+        (11 * SECOND, FRAME, (0, 0, FRAME)),  # |pts - dts| beyond reason
+        (-FRAME, FRAME, (0, 0, FRAME)),  # shown before it is decoded
+        (0, 0, (0, 0, FRAME)),
+        (0, 11 * SECOND, (0, 0, FRAME)),
+        (0, -5, (0, 0, FRAME)),
+        (0, None, (0, 0, FRAME)),
+    ],
+)
+def test_damaged_times_are_bounded(pts: int | None, duration: int | None, expected: tuple[int, int, int]) -> None:
+    """Corrupt time stamps cannot stretch the file."""
+    scene = Scene()
+    scene.enter(0, 0)
+    assert expected == scene.video.stamp(0, pts, duration)
+
+
+def test_missing_times_are_carried_on() -> None:
+    """A packet without a time follows the one before it; without any before it, it has none."""
+    scene = Scene()
+    scene.enter(0, 0)
+    assert None is scene.video.stamp(None, None, FRAME)
+    scene.video.stamp(SECOND, SECOND, FRAME)
+    assert SECOND + FRAME == scene.video.stamp(None, None, FRAME)[0]
+
+
+def test_sound_follows_without_rounding() -> None:
+    """AAC frames of 1024 samples stay 1024 apart although 1/90000 s cannot say so; real drift is followed."""
+    scene = Scene()
+    scene.enter(0, 0)
+    stamps = [scene.audio.stamp(round(n * 1024 * 90_000 / 44_100), None, 2090)[0] for n in range(500)]
+    assert {1024} == {after - before for before, after in zip(stamps, stamps[1:], strict=False)}
+    late = scene.audio.stamp(round(500 * 1024 * 90_000 / 44_100) + 90, None, 2090)[0]
+    assert 500 * 1024 + 44 == late
+
+
+def test_lane_span_is_what_was_written() -> None:
+    """From the first dts to the last end, holes included."""
+    scene = Scene()
+    scene.enter(0, 0)
+    assert None is scene.video.span_ns
+    scene.play(SECOND, 1)
+    scene.play(3 * SECOND, 1)
+    assert 3 * NS == scene.video.span_ns
