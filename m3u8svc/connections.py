@@ -11,15 +11,15 @@ body whose connection can be ended but not aborted, and host names that IDNA ref
 
 import ipaddress
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 from OpenSSL import SSL, crypto
 from service_identity import CertificateError, VerificationError
 from service_identity.cryptography import verify_certificate_hostname
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
-from twisted.internet.error import ConnectionDone
+from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.internet.interfaces import (
     IAddress,
     IOpenSSLClientConnectionCreator,
@@ -242,16 +242,23 @@ class _Pool(HTTPConnectionPool):
         self.repeated = 0
         self._live: set[HttpConnection] = set()
         self._emptied: Deferred[None] | None = None
+        self._closed = False
 
     def _factory(  # type: ignore[override]  # HTTPConnectionPool calls it by this name; there it is a class
         self, quiescent: Callable[[HTTP11ClientProtocol], None], metadata: object
     ) -> "_HttpConnectionFactory":
         return _HttpConnectionFactory(quiescent, metadata, self)
 
+    def _newConnection(self, key: Hashable, endpoint: IStreamClientEndpoint) -> "Deferred[HTTP11ClientProtocol]":
+        # Aborting a busy connection would otherwise set off the repeat of its request, on a new one.
+        return fail(ConnectionAborted()) if self._closed else super()._newConnection(key, endpoint)
+
     def joined(self, connection: HttpConnection) -> None:
         """A connection is made."""
         self.opened += 1
         self._live.add(connection)
+        if self._closed:
+            connection.abort_now()
 
     def left(self, connection: HttpConnection) -> None:
         """A connection has ended."""
@@ -262,6 +269,7 @@ class _Pool(HTTPConnectionPool):
 
     async def close(self, clock: IReactorTime) -> None:
         """Abort all connections and wait, a little, until they are gone (twisted#7738: closing alone can hang)."""
+        self._closed = True
         self.closeCachedConnections()  # forgets them and stops their idle timers; its Deferred is what can hang
         if not self._live:
             return

@@ -218,6 +218,9 @@ class Inflate:
         self._url = url
         self._start: bytes | None = b""  # what came before the first two bytes were there; None once decided
         self._decoder: zlib._Decompress | None = None
+        self._between = b""
+        """The first byte of what may be the next member."""
+        self._in_padding = False
         self._taken = 0
         self._given = 0
 
@@ -256,10 +259,16 @@ class Inflate:
 
     def _decoded(self, chunk: bytes) -> list[bytes]:
         pieces: list[bytes] = []
-        while chunk and self._decoder is not None:
+        chunk = self._between + chunk
+        self._between = b""
+        while chunk and self._decoder is not None and not self._in_padding:
             if self._decoder.eof:
+                if chunk == b"\x1f":
+                    self._between = chunk
+                    break
                 if chunk[:2] != b"\x1f\x8b":
-                    break  # padding after the last member, which gunzip ignores too
+                    self._in_padding = True  # after the last member, which gunzip ignores too
+                    break
                 self._decoder = zlib.decompressobj(31)  # gzip files may be several, one after another
             try:
                 piece = self._decoder.decompress(chunk, self._PIECE_BYTES)

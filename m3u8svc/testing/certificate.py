@@ -4,7 +4,7 @@ A certificate that nobody trusts, for test servers with TLS.
 
 import datetime
 import ipaddress
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -20,7 +20,8 @@ class SelfSigned:
     TLS with a certificate that nobody trusts, for these names and the loopback addresses; made anew each time.
     """
 
-    def __init__(self, names: Sequence[str]) -> None:
+    def __init__(self, names: Sequence[str], on_server_name: Callable[[bytes | None], object] | None = None) -> None:
+        self._on_server_name = on_server_name
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._certificate = _certificate(self._key, names)
         self.certificate_pem = self._certificate.public_bytes(serialization.Encoding.PEM)
@@ -30,6 +31,9 @@ class SelfSigned:
         context = SSL.Context(SSL.TLS_SERVER_METHOD)
         context.use_privatekey(self._key)
         context.use_certificate(self._certificate)
+        asked = self._on_server_name
+        if asked is not None:
+            context.set_tlsext_servername_callback(lambda connection: asked(connection.get_servername()))
         return context
 
 

@@ -38,7 +38,7 @@ The tweaks, which may be combined; any other name in a query is ignored, as a CD
 import argparse
 import mimetypes
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -127,14 +127,16 @@ class Origin:
         interface: str = "127.0.0.1",
         tls: bool = False,
         names: Sequence[str] = (),
+        on_server_name: Callable[[bytes | None], object] | None = None,
     ) -> "Origin":
         """
-        Listen. `directory` is served below what `put` adds; `names` are more host names for the certificate.
+        Listen. `directory` is served below what `put` adds; `names` are more host names for the certificate, and
+        `on_server_name` is told the name (SNI) of each handshake.
         """
         origin = cls(reactor, directory)
         factory = _ConnectionFactory(origin)
         if tls:
-            contexts = SelfSigned(("localhost", *names))
+            contexts = SelfSigned(("localhost", *names), on_server_name)
             origin.certificate_pem = contexts.certificate_pem
             origin._listening = reactor.listenSSL(port, factory, contexts, interface=interface)
         else:
