@@ -176,11 +176,6 @@ class GatedChannel(HTTPChannel):
         if not self.refused:
             super().lineReceived(line)
 
-    def rawDataReceived(self, data: bytes) -> None:
-        """Likewise."""
-        if not self.refused:
-            super().rawDataReceived(data)
-
     def lineLengthExceeded(self, line: bytes) -> None:
         """One line longer than all headers may be."""
         self.refuse(gate.HEADERS_TOO_LARGE)

@@ -144,13 +144,13 @@ class Wire:
         self.site = site
         self.clock = clock
 
-    def connect(self, peer="127.0.0.1"):
+    def connect(self, peer="127.0.0.1", transport=StringTransport):
         """
         A new connection: the site's end of it, and what it writes to.
         """
         peer = IPv4Address("TCP", peer, 50000)
         channel = self.site.buildProtocol(peer)
-        transport = StringTransport(hostAddress=IPv4Address("TCP", "127.0.0.1", 8080), peerAddress=peer)
+        transport = transport(hostAddress=IPv4Address("TCP", "127.0.0.1", 8080), peerAddress=peer)
         channel.makeConnection(transport)
         return channel, transport
 

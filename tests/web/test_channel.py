@@ -11,9 +11,12 @@ from twisted.internet import reactor
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import ITCPTransport
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock, deferLater
 from twisted.internet.testing import StringTransport
+from zope.interface import implementer
 
 from m3u8svc.web import channel as channel_module
 from m3u8svc.web.channel import GatedSite
@@ -151,6 +154,43 @@ def test_forms_are_not_parsed(wire, service):
     assert False is wire.site._parsePOSTFormSubmission
 
 
+@implementer(ITCPTransport)
+class HalfClosing(StringTransport):
+    """
+    A transport that can close its own half, as TCP can.
+    """
+
+    half_closed = False
+
+    def setTcpNoDelay(self, enabled):
+        pass
+
+    def loseWriteConnection(self):
+        self.half_closed = True
+
+
+def test_refused_peer_that_does_not_leave(wire, clock):
+    """A refused peer may end its sentence, for two seconds."""
+    channel, transport = wire.connect(transport=HalfClosing)
+    channel.dataReceived(b"GET / HTTP/1.1\r\n\r\n")
+    assert (True, False) == (transport.half_closed, transport.disconnecting)
+    clock.advance(1.9)
+    assert not transport.disconnecting
+    clock.advance(0.2)
+    assert transport.disconnecting
+
+
+def test_refused_peer_that_goes_on(wire):
+    """A refused peer that sends on and on is cut off after a megabyte."""
+    channel, transport = wire.connect(transport=HalfClosing)
+    channel.dataReceived(b"GET / HTTP/1.1\r\n\r\n")
+    for _ in range(16):
+        channel.dataReceived(b"x" * 65536)
+    assert not transport.disconnecting
+    channel.dataReceived(b"x")
+    assert transport.disconnecting
+
+
 @pytest.mark.parametrize(
     ("begun", "within"),
     [(b"", 10), (b"GET /", 10), (HEAD, 10), (HEAD + JSON_TYPE + b"Content-Length: 500\r\n\r\n{", 30)],
@@ -242,21 +282,27 @@ class Conversation(Protocol):
     def __init__(self):
         self.said = b""
         self.over = Deferred()
+        self.cut_off = False
 
     def dataReceived(self, data):
         self.said += data
 
     def connectionLost(self, reason):
+        self.cut_off = not reason.check(ConnectionDone)
         self.over.callback(self.said)
 
 
 class Listening:
+    """
+    The site on a real port.
+    """
+
     def __init__(self, port):
         self.port = port
         self.number = port.getHost().port
         self.host = f"127.0.0.1:{self.number}".encode()
 
-    async def say(self, *pieces, close_after=None):
+    async def say(self, *pieces):
         """
         Send these bytes (HOST becomes ours) and return what was answered until the server closed.
         """
@@ -265,7 +311,9 @@ class Listening:
         for piece in pieces:
             conversation.transport.write(piece.replace(b"HOST", self.host))
             await deferLater(reactor, 0.01)
-        return await conversation.over.addTimeout(8, reactor)
+        said = await conversation.over.addTimeout(8, reactor)
+        assert not conversation.cut_off, "the connection was reset: a peer may never see the answer"
+        return said
 
 
 @pytest_twisted.async_yield_fixture
@@ -331,6 +379,24 @@ async def test_flood_on_the_wire(listening, parse_reply, head, status, tmp_path)
         assert [] == list(tmp_path.iterdir())
     finally:
         tempfile.tempdir = before
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        b"GET /api/tasks HTTP/1.1\r\nHost: evil.example\r\n\r\n",
+        b"POST /api/tasks HTTP/1.1\r\nHost: HOST\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\n{}",
+        b"POST /api/tasks HTTP/1.1\r\nHost: HOST\r\nContent-Length: x\r\n\r\n",
+        b"POST /api/tasks HTTP/1.1\r\nHost: HOST\r\nBad Name: x\r\nX: y\r\n\r\n",
+    ],
+    ids=range(4),
+)
+@pytest_twisted.ensureDeferred
+async def test_request_behind_a_refused_one(listening, service, refused):
+    """What comes in the same breath as a refused request is not read: one answer, and it is the refusal."""
+    second = b"POST /api/tasks HTTP/1.1\r\nHost: HOST\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    said = await listening.say(refused + second % len(TASK) + TASK)
+    assert (1, []) == (said.count(b"HTTP/1.1 "), service.calls)
 
 
 @pytest_twisted.ensureDeferred

@@ -173,8 +173,9 @@ def test_slow_client(client, service, clock):
             service.tell(moving(step, f"t{number}"))
         clock.advance(0.1)
     clock.advance(0.2)
-    assert [] == client.heard
+    assert ([], "paused") == (client.heard, client.transport.producerState)
     client.channel.transport.producer.resumeProducing()
+    assert "producing" == client.transport.producerState
     assert [("t0", 99), ("t1", 99), ("t2", 99)] == sorted((each["id"], each["progress"]) for each in client.heard)
 
 
@@ -212,6 +213,7 @@ def test_client_that_talks(client, service, clock):
     """What a client says is not listened to, and does no harm."""
     client.send(TextMessage("{" * 60_000))
     client.send(TextMessage("{" * 60_000))
+    clock.advance(0)
     service.tell(moving(5))
     assert [5] == percents(client)
 

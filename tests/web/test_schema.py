@@ -3,10 +3,13 @@ The door: every field, right and wrong, and everything wrong at once.
 """
 
 import json
+from contextlib import suppress
 from types import MappingProxyType
 
 import attrs
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from m3u8svc.errors import InvalidRequest, MissingTaskId, TaskNotFound
 from m3u8svc.tasks.task import SETTING_NAMES, Extensions, Settings, Status
@@ -42,7 +45,7 @@ def test_task_with_the_least():
 
 def test_task_with_everything():
     """Every field of the seed, and ours, arrives under its name."""
-    settings = {
+    every_setting = {
         "save_location": "/srv/films",
         "temp_directory": "~/tmp",
         "download_threads": 16.0,
@@ -59,12 +62,12 @@ def test_task_with_everything():
         "use_server_file_time": True,
         "debug_log": True,
     }
-    assert list(SETTING_NAMES) == list(settings)
+    assert list(SETTING_NAMES) == list(every_setting)
     ours = {"merger": "ts", "storage": "disk", "faststart": True, "allow_gaps": True}
     headers = {"X-One": ["a", "b"], "X-Two": "c"}
-    body = encoded(**LEAST, advanced=True, use_http_headers=True, http_headers=headers, **settings, **ours)
+    body = encoded(**LEAST, advanced=True, use_http_headers=True, http_headers=headers, **every_setting, **ours)
     draft = parse_task(body)
-    assert Settings(**settings) == draft.spec(Settings()).settings
+    assert Settings(**every_setting) == draft.spec(Settings()).settings
     assert {"X-One": ("a", "b"), "X-Two": ("c",)} == dict(draft.headers)
     assert Extensions(merger="ts", storage="disk", faststart=True, allow_gaps=True) == draft.extensions
     assert () == draft.warnings
@@ -351,6 +354,38 @@ def test_files(query, expected):
     """Output files go only when asked."""
     assert expected == parse_files(query)
     assert "files: 必须是 true 或 false" in problems_of(parse_files, {b"files": [b"1"]})
+
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=20)
+    | st.sampled_from(["***", "none", "/"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+NAMES = st.sampled_from([*LEAST, *SETTING_NAMES, "use_http_headers", "http_headers", "advanced", "merger", "status"])
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(st.dictionaries(NAMES | st.text(max_size=6), VALUES, max_size=8), st.booleans())
+def test_any_object(fields, whole):
+    """Whatever an object holds, it is read or refused: nothing else ever happens."""
+    body = json.dumps((LEAST if whole else {}) | fields).encode()
+    for read in (parse_task, parse_change, parse_settings):
+        with suppress(InvalidRequest):
+            read(body)
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(st.binary(max_size=60) | st.text(alphabet='{}[]":,\\u0123456789eE.-nulltruefasNI ', max_size=60).map(str.encode))
+def test_any_bytes(body):
+    """Whatever a body is, it is read or refused."""
+    for read in (parse_task, parse_change, parse_settings):
+        with suppress(InvalidRequest):
+            read(body)
 
 
 def test_draft_is_frozen():

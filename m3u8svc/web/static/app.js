@@ -13,6 +13,8 @@ const rows = new Map();   // id -> { element, task }
 let language = stored() ?? (navigator.language.startsWith("zh") ? "zh" : "en");
 let live = false;
 let reload = 0;           // timer of the next list
+let asking = false;       // one list at a time,
+let again = false;        // and one more if something happened meanwhile
 
 function stored() {
   try { return localStorage.getItem("language"); } catch { return null; }
@@ -33,14 +35,20 @@ async function ask(method, path, body) {
 }
 
 async function list() {
+  again = true;
+  if (asking) return;
+  asking = true;
   clearTimeout(reload);
   try {
-    show(await ask("GET", "/api/tasks"));
+    while (again) {
+      again = false;
+      show(await ask("GET", "/api/tasks"));
+    }
     mark(live ? "live" : "polling");
-  } catch (error) {
+  } catch {
     mark("offline");
   }
-  clearTimeout(reload);
+  asking = false;
   reload = setTimeout(list, live ? REFRESH_MS : POLL_MS);
 }
 
