@@ -153,12 +153,17 @@ def _packets_at(head: bytes, start: int, *, whole: bool) -> bool:
     case. A body that ends before that is one if every packet it has is in sync, and it has at least one (behind a
     disguise: two).
     """
-    syncs = head[start : start + _PROBED_PACKETS * PACKET : PACKET]
-    if len(syncs) < 3:
+    end = start + _PROBED_PACKETS * PACKET
+    # adaptation_field_control 00 is reserved: a G that has it is a letter, no packet.
+    plausible = [
+        sync == _SYNC and bool(control & 0x30)
+        for sync, control in zip(head[start:end:PACKET], head[start + 3 : end : PACKET], strict=False)
+    ]
+    if len(plausible) < 3:
         room = (len(head) - start) // PACKET
-        return whole and room >= (1 if start == 0 else 2) and set(syncs[:room]) == {_SYNC}
-    sure = b"G" if start == 0 else b"GGG"
-    return syncs.startswith(sure) and syncs.count(_SYNC) * _PROBED_PACKETS >= len(syncs) * _NEEDED_PACKETS
+        return whole and room >= (1 if start == 0 else 2) and all(plausible[:room])
+    sure = 1 if start == 0 else 3
+    return all(plausible[:sure]) and sum(plausible) * _PROBED_PACKETS >= len(plausible) * _NEEDED_PACKETS
 
 
 def _boxes_at(head: bytes, start: int, *, starts: frozenset[bytes], whole: bool) -> bool:

@@ -1,0 +1,191 @@
+"""
+Plans, identities and the choice of a variant.
+"""
+
+import time
+
+import attrs
+import pytest
+
+from m3u8svc.errors import NothingToDownload
+from m3u8svc.hls.parse import parse_playlist
+from m3u8svc.hls.plan import Absent, audio_rendition, best_variant, init_identity, plan_download
+from m3u8svc.hls.playlist import MasterPlaylist, MediaPlaylist
+from m3u8svc.testing.playlists import (
+    KeyLine,
+    MapLine,
+    RenditionLine,
+    SegmentLine,
+    VariantLine,
+    master_playlist,
+    media_playlist,
+    segment_lines,
+)
+
+
+def media(text: str, url: str = "https://cdn.example/a/i.m3u8?t=1") -> MediaPlaylist:
+    playlist = parse_playlist(text, url)
+    assert isinstance(playlist, MediaPlaylist)
+    return playlist
+
+
+def master(*variants: VariantLine, renditions: tuple[RenditionLine, ...] = ()) -> MasterPlaylist:
+    playlist = parse_playlist(master_playlist(variants, renditions=renditions), "http://h/m.m3u8")
+    assert isinstance(playlist, MasterPlaylist)
+    return playlist
+
+
+def test_jobs_absences_and_sums():
+    """Skipped and declared gaps are told apart; sums count what is fetched."""
+    lines = segment_lines(3, duration_s=2.5) + [SegmentLine(uri="g.ts", gap=True, discontinuity=True)]
+    plan = plan_download(media(media_playlist(lines)), {2: "跳过表达式: 2"})
+    assert [job.segment.position for job in plan.jobs] == [1, 3]
+    assert (plan.segments_total, plan.duration_s) == (2, 5.0)
+    gap_reason = "播放列表声明的空缺（EXT-X-GAP）"
+    assert plan.absent == (
+        Absent(position=2, duration_s=2.5, discontinuity_sequence=0, reason="跳过表达式: 2", declared=False),
+        Absent(position=4, duration_s=6.0, discontinuity_sequence=1, reason=gap_reason, declared=True),
+    )
+
+
+def test_a_gap_that_is_also_skipped_is_skipped():
+    """The user's wish decides how the hole is treated."""
+    plan = plan_download(media(media_playlist([SegmentLine(uri="g", gap=True), SegmentLine(uri="a")])), {1: "x"})
+    assert [(each.reason, each.declared) for each in plan.absent] == [("x", False)]
+
+
+@pytest.mark.parametrize("lines", [[], [SegmentLine(uri="g", gap=True)], segment_lines(1)])
+def test_nothing_left_is_an_error(lines: list[SegmentLine]):
+    """An empty list, only gaps, everything skipped."""
+    with pytest.raises(NothingToDownload) as caught:
+        plan_download(media(media_playlist(lines)), {1: "x"})
+    assert caught.value.text() == "需要下载的文件为空"
+
+
+def test_inits_and_keys_are_listed_once_and_only_when_needed():
+    """Re-emitted maps and keys with other IVs are one resource each; those of skipped segments are not fetched."""
+    lines = [
+        SegmentLine(uri=f"{n}", keys=(KeyLine(uri="k", iv=f"0x{n}"),), map=MapLine(uri=f"i{n // 2}.mp4"))
+        for n in (1, 2, 3, 4)
+    ]
+    plan = plan_download(media(media_playlist(lines, key=KeyLine(uri="unused"))), {1: "x"})
+    assert [key.uri for key in plan.keys] == ["https://cdn.example/a/k"]
+    # The IV is part of what an init section is: the same file under another IV is another one.
+    assert [(init.uri[-6:], int.from_bytes(init.iv)) for init in plan.inits] == [
+        ("i1.mp4", 2),
+        ("i1.mp4", 3),
+        ("i2.mp4", 4),
+    ]
+
+
+def test_a_key_that_only_an_init_section_needs_is_listed():
+    """Clear segments behind a locked map still need the map's key."""
+    lines = [SegmentLine(uri="a", keys=(KeyLine(uri="", method="NONE"),))]
+    playlist = media(media_playlist(lines, key=KeyLine(uri="k", iv="0x1"), map=MapLine(uri="i.mp4")))
+    assert [key.uri for key in plan_download(playlist, {}).keys] == ["https://cdn.example/a/k"]
+
+
+IDENTITY_BASE = dict(
+    uri="s.ts?t=1", byterange="10@5", keys=(KeyLine(uri="k?t=1", iv="0x1"),), map=MapLine(uri="i.mp4?t=1")
+)
+
+
+def identity(url: str = "https://cdn.example/a/i.m3u8", number: int = 4, **changes: object) -> str:
+    line = attrs.evolve(SegmentLine(**IDENTITY_BASE), **changes)
+    return plan_download(media(media_playlist([line], media_sequence=number), url), {}).jobs[0].identity
+
+
+def test_identities_survive_tokens_and_mirrors():
+    """Another host or query is the same piece."""
+    again = identity(
+        "https://mirror.example:8443/a/i.m3u8",
+        uri="s.ts?t=2",
+        keys=(KeyLine(uri="k?t=2", iv="0x1"),),
+        map=MapLine(uri="i.mp4?t=2"),
+    )
+    assert again == identity()
+    assert len(again) == 12
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"number": 5},
+        {"uri": "other.ts"},
+        {"byterange": "10@6"},
+        {"byterange": ""},
+        {"keys": ()},
+        {"keys": (KeyLine(uri="k2", iv="0x1"),)},
+        {"keys": (KeyLine(uri="k", iv="0x2"),)},
+        {"map": None},
+        {"map": MapLine(uri="j.mp4")},
+        {"map": MapLine(uri="i.mp4", byterange="9@0")},
+    ],
+)
+def test_identities_differ_for_other_pieces(changes: dict[str, object]):
+    """Everything that changes the bytes changes the identity."""
+    assert identity(**changes) != identity()
+
+
+def test_init_sections_that_differ_only_in_the_query_do_not_share_an_identity():
+    """What tells them apart on the server must tell them apart on disk."""
+    lines = [SegmentLine(uri=f"{n}", map=MapLine(uri=f"init?track={n}")) for n in (1, 2)]
+    inits = plan_download(media(media_playlist(lines)), {}).inits
+    assert len({init_identity(init) for init in inits}) == len(inits) == 2
+
+
+VIDEO, AUDIO = "avc1.64001f,mp4a.40.2", "mp4a.40.2"
+
+
+@pytest.mark.parametrize(
+    ("variants", "expected"),
+    [
+        ([("a", 1, None, ""), ("b", 3, None, ""), ("c", 2, None, "")], "b"),
+        ([("a", 1, (640, 360), ""), ("b", 1, (1280, 720), "")], "b"),
+        ([("a", 1, (640, 360), ""), ("b", 1, (640, 360), "")], "a"),
+        ([("a", 9, None, AUDIO), ("b", 1, None, VIDEO)], "b"),
+        ([("a", 9, None, AUDIO), ("b", 1, None, "")], "b"),
+        ([("a", 1, None, AUDIO), ("b", 2, None, AUDIO)], "b"),
+        ([("a", 1, None, VIDEO), ("b", 2, (640, 360), AUDIO)], "b"),
+    ],
+)
+def test_M9_the_best_variant(variants: list[tuple[str, int, tuple[int, int] | None, str]], expected: str):
+    """BANDWIDTH, then size, then order; sound alone only when there is nothing else."""
+    lines = [VariantLine(uri=uri, bandwidth=bw, resolution=size, codecs=codecs) for uri, bw, size, codecs in variants]
+    assert best_variant(master(*lines)).uri == f"http://h/{expected}"
+
+
+def test_no_variant_is_nothing_to_download():
+    """A list of renditions alone."""
+    with pytest.raises(NothingToDownload):
+        best_variant(master(renditions=(RenditionLine(group="a", name="x"),)))
+
+
+def test_M4_the_audio_that_goes_with_a_variant():
+    """The wanted language, else DEFAULT, else AUTOSELECT, else the first of the variant's group."""
+    first, auto, default, other = (
+        RenditionLine(group="g", name="first", language="fr"),
+        RenditionLine(group="g", name="auto", autoselect=True),
+        RenditionLine(group="g", name="default", default=True),
+        RenditionLine(group="x", name="other", default=True, language="fr"),
+    )
+    variant = VariantLine(uri="v", audio="g")
+
+    def chosen(*renditions: RenditionLine, language: str | None = None) -> str | None:
+        playlist = master(variant, renditions=renditions)
+        rendition = audio_rendition(playlist, playlist.variants[0], language)
+        return rendition and rendition.name
+
+    assert chosen(first, auto, default, other, language="fr") == "first"
+    assert chosen(first, auto, default, other) == "default"
+    assert chosen(first, auto) == "auto"
+    assert chosen(other, first) == "first"
+    assert chosen(other) is None
+
+
+def test_a_hundred_thousand_segments_are_parsed_and_planned_in_time():
+    """Far below what anybody would notice beside the download (generous: other tests may be running)."""
+    body = media_playlist(segment_lines(100_000)).encode()
+    start = time.perf_counter()
+    assert plan_download(media(body.decode()), {}).segments_total == 100_000
+    assert time.perf_counter() - start < 10
