@@ -16,6 +16,7 @@ from twisted.internet.interfaces import ITCPTransport
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock, deferLater
 from twisted.internet.testing import StringTransport
+from twisted.logger import LogLevel, globalLogPublisher
 from zope.interface import implementer
 
 from m3u8svc.web import channel as channel_module
@@ -178,6 +179,37 @@ def test_refused_peer_that_does_not_leave(wire, clock):
     assert not transport.disconnecting
     clock.advance(0.2)
     assert transport.disconnecting
+
+
+def test_refused_peer_that_asks_again(wire, service):
+    """Nothing is answered after a refusal, not even that the next request may go on."""
+    channel, transport = wire.connect(transport=HalfClosing)
+    refused = HEAD + b"Content-Length: 0\r\nOrigin: null\r\n\r\n"
+    channel.dataReceived(refused + HEAD + JSON_TYPE + b"Expect: 100-continue\r\nContent-Length: 5\r\n\r\n")
+    assert (1, []) == (transport.value().count(b"HTTP/1.1 "), service.calls)
+
+
+@pytest.mark.parametrize(
+    ("head", "expected"),
+    [
+        (b"Origin: https://evil.example\r\n", ["https://evil.example"]),
+        (b"Origin: \x1b[31m\xe2\x80\xae\r\n", ["\\x1b[31mâ\\x80®"]),
+        (b"Content-Length: 262145\r\n", []),
+    ],
+)
+def test_refusals_in_the_log(wire, head, expected):
+    """What a foreign page tried is one warning that names it, escaped; ordinary mistakes are none."""
+    warned = []
+
+    def observe(event):
+        if event["log_level"] is LogLevel.warn:
+            warned.append(event["origin"])
+
+    globalLogPublisher.addObserver(observe)
+    channel, _ = wire.connect()
+    channel.dataReceived(HEAD + head + b"\r\n")
+    globalLogPublisher.removeObserver(observe)
+    assert expected == warned
 
 
 def test_refused_peer_that_goes_on(wire):

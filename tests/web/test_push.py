@@ -9,6 +9,7 @@ import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock, deferLater
+from twisted.internet.testing import StringTransport
 from twisted.web.websocket import ConnectionRejected, WebSocketClientEndpoint
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, CloseConnection, Ping, Pong, Request, TextMessage
@@ -31,8 +32,8 @@ class Client:
     A WebSocket client over an in-memory connection; `heard` are the messages so far.
     """
 
-    def __init__(self, wire, peer="127.0.0.1"):
-        self.channel, self.transport = wire.connect(peer)
+    def __init__(self, wire, peer="127.0.0.1", transport=StringTransport):
+        self.channel, self.transport = wire.connect(peer, transport)
         self._connection = WSConnection(ConnectionType.CLIENT)
         self._read = 0
         self.events = []
@@ -177,6 +178,33 @@ def test_slow_client(client, service, clock):
     client.channel.transport.producer.resumeProducing()
     assert "producing" == client.transport.producerState
     assert [("t0", 99), ("t1", 99), ("t2", 99)] == sorted((each["id"], each["progress"]) for each in client.heard)
+
+
+class Narrow(StringTransport):
+    """
+    A transport that is full after each write once it is narrow.
+    """
+
+    narrow = False
+
+    def write(self, data):
+        super().write(data)
+        if self.narrow:
+            self.producer.pauseProducing()
+
+
+def test_slow_client_that_reads_a_little(wire, service, clock):
+    """A client that takes one message gets one; the rest waits, still replaceable."""
+    client = Client(wire, transport=Narrow)
+    client.transport.narrow = True
+    for percent in (1, 2):
+        for number in range(3):
+            service.tell(moving(percent, f"t{number}"))
+        clock.advance(0.1)
+    clock.advance(0.1)
+    assert [("t0", 1)] == [(each["id"], each["progress"]) for each in client.heard]
+    client.transport.producer.resumeProducing()
+    assert ("t1", 2, 2) == (client.heard[-1]["id"], client.heard[-1]["progress"], len(client.heard))
 
 
 def test_slow_client_does_not_slow_others(wire, service):
