@@ -235,21 +235,88 @@ async def test_full_disk(merger: str, segments: tuple[Path, ...], muxing: Muxing
     assert [] == list(small_disk.iterdir())
 
 
+class OtherChild:
+    """
+    A reactor whose child processes run this Python code instead of the muxer, and whose clock runs `faster`.
+    """
+
+    def __init__(self, code: str, *, faster: float = 1.0) -> None:
+        self._code = code
+        self._faster = faster
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(reactor, name)
+
+    def spawnProcess(self, protocol: Any, executable: str, argv: list[str], **more: Any) -> Any:
+        return reactor.spawnProcess(protocol, executable, [executable, "-c", self._code], **more)
+
+    def callLater(self, delay: float, *call: Any) -> Any:
+        return reactor.callLater(delay / self._faster, *call)
+
+
+READY = 'import sys, time; print(\'{"ev":"ready"}\', flush=True); '
+OPEN = 'print(\'{"ev":"open","n":1}\', flush=True); '
+
+
+@pytest.mark.parametrize(
+    ("code", "how"),
+    [
+        ("raise SystemExit(7)", "exit 7"),
+        (READY + "raise SystemExit(0)", "exit 0"),
+        (READY + OPEN + "time.sleep(60)", "60 s 无响应"),
+        (READY + "print('nonsense', flush=True); time.sleep(60)", "SIGKILL"),
+        (READY + "print('[1]', flush=True); time.sleep(60)", "SIGKILL"),
+        (READY + "print('x' * 100000, flush=True); time.sleep(60)", "SIGKILL"),
+    ],
+    ids=["does not start", "leaves", "hangs", "talks nonsense", "says no object", "never ends its line"],
+)
 @pytest_twisted.ensureDeferred
-async def test_child_that_will_not_start(segments: tuple[Path, ...], job: MergeJob) -> None:
-    """A child that ends without a word is an error with its exit status, not a replay without end."""
+async def test_child_gone_wrong(code: str, how: str, segments: tuple[Path, ...], job: MergeJob) -> None:
+    """A child that leaves, hangs or raves fails the merge in bounded time, saying how it ended."""
+    faster = 600 if "无响应" in how else 1
+    muxing = Muxing(reactor=OtherChild(code, faster=faster), in_thread=deferToThread)
+    with pytest.raises(MergerDied) as caught:
+        await muxing.merge(job, feed(media(segments)), ignore)
+    assert how == caught.value.fields["how"]
 
-    class Misled:
-        """A reactor whose child processes find no module to run."""
 
-        def __getattr__(self, name: str) -> Any:
-            return getattr(reactor, name)
+@pytest_twisted.ensureDeferred
+async def test_idle_child_is_not_hanging(segments: tuple[Path, ...], job: MergeJob) -> None:
+    """Silence while there is nothing to do is no reason to end the child."""
 
-        def spawnProcess(self, protocol: Any, executable: str, argv: list[str], **more: Any) -> Any:
-            return reactor.spawnProcess(protocol, executable, [executable, "-c", "raise SystemExit(7)"], **more)
+    class Hurried(OtherChild):
+        """Time flies, the muxer is the real one."""
 
-    with pytest.raises(MergerDied, match="exit 7"):
-        await Muxing(reactor=Misled(), in_thread=deferToThread).merge(job, feed(media(segments)), ignore)
+        def spawnProcess(self, protocol: Any, *arguments: Any, **more: Any) -> Any:
+            return reactor.spawnProcess(protocol, *arguments, **more)
+
+    muxing = Muxing(reactor=Hurried("", faster=100), in_thread=deferToThread)
+    result = await muxing.merge(job, feed(media(segments), before={3: lambda: pause(1.5)}), ignore)
+    assert () == result.warnings
+
+
+@pytest_twisted.ensureDeferred
+async def test_child_is_boxed(segments: tuple[Path, ...], muxing: Muxing, job: MergeJob) -> None:
+    """Memory is limited, no core is dumped, the session is its own, nothing of our environment is handed on."""
+    seen: dict[str, str] = {}
+
+    async def look() -> AsyncIterator[Part]:
+        parts = media(segments)
+        yield parts[0]
+        await pause(0.6)
+        (child,) = children()
+        seen["limits"] = Path(f"/proc/{child}/limits").read_text()
+        seen["environment"] = Path(f"/proc/{child}/environ").read_text()
+        seen["nice"] = str(os.getpriority(os.PRIO_PROCESS, child) - os.getpriority(os.PRIO_PROCESS, 0))
+        assert child == os.getsid(child)
+        for part in parts[1:]:
+            yield part
+
+    await muxing.merge(job, look(), ignore)
+    limits = {line[:26].strip(): line[26:].split()[:2] for line in seen["limits"].splitlines()}
+    assert ["1610612736", "1610612736"] == limits["Max address space"]
+    assert ["0", "0"] == limits["Max core file size"]
+    assert ("LC_ALL=C.UTF-8\0", "5") == (seen["environment"], seen["nice"])
 
 
 @pytest_twisted.ensureDeferred

@@ -2,6 +2,8 @@
 Whole merges by the real child: what goes in comes out, packet by packet, at the right time.
 """
 
+import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import av
 import pytest
 
 from tests.mux.conftest import (
+    PYTHON,
     Outcome,
     Stream,
     Streams,
@@ -84,6 +87,9 @@ def test_target_is_private_and_new(streams: Streams, mux: Mux, tmp_path: Path) -
     assert ("failed", "disk_error", "precious") == (*(outcome.last[k] for k in ("ev", "fault")), victim.read_text())
 
 
+JOB_LINE = b'{"op":"job","target":"TARGET"}\n'
+
+
 def packed(stream: Stream, folder: Path, kind: str) -> list[dict[str, object]]:
     """The audio of a stream's segments as packed audio, each with the time its TS had."""
     orders = []
@@ -128,3 +134,19 @@ def test_a_wrong_playlist_is_told(streams: Streams, mux: Mux) -> None:
     orders = [order | {"duration_s": 2.0} for order in streams.plain().orders()]
     outcome = mux(orders)
     assert ("done", [0]) == (outcome.last["ev"], outcome.warned)
+
+
+@pytest.mark.parametrize(
+    "orders", [b"", b'{"op":"job","target":"TARGET"}\n', b'{"op":"job","target":"TARGET"}\n{"op":"se']
+)
+def test_child_ends_with_its_parent(orders: bytes, tmp_path: Path) -> None:
+    """Standard input that ends before the orders do means that nobody waits: the child goes, status 3."""
+    line = [*PYTHON, str(os.getpid())]
+    orders = orders.replace(b"TARGET", str(tmp_path / "out.mp4").encode())
+    assert 3 == subprocess.run(line, input=orders, capture_output=True, timeout=20).returncode
+
+
+def test_vanished_segment_is_no_damage(streams: Streams, mux: Mux, tmp_path: Path) -> None:
+    """A segment that is not on disk fails the merge: leaving it out would be silent loss of our own making."""
+    outcome = mux([*streams.plain().orders(only=slice(2)), seg(3, tmp_path / "gone.ts")])
+    assert ("failed", "disk_error") == (outcome.last["ev"], outcome.last["fault"])
