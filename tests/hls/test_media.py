@@ -188,6 +188,12 @@ def test_chunks_do_not_matter(data: st.DataObject, body: bytes):
     assert outcome(data.draw(cuts(body))) == outcome([body])
 
 
+def test_one_large_chunk_is_judged_on_the_same_bytes_as_small_ones():
+    """What lies behind the head does not count, even when it came along with it."""
+    body = PNG + box(b"emsg", b"x" * HEAD_BYTES) + FMP4
+    assert outcome([body]) == outcome([body[:1000], body[1000:HEAD_BYTES], body[HEAD_BYTES:]])
+
+
 def test_every_single_byte_as_a_chunk_gives_the_same():
     """The smallest chunks there are: headers are put together again."""
     for body in SAMPLES:

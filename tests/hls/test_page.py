@@ -49,6 +49,6 @@ def test_the_first_link_wins():
 @pytest.mark.parametrize("filling", [b"a", b".m3u8", b'"', b"&amp;", b"http://", b"x" * 9_000 + b".m3u8", b"\\/", b"="])
 def test_megabytes_take_time_in_proportion(filling: bytes):
     """No page makes the search slow: 2 MB of anything within a second or so."""
-    start = time.perf_counter()
+    start = time.process_time()
     find_playlist_link(filling * (2_000_000 // len(filling)), URL)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2

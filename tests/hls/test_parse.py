@@ -764,11 +764,11 @@ def test_many_ivs_of_one_key_are_one_key():
 
 def test_attribute_lists_are_read_in_linear_time():
     """No line of the allowed length takes noticeable time, whatever quotes and commas it holds."""
-    start = time.perf_counter()
+    start = time.process_time()
     for filling in (',"', '="', "=,", "'\"", ",,", '"', "=", 'A="B"C,'):
         text = "#EXTM3U\n#EXT-X-STREAM-INF:" + filling * (16_000 // len(filling)) + "\nv.m3u8\n"
         assert len(master(text).variants) == 1
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 def test_secrets_stay_out_of_reprs_and_errors():

@@ -186,6 +186,6 @@ def test_M4_the_audio_that_goes_with_a_variant():
 def test_a_hundred_thousand_segments_are_parsed_and_planned_in_time():
     """Far below what anybody would notice beside the download (generous: other tests may be running)."""
     body = media_playlist(segment_lines(100_000)).encode()
-    start = time.perf_counter()
+    start = time.process_time()
     assert plan_download(media(body.decode()), {}).segments_total == 100_000
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10

@@ -59,6 +59,7 @@ def test_intervals_are_closed_and_sums_of_fractions_do_not_matter():
     """A segment that ends exactly where a keep interval starts touches it, also when 100 times 0.1 is not 10."""
     assert kept("!time:00:00:10-00:00:11", *[0.1] * 100, 5, 5)[0] == 100
     assert kept("time:00:00:05-00:00:10", 5, 5, 5) == [1, 3]
+    assert kept("time:00:00:10-00:00:20", *[0.1] * 100, 5, 5) == list(range(1, 101))
 
 
 def test_reasons_name_the_rule():
@@ -138,6 +139,6 @@ def test_many_overlapping_rules_over_many_segments_stay_fast():
     """Rules times segments is never what it costs."""
     listed = segments(1.0) * 100_000
     rules = parse_skip_expression(",".join(f"{index}-200000" for index in range(2, 30_000)))
-    start = time.perf_counter()
+    start = time.process_time()
     select_skips(rules, listed)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
