@@ -314,7 +314,7 @@ def unwinding_on_signals() -> Iterator[None]:
 
     def unwind(number: int, _: FrameType | None) -> None:
         for each in _SIGNALS:
-            signal.signal(each, signal.SIG_IGN)
+            signal.signal(each, signal.SIG_IGN)  # for good: the process is on its way out
         raise SystemExit(128 + number)
 
     before = {each: signal.signal(each, unwind) for each in _SIGNALS}
@@ -322,4 +322,5 @@ def unwinding_on_signals() -> Iterator[None]:
         yield
     finally:
         for each, was in before.items():
-            signal.signal(each, was)
+            if signal.getsignal(each) is unwind:
+                signal.signal(each, was)

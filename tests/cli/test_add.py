@@ -1,0 +1,122 @@
+"""
+``m3u8svc add``: what it sends, and what it says.
+"""
+
+import json
+import os
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import CHINESE, Invoke, StubService, Visit
+
+URL = "https://stream.example/live/index.m3u8?token=a%20b"
+
+
+def test_plain_add_sends_url_and_name_and_prints_the_id(service: StubService, invoke: Invoke) -> None:
+    """Nothing that was not given is sent: the service's settings hold."""
+    result = invoke("add", URL)
+    assert (0, "new1\n", "") == (result.exit_code, result.stdout, result.stderr)
+    expected = Visit(method="POST", query={}, body={"url": URL, "filename": ""}, content_type="application/json")
+    assert [expected] == service.visits
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sent"),
+    [
+        (["--name", "影片"], {"filename": "影片"}),
+        (["--threads", "0"], {"advanced": True, "download_threads": 0}),
+        (["--skip", "1,92-100"], {"advanced": True, "skip_ts_info": "1,92-100"}),
+        (["--save-dir", "/srv/video"], {"advanced": True, "save_location": "/srv/video"}),
+        (["--save-dir", "~/video"], {"advanced": True, "save_location": "~/video"}),
+        (["--save-dir", "video"], {"advanced": True, "save_location": os.path.join(os.getcwd(), "video")}),
+        (["--insecure"], {"advanced": True, "allow_insecure_https": True}),
+        (["--keep-ts"], {"advanced": True, "keep_ts_files": True}),
+        (["--no-merge"], {"advanced": True, "no_merge_ts": True}),
+        (
+            ["--header", "Referer: https://a.example/x", "--header", "Cookie:a=1", "--header", "Cookie: b=2:3"],
+            {
+                "use_http_headers": True,
+                "http_headers": {"Referer": ["https://a.example/x"], "Cookie": ["a=1", "b=2:3"]},
+            },
+        ),
+        (
+            ["--proxy", "socks5://me:p%40ss@[::1]:1080"],
+            {
+                "advanced": True,
+                "proxy_type": "socks5",
+                "proxy_host": "::1",
+                "proxy_port": 1080,
+                "proxy_username": "me",
+                "proxy_password": "p@ss",
+            },
+        ),
+        (
+            ["--proxy", "http://proxy.example:3128/"],
+            {
+                "advanced": True,
+                "proxy_type": "http",
+                "proxy_host": "proxy.example",
+                "proxy_port": 3128,
+                "proxy_username": "",
+                "proxy_password": "",
+            },
+        ),
+    ],
+)
+def test_options_become_fields_of_the_api(
+    service: StubService, invoke: Invoke, arguments: list[str], sent: dict[str, Any]
+) -> None:
+    """A setting makes the request advanced; headers switch themselves on."""
+    result = invoke("add", URL, *arguments)
+    assert (0, "new1\n") == (result.exit_code, result.stdout), result.stderr
+    assert {"url": URL, "filename": ""} | sent == service.visits[0].body
+
+
+def test_relative_directory_is_left_to_a_service_elsewhere(service: StubService, invoke: Invoke) -> None:
+    """Only a service on this machine is told about our current directory."""
+    from m3u8svc.cli.add import _directory
+
+    assert "video" == _directory("video", "http://nas.example:8080")
+    assert os.path.join(os.getcwd(), "video") == _directory("video", "http://[::1]:8080")
+
+
+def test_warnings_go_to_standard_error(service: StubService, invoke: Invoke) -> None:
+    """A script reads the id alone; a person sees what had no effect, with control characters written out."""
+    service.warnings = ["已忽略\x1b[2J"]
+    result = invoke("add", URL)
+    assert ("new1\n", "Warning: 已忽略\\x1b[2J\n") == (result.stdout, result.stderr)
+    assert "注意：已忽略\\x1b[2J\n" == invoke("add", URL, locale=CHINESE).stderr
+
+
+def test_json_is_the_whole_answer(service: StubService, invoke: Invoke) -> None:
+    """--json prints what the service said, warnings included, and nothing beside it."""
+    service.warnings = ["已忽略"]
+    result = invoke("add", URL, "--json")
+    assert {"status": "success", "id": "new1", "warnings": ["已忽略"]} == json.loads(result.stdout)
+    assert "" == result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "Missing argument 'URL'"),
+        ([URL, "--threads", "1001"], "'--threads': 1001 is not in the range"),
+        ([URL, "--threads", "many"], "'--threads': 'many' is not a valid integer"),
+        ([URL, "--header", "no colon"], "'--header': a header is written 'Name: value'"),
+        ([URL, "--header", ": value"], "'--header': a header is written 'Name: value'"),
+        ([URL, "--proxy", "ftp://proxy.example:1"], "'--proxy': a proxy is written"),
+        ([URL, "--proxy", "http://proxy.example"], "'--proxy': a proxy is written"),
+        ([URL, "--proxy", "http://:8080"], "'--proxy': a proxy is written"),
+        ([URL, "--proxy", "http://proxy.example:99999"], "'--proxy': a proxy is written"),
+        ([URL, "--proxy", "none://me:s3cret@proxy:1/x"], "'--proxy': a proxy is written"),
+        ([URL, "--nonsense"], "No such option"),
+    ],
+)
+def test_wrong_line_is_a_usage_error(service: StubService, invoke: Invoke, arguments: list[str], said: str) -> None:
+    """Status 2, the option named, nothing sent, no secret repeated."""
+    result = invoke("add", *arguments)
+    assert (2, "") == (result.exit_code, result.stdout)
+    assert said in result.stderr
+    assert "s3cret" not in result.stderr
+    assert [] == service.visits
