@@ -7,7 +7,7 @@ The gate at work: a `Site` whose connections refuse before Twisted stores or par
 refusal is written, our side of the connection is closed, and what the peer still sends is thrown away for a moment:
 closing at once would reset the connection, and the peer would never see why.
 
-Uses of private names of Twisted, each pinned by a test in ``tests/web/test_channel.py``: ``_command``, ``_path``,
+Uses of private names of Twisted, each pinned by a test in ``tests/web``: ``_command``, ``_path``,
 ``_handlingRequest``, ``_receivedHeaderSize``, ``_receivedHeaderCount``, ``_respondToBadRequestAndDisconnect``,
 ``_protocolUpgradeForWebsockets``.
 """

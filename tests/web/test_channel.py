@@ -181,11 +181,11 @@ def test_refused_peer_that_does_not_leave(wire, clock):
     assert transport.disconnecting
 
 
-def test_refused_peer_that_asks_again(wire, service):
-    """Nothing is answered after a refusal, not even that the next request may go on."""
+@pytest.mark.parametrize("refused", [b"Content-Length: 0\r\nOrigin: null\r\n\r\n" + HEAD, b"Bad Name: x\r\n"])
+def test_refused_peer_that_asks_again(wire, service, refused):
+    """Nothing is answered after a refusal, not even that somebody may go on."""
     channel, transport = wire.connect(transport=HalfClosing)
-    refused = HEAD + b"Content-Length: 0\r\nOrigin: null\r\n\r\n"
-    channel.dataReceived(refused + HEAD + JSON_TYPE + b"Expect: 100-continue\r\nContent-Length: 5\r\n\r\n")
+    channel.dataReceived(HEAD + refused + JSON_TYPE + b"Expect: 100-continue\r\nContent-Length: 5\r\n\r\n")
     assert (1, []) == (transport.value().count(b"HTTP/1.1 "), service.calls)
 
 
