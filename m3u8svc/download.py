@@ -160,7 +160,7 @@ class Download:
         """
         Every segment of the playlist in order, as a file or as a gap; waits for each.
         """
-        for position in range(1, self._plan.segments_total + 1):
+        for position in range(1, len(self._plan.jobs) + len(self._plan.absent) + 1):
             if position not in self._ready:
                 arrival: Deferred[None] = Deferred()
                 self._awaited.setdefault(position, []).append(arrival)

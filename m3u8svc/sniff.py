@@ -9,7 +9,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from m3u8svc.download import Wire
-from m3u8svc.errors import LiveUnsupported, M3u8svcError, NotAPlaylist, PlaylistTooDeep, SeparateAudio
+from m3u8svc.errors import LiveUnsupported, M3u8svcError, NotAPlaylist, PlaylistError, PlaylistTooDeep, SeparateAudio
 from m3u8svc.fetch import Fetched
 from m3u8svc.hls.page import find_playlist_link
 from m3u8svc.hls.parse import parse_playlist
@@ -101,6 +101,8 @@ class Sniffer:
         The playlist if nothing will be added to it. One without ENDLIST is asked again after a target duration:
         unchanged means complete, with a warning; changed means live, which is refused for now (DESIGN 6).
         """
+        if playlist.i_frames_only:
+            raise PlaylistError(line=0, reason="播放列表只含关键帧（EXT-X-I-FRAMES-ONLY），不是节目本身")
         if playlist.complete:
             return playlist
         await deferLater(self.clock, min(LONGEST_RELOAD_S, playlist.target_duration_s or RELOAD_S))
