@@ -43,6 +43,8 @@ TERM_S = 0.5
 """A signal between fork and exec is lost in the copy of our own handler: then SIGKILL has to do it."""
 DEATHS = 8
 """How many deaths by signal one merge survives."""
+MOST_WARNINGS = 500
+"""So many warnings are kept with a task; a stream that earns more is broken as a whole."""
 MAX_LINE_BYTES = 64 * 1024
 STDERR_BYTES = 16 * 1024
 
@@ -461,9 +463,12 @@ def _remove(target: Path) -> None:
 
 
 def _texts(warnings: list[tuple[int, str]]) -> tuple[str, ...]:
-    """Warnings as people read them, in order of position, each once."""
-    ordered = dict.fromkeys(sorted(warnings, key=lambda warning: warning[0]))
-    return tuple(f"第 {number} 个分片：{text}" if number else text for number, text in ordered)
+    """Warnings as people read them, in order of position, each once; what is beyond `MOST_WARNINGS` is counted."""
+    ordered = list(dict.fromkeys(sorted(warnings, key=lambda warning: warning[0])))
+    texts = [f"第 {number} 个分片：{text}" if number else text for number, text in ordered[:MOST_WARNINGS]]
+    if len(ordered) > MOST_WARNINGS:
+        texts.append(f"另有 {len(ordered) - MOST_WARNINGS} 条警告")
+    return tuple(texts)
 
 
 def _as_error(failed: Failed, target: Path) -> Exception:

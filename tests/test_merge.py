@@ -16,14 +16,15 @@ import pytest
 import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.task import deferLater
+from twisted.internet.task import Clock, deferLater
+from twisted.internet.testing import StringTransport
 from twisted.internet.threads import deferToThread
 
 from m3u8svc.builtin.mp4 import Mp4Plugin
 from m3u8svc.builtin.ts import TsMerger, TsPlugin
 from m3u8svc.errors import DiskFull, MergeError, MergerDied, NoMedia
 from m3u8svc.hookspecs import Gap, MediaFile, MergeJob, Part
-from m3u8svc.merge import WINDOW, Muxing
+from m3u8svc.merge import WINDOW, Child, Muxing, Script
 
 
 @pytest.fixture(scope="session")
@@ -343,6 +344,28 @@ async def test_parts_are_not_pulled_without_end(segments: tuple[Path, ...], muxi
     assert (300, 300) == (pulled, taken)
     assert most_ahead <= WINDOW + 1
     assert pytest.approx(300, abs=5) == result.duration_s
+
+
+def test_replay_keeps_the_pipe_short(job: MergeJob) -> None:
+    """A child that is fed again gets no more parts than it may have unread, though all are known by then."""
+    script = Script(feed([]))
+    script.parts = [Gap(position=n, duration_s=1.0) for n in range(1, 201)]
+    script.complete = True
+    pipe = StringTransport()
+    child = Child(reactor=Clock(), job=job, script=script, on_taken=ignore)
+    child.makeConnection(pipe)
+    assert 1 + WINDOW == pipe.value().count(b"\n")
+    child.outReceived(b'{"ev":"seg","n":1}\n{"ev":"seg","n":2}\n{"ev":"se')
+    assert 1 + WINDOW + 2 == pipe.value().count(b"\n")
+
+
+@pytest_twisted.ensureDeferred
+async def test_warnings_are_bounded(segments: tuple[Path, ...], muxing: Muxing, job: MergeJob, tmp_path: Path) -> None:
+    """Of very many warnings the first are kept and the rest counted."""
+    (tmp_path / "bad.ts").write_text("<html>")
+    bad = [MediaFile(position=n, path=tmp_path / "bad.ts", kind="ts", duration_s=0.0001) for n in range(7, 610)]
+    result = await muxing.merge(job, feed(media(segments) + bad), ignore)
+    assert (501, "另有 103 条警告") == (len(result.warnings), result.warnings[-1])
 
 
 @pytest_twisted.ensureDeferred

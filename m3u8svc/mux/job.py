@@ -2,9 +2,10 @@
 One job of the child: mux, verify, sync, report.
 """
 
+from typing import Protocol
+
 from m3u8svc.mux.feed import Source
 from m3u8svc.mux.fmp4 import BrokenBoxes
-from m3u8svc.mux.output import TargetFile
 from m3u8svc.mux.protocol import Fault, Inbox, Outbox, Refused
 from m3u8svc.mux.remux import Remuxer, Track
 from m3u8svc.mux.timeline import NS
@@ -27,7 +28,7 @@ def carry_out(inbox: Inbox, outbox: Outbox) -> None:
     remuxer = Remuxer(job, source, outbox)
     file = remuxer.run()
     tracks = list(remuxer.tracks.values())
-    written = _verify(file, tracks)
+    written = verify(file, tracks)
     _warn_about_duration(outbox, written.duration_s, source.fed_s, job.expected_duration_s)
     file.sync()
     outbox.done(
@@ -37,8 +38,28 @@ def carry_out(inbox: Inbox, outbox: Outbox) -> None:
     )
 
 
-def _verify(file: TargetFile, tracks: list[Track]) -> WrittenFile:
-    """The file as it describes itself, when that agrees with what was counted while muxing."""
+class Readable(Protocol):
+    """
+    A finished file to read back.
+    """
+
+    @property
+    def size_bytes(self) -> int:
+        """Its size."""
+        ...
+
+    def pread(self, size: int, at: int) -> bytes:
+        """Bytes of it."""
+        ...
+
+
+def verify(file: Readable, tracks: list[Track]) -> WrittenFile:
+    """
+    The file as it describes itself, when that agrees with what was counted while muxing.
+
+    Raises:
+        Refused: it does not.
+    """
     try:
         written = read_back(file.pread, file.size_bytes)
     except BrokenBoxes as error:
@@ -57,8 +78,8 @@ def _verify(file: TargetFile, tracks: list[Track]) -> WrittenFile:
 
 def _agree(counted: list[tuple[str, int]], found: list[tuple[str, int]], *, exactly: bool) -> bool:
     """
-    Whether kinds and packet counts agree. After drops only the kinds, and the sum up to the drops: libav queues packets
-    to interleave them, so the error of one may surface at another.
+    Whether kinds and packet counts agree. After drops only that no track is empty: libav queues packets to interleave
+    them, so the error of one may surface at another.
     """
     if exactly:
         return counted == found

@@ -231,17 +231,26 @@ def streams(ffmpeg: str, tmp_path_factory: pytest.TempPathFactory) -> Streams:
     return Streams(tmp_path_factory.mktemp("streams"))
 
 
-@pytest.fixture
-def mux(tmp_path: Path) -> Callable[..., Outcome]:
-    """Run one child over a list of orders; `end` is added."""
+@pytest.fixture(scope="session")
+def mux_into() -> Callable[..., Outcome]:
+    """Run one child over a list of orders, into a target; `end` is added."""
 
-    def run(orders: Sequence[dict[str, object]], *, target: Path | None = None, **job: object) -> Outcome:
-        target = target or tmp_path / "out.mp4"
+    def run(target: Path, orders: Sequence[dict[str, object]], **job: object) -> Outcome:
         first = {"op": "job", "target": str(target), **job}
         text = "".join(json.dumps(order) + "\n" for order in [first, *orders, {"op": "end"}])
         line = [*PYTHON, str(os.getpid())]
         done = subprocess.run(line, input=text.encode(), capture_output=True, timeout=20)
         assert done.stderr.decode() == ""
         return Outcome(reports=list(map(json.loads, done.stdout.splitlines())), status=done.returncode, target=target)
+
+    return run
+
+
+@pytest.fixture
+def mux(mux_into: Callable[..., Outcome], tmp_path: Path) -> Callable[..., Outcome]:
+    """The same, into a target of the test's own unless it names one."""
+
+    def run(orders: Sequence[dict[str, object]], *, target: Path | None = None, **job: object) -> Outcome:
+        return mux_into(target or tmp_path / "out.mp4", orders, **job)
 
     return run

@@ -4,6 +4,7 @@ Clocks set anew and segments left out: where everything stands afterwards.
 
 from collections.abc import Callable
 
+import av
 import pytest
 
 from tests.mux.conftest import (
@@ -48,6 +49,11 @@ class TestSplices:
         outcome = mux(film.orders() + spot.orders(first=9, splice=1) + film.orders(first=12, splice=2))
         assert_whole(outcome, film, spot, film)
         assert largest_step(outcome.target, "video") <= 0.09
+        # From the first change on, and when switching back, key frames begin with an SPS (type 7) of their own.
+        with av.open(str(outcome.target)) as container:
+            video = [bytes(packet) for packet in container.demux(video=0) if packet.size]
+        assert [7, 7] == [video[n][4] & 0x1F for n in (200, 275)]
+        assert 2 <= outcome.target.read_bytes().count(b"avcC")
 
     def test_ts_with_another_picture_size(self, streams: Streams, mux: Mux) -> None:
         """A change of resolution and back decodes without error: a second sample description is written."""
