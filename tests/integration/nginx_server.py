@@ -1,0 +1,108 @@
+"""
+Debian's nginx on free loopback ports, over a directory, with and without TLS.
+"""
+
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import attrs
+
+_CONFIGURATION = """
+daemon off;
+{user}
+worker_processes 1;
+pid {place}/nginx.pid;
+error_log {place}/error.log;
+events {{ worker_connections 256; }}
+http {{
+    types {{ application/vnd.apple.mpegurl m3u8; video/mp2t ts; text/html html; video/mp4 mp4 m4s; image/png png; }}
+    default_type application/octet-stream;
+    log_format journal '$status $uri?$args encoding=$sent_http_content_encoding token=$http_x_token';
+    access_log {place}/access.log journal;
+    client_body_temp_path {place}/body;
+    proxy_temp_path {place}/proxy;
+    fastcgi_temp_path {place}/fastcgi;
+    uwsgi_temp_path {place}/uwsgi;
+    scgi_temp_path {place}/scgi;
+    server {{
+        listen 127.0.0.1:{port};
+        listen 127.0.0.1:{tls_port} ssl;
+        ssl_certificate {place}/certificate.pem;
+        ssl_certificate_key {place}/key.pem;
+        root {root};
+        location /guarded/ {{ if ($http_x_token != "letmein") {{ return 401; }} alias {root}/; }}
+        location /packed/ {{ gzip on; gzip_min_length 1; gzip_types application/vnd.apple.mpegurl; alias {root}/; }}
+        location /moved/ {{ rewrite ^/moved/(.*)$ /$1 redirect; }}
+    }}
+}}
+"""
+
+
+@attrs.frozen(kw_only=True)
+class Nginx:
+    """
+    One running nginx. Besides the files there are three doors to the same ones: ``/guarded/`` wants the header
+    ``X-Token: letmein``, ``/packed/`` compresses playlists, ``/moved/`` redirects.
+    """
+
+    base: str
+    tls_base: str
+    journal: Path
+
+    def lines(self) -> list[str]:
+        """What it has answered so far, a line each."""
+        return self.journal.read_text().splitlines() if self.journal.exists() else []
+
+
+@contextmanager
+def serving(place: Path, root: Path) -> Iterator[Nginx]:
+    """
+    An nginx that ends with the block. `place` is for its own files.
+    """
+    _certify(place)
+    port, tls_port = _free_ports(2)
+    user = "user root;" if os.geteuid() == 0 else ""  # else its workers could not read a private directory
+    text = _CONFIGURATION.format(place=place, root=root, port=port, tls_port=tls_port, user=user)
+    (place / "nginx.conf").write_text(text)
+    process = subprocess.Popen(["nginx", "-p", str(place), "-c", str(place / "nginx.conf"), "-e", f"{place}/error.log"])
+    try:
+        _await_port(port, process)
+        yield Nginx(
+            base=f"http://127.0.0.1:{port}", tls_base=f"https://127.0.0.1:{tls_port}", journal=place / "access.log"
+        )
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def _certify(place: Path) -> None:
+    """
+    A certificate that signs itself, for the address we serve on.
+    """
+    files = ["-keyout", f"{place}/key.pem", "-out", f"{place}/certificate.pem"]
+    names = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+    subprocess.run(["openssl", "req", "-x509", *kind, *names, *files], check=True, capture_output=True)
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+def _await_port(port: int, process: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        assert process.poll() is None, "nginx ended at once"
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.05)
+    raise AssertionError("nginx does not listen")
