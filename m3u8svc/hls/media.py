@@ -11,6 +11,7 @@ From there on only what costs nothing per byte is checked: the sync byte of ever
 of an fMP4, the frame headers of packed audio.
 """
 
+import re
 from typing import Literal, Protocol, assert_never
 
 import attrs
@@ -30,7 +31,8 @@ _NEEDED_PACKETS = 6
 _START_BOXES = (b"ftyp", b"styp", b"moof", b"sidx", b"emsg", b"prft")
 _BOXES = frozenset((*_START_BOXES, b"moov", b"mdat", b"free", b"skip", b"uuid", b"pdin", b"ssix", b"mfra", b"wide"))
 _IMAGES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM")
-_CONTROLS = bytes(code for code in range(32) if code not in b"\t\n\v\f\r\x1b")
+# Found within the first bytes of any media: searching stops there, where counting would read all of the head.
+_CONTROL = re.compile(b"[" + re.escape(bytes(code for code in range(32) if code not in b"\t\n\v\f\r\x1b")) + b"]")
 
 _MP3_KBITS = (
     (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),  # MPEG-1 layer III
@@ -128,7 +130,7 @@ def check_init(body: bytes) -> None:
 
 
 def _recognise(head: bytes, *, whole: bool) -> tuple[MediaKind, int] | None:
-    if len(head.translate(None, _CONTROLS)) == len(head):
+    if _CONTROL.search(head) is None:
         return ("vtt", 0) if _is_webvtt(head) else None
     if _is_webvtt(head):
         return "vtt", 0
@@ -495,6 +497,6 @@ def _start_of(body: bytes) -> str:
     The first bytes for people: text as it is, binary as hexadecimal.
     """
     start = body[:32]
-    if len(start.translate(None, _CONTROLS)) == len(start):
+    if _CONTROL.search(start) is None:
         return start.decode("utf-8", "replace")
     return start[:16].hex(" ")
