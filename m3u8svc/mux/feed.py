@@ -22,6 +22,8 @@ from m3u8svc.mux.ts import look_at_ts
 LOOK_BYTES = 256 * 1024
 """What is read of a segment to look at it."""
 JUMP_AHEAD_S = 10.0
+NO_PMT = ("ts", ())
+"""The nature of a TS segment without a sound PMT: it says nothing new, and goes with any other."""
 
 
 class Damaged(Exception):
@@ -114,6 +116,7 @@ class Source:
         self._ahead: Checked | None = None
         self._ended = False
         self._last: Checked | None = None
+        self._nature: tuple[object, ...] = ()
         self.gap_ns = 0
         self.closes_hole = False
         self.fed_s = 0.0
@@ -154,6 +157,8 @@ class Source:
         checked = self._ahead
         assert checked is not None
         self._ahead = None
+        if checked.nature != NO_PMT or self._last is None or self._last.demuxer != checked.demuxer:
+            self._nature = checked.nature
         self._last = checked
         self.fed_s += checked.order.duration_s
         self._outbox.opened(checked.order.number)
@@ -168,7 +173,7 @@ class Source:
         assert last is not None
         if following.order.splice != last.order.splice or following.demuxer != last.demuxer:
             return False
-        if following.nature not in (last.nature, ("ts", ())):  # a segment without a PMT says nothing new
+        if following.nature != self._nature and NO_PMT not in (following.nature, self._nature):
             return False
         return following.demuxer in ("mpegts", "mp4") and not self._clock_jumps(last, following)
 

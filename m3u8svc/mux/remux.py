@@ -25,7 +25,7 @@ from m3u8svc.mux.feed import Run, Source
 from m3u8svc.mux.output import TargetFile
 from m3u8svc.mux.parameters import parameter_sets
 from m3u8svc.mux.protocol import Fault, Job, Outbox, Refused
-from m3u8svc.mux.timeline import NS, First, Lane, Timeline, unwrap33
+from m3u8svc.mux.timeline import LATE_NS, NS, SANE_NS, First, Lane, Timeline, unwrap33
 
 READ_BYTES = 1 << 20
 WRITE_BYTES = 1 << 20
@@ -176,7 +176,6 @@ class Remuxer:
         wraps = run.demuxer == "mpegts"
         base_ns = self._packed_base_ns(run) if run.nature[0] == "packed" else 0
         near = self._near(head) if wraps else 0
-        firsts: dict[int, First] = {}
         for stream in streams:
             if stream.index in routes:
                 tb = stream.time_base
@@ -188,21 +187,9 @@ class Remuxer:
                     near=near,
                     base_ns=base_ns,
                 )
-        for packet in head:
-            route = routes.get(packet.stream_index)
-            if route is None or not packet.size or (packet.dts is None and packet.pts is None):
-                continue
-            lane = route.track.lane
-            dts = packet.dts if packet.dts is not None else packet.pts
-            pts = packet.pts if packet.pts is not None else packet.dts
-            assert dts is not None and pts is not None
-            dts_ns, pts_ns = lane.source_ns(dts), lane.source_ns(pts)
-            known = firsts.get(packet.stream_index)
-            if known is not None:
-                dts_ns, pts_ns = known.dts_ns, min(known.pts_ns, pts_ns)
-            firsts[packet.stream_index] = First(lane=lane, dts_ns=dts_ns, pts_ns=pts_ns)
+        firsts = _firsts(head, routes)
         same_clock = run.same_clock and not (run.nature[0] == "packed" and run.clock is None)
-        self._timeline.enter_run(firsts.values(), same_clock=same_clock, gap_ns=run.gap_ns)
+        self._timeline.enter_run(firsts, same_clock=same_clock, gap_ns=run.gap_ns)
 
     def _near(self, head: list[AnyPacket]) -> int:
         """The time to unwrap a TS run to: its own first, brought next to where the source was."""
@@ -378,6 +365,28 @@ def _peek(packets: Iterator[AnyPacket], streams: list[AnyStream]) -> list[AnyPac
         if len(head) >= PEEK_MOST or all(left <= 0 for left in missing.values()):
             break
     return head
+
+
+def _firsts(head: list[AnyPacket], routes: dict[int, Route]) -> list[First]:
+    """
+    The first dts and least pts of every stream. Times far from the median of all are damage and would shift the run.
+    """
+    timed = []
+    for packet in head:
+        route = routes.get(packet.stream_index)
+        dts = packet.pts if packet.dts is None else packet.dts
+        if route is not None and packet.size and dts is not None:
+            pts = dts if packet.pts is None else packet.pts
+            timed.append((route.track.lane, route.track.lane.source_ns(dts), route.track.lane.source_ns(pts)))
+    median = sorted(dts_ns for _, dts_ns, _ in timed)[len(timed) // 2] if timed else 0
+    firsts: dict[int, First] = {}
+    for lane, dts_ns, pts_ns in timed:
+        if abs(dts_ns - median) <= LATE_NS and abs(pts_ns - dts_ns) <= SANE_NS:
+            known = firsts.get(id(lane))
+            if known is not None:
+                dts_ns, pts_ns = known.dts_ns, min(known.pts_ns, pts_ns)
+            firsts[id(lane)] = First(lane=lane, dts_ns=dts_ns, pts_ns=pts_ns)
+    return list(firsts.values())
 
 
 def _add_copy(output: OutputContainer, stream: AnyStream) -> Stream:

@@ -31,8 +31,12 @@ BACK_NS = NS // 2
 """A step back beyond this is a new clock; less is overlap."""
 AHEAD_NS = 10 * NS
 """A step ahead beyond this is a new clock; less is a hole."""
+STRADDLE_NS = 12 * NS
+"""A step ahead up to this is a hole all the same when another stream has gone through it already."""
 NOTICED_NS = 350_000_000
 """A step below this is none: uneven frames."""
+LATE_NS = 60 * NS
+"""A stream may start this much later than the others; beyond it its first time is damage."""
 SANE_NS = 10 * NS
 """|pts - dts| and packet durations beyond this are damage."""
 SNAP_TICKS_90K = 8
@@ -107,6 +111,7 @@ class Timeline:
         for lane in self._lanes:
             lane.offset_ns = self._epochs[-1]
             lane.fresh = True
+            lane.late_ns = LATE_NS + gap_ns
 
     def _fits(self, behind: "list[tuple[First, int]]", gap_ns: int) -> bool:
         offset = self._epochs[-1]
@@ -119,9 +124,10 @@ class Timeline:
         jump = dts_ns + lane.offset_ns - end_ns
         self._note(jump)
         newest = self._epochs[-1]
-        if newest != lane.offset_ns and abs(dts_ns + newest - end_ns) < abs(jump):
+        other = dts_ns + newest - end_ns
+        if newest != lane.offset_ns and abs(other) < abs(jump) and -BACK_NS <= other <= AHEAD_NS:
             return newest
-        if -BACK_NS <= jump <= AHEAD_NS or (jump > 0 and self._others_beyond(lane, dts_ns)):
+        if -BACK_NS <= jump <= AHEAD_NS or (0 < jump <= STRADDLE_NS and self._others_beyond(lane, dts_ns)):
             return lane.offset_ns
         for offset in reversed(self._epochs[-4:]):
             if -NOTICED_NS <= dts_ns + offset - end_ns <= NOTICED_NS:
@@ -154,9 +160,12 @@ class Lane:
         self.offset_ns = 0
         self.end_ns: int | None = None
         self.fresh = True
+        self.late_ns = LATE_NS
         self._base_ns, self._multiplier, self._divisor = 0, 1, 1
         self._wraps = False
-        self._sane_ticks = 0
+        self._sane_ticks = self._odd_ticks = 0
+        self.odd = False
+        """Whether a pts was met that is far from its dts: the picture may then outlast the dts."""
         self._near = 0
         self._due: int | None = None
         self._step = 0
@@ -182,6 +191,7 @@ class Lane:
         self._near = near
         self._due = None
         self._sane_ticks = SANE_NS * denominator // (numerator * NS)
+        self._odd_ticks = self._sane_ticks // 20
         self._step = step_ticks if 0 < step_ticks <= self._sane_ticks else 1
 
     def source_ns(self, ticks: int) -> int:
@@ -205,8 +215,10 @@ class Lane:
         delta = 0 if pts is None else pts - dts
         if self._wraps:
             delta = ((delta + _HALF_WRAP) & (_WRAP - 1)) - _HALF_WRAP
-        if not -self._sane_ticks <= delta <= self._sane_ticks:
-            delta = 0
+        if not 0 <= delta <= self._odd_ticks:
+            self.odd = True
+            if not -self._sane_ticks <= delta <= self._sane_ticks:
+                delta = 0
         if not duration or not 0 < duration <= self._sane_ticks:
             duration = self._step
         self._near = dts
@@ -214,8 +226,13 @@ class Lane:
 
         time_ns = self._base_ns + dts * self._multiplier // self._divisor
         end_ns = self.end_ns
-        if self.fresh or end_ns is None:
+        if self.fresh:
             self.fresh = False
+            due_ns = self._timeline.end_ns if end_ns is None else end_ns
+            if not -SANE_NS <= time_ns + self.offset_ns - due_ns <= self.late_ns:
+                self.offset_ns = due_ns - time_ns  # not an epoch: nobody else should follow
+        elif end_ns is None:
+            pass
         elif not -BACK_NS <= time_ns + self.offset_ns - end_ns <= NOTICED_NS:
             self.offset_ns = self._timeline.after_jump(self, time_ns, end_ns)
         step_ns = duration * self._multiplier // self._divisor

@@ -75,12 +75,30 @@ def _payload(packet: bytes) -> bytes:
 
 
 def _section(payload: bytes) -> bytes:
-    """A table section after its pointer field, without its CRC; empty when cut off."""
+    """A table section after its pointer field, without its CRC; empty when cut off or damaged, as libav sees it."""
     if not payload or len(payload) < payload[0] + 4:
         return b""
     section = payload[payload[0] + 1 :]
-    length = (section[1] & 0x0F) << 8 | section[2]
-    return section[: 3 + length - 4]
+    whole = section[: 3 + ((section[1] & 0x0F) << 8 | section[2])]
+    return whole[:-4] if _crc32(whole) == 0 else b""
+
+
+def _crc32(section: bytes) -> int:
+    """CRC-32/MPEG-2, 0 over a section with its own CRC behind it."""
+    crc = 0xFFFFFFFF
+    for byte in section:
+        crc = (crc << 8 & 0xFFFFFFFF) ^ _CRC_TABLE[crc >> 24 ^ byte]
+    return crc
+
+
+def _crc_row(byte: int) -> int:
+    crc = byte << 24
+    for _ in range(8):
+        crc = crc << 1 ^ (0x104C11DB7 if crc & 0x80000000 else 0)
+    return crc
+
+
+_CRC_TABLE = [_crc_row(byte) for byte in range(256)]
 
 
 def _first_program(payload: bytes) -> int:

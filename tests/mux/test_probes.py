@@ -24,18 +24,25 @@ def ts_packet(pid: int, payload: bytes, *, start: bool = True) -> bytes:
     return bytes([0x47, (0x40 if start else 0) | pid >> 8, pid & 0xFF, 0x30 if stuffing else 0x10]) + field + payload
 
 
+def section(body: bytes) -> bytes:
+    """A table section with its pointer field and CRC-32/MPEG-2."""
+    crc = 0xFFFFFFFF
+    for byte in body:
+        for bit in range(7, -1, -1):
+            crc = (crc << 1 ^ (0x04C11DB7 if (crc >> 31 ^ byte >> bit) & 1 else 0)) & 0xFFFFFFFF
+    return b"\x00" + body + crc.to_bytes(4)
+
+
 def pat(pmt_pid: int) -> bytes:
     """A PAT with one program."""
-    return ts_packet(0, b"\x00\x00\xb0\x0d\x00\x01\xc1\x00\x00\x00\x01" + (0xE000 | pmt_pid).to_bytes(2) + bytes(4))
+    return ts_packet(0, section(b"\x00\xb0\x0d\x00\x01\xc1\x00\x00\x00\x01" + (0xE000 | pmt_pid).to_bytes(2)))
 
 
 def pmt(pid: int, *streams: tuple[int, int]) -> bytes:
     """A PMT with these (type, PID) streams."""
     loop = b"".join(bytes([kind]) + (0xE000 | each).to_bytes(2) + b"\xf0\x00" for kind, each in streams)
-    return ts_packet(
-        pid,
-        b"\x00\x02" + (0xB000 | 13 + len(loop)).to_bytes(2) + b"\x00\x01\xc1\x00\x00\xe1\x00\xf0\x00" + loop + bytes(4),
-    )
+    head = b"\x02" + (0xB000 | 13 + len(loop)).to_bytes(2) + b"\x00\x01\xc1\x00\x00\xe1\x00\xf0\x00"
+    return ts_packet(pid, section(head + loop))
 
 
 def pes(pid: int, pts: int, dts: int | None = None) -> bytes:
@@ -64,6 +71,13 @@ def test_look_at_ts(before: bytes) -> None:
     assert head is not None
     assert (((0x1B, 0x100), (0x0F, 0x101)), (0x100, 3600)) == (head.pids, head.clock)
     assert SEGMENT.startswith((before + SEGMENT)[head.start :][:188])
+
+
+def test_damaged_table_says_nothing() -> None:
+    """A PMT whose CRC is wrong is not believed: libav does not see it either."""
+    head = look_at_ts(SEGMENT.replace(b"\x0f\xe1\x01", b"\x03\xe1\x01"))
+    assert head is not None
+    assert ((), (0x100, 3600)) == (head.pids, head.clock)
 
 
 def test_ts_clock_without_dts() -> None:

@@ -184,6 +184,25 @@ def test_damaged_times_are_bounded(pts: int | None, duration: int | None, expect
     assert expected == scene.video.stamp(0, pts, duration)
 
 
+def test_single_damaged_dts_are_passed_over() -> None:
+    """Packets that claim to be far away, each elsewhere, stand where they arrived; the file does not grow by them."""
+    scene = Scene()
+    scene.enter(0, 0)
+    scene.play(0, 1)
+    for seconds in (93, 5965, -700, 40_000):
+        scene.video.stamp(seconds * SECOND, seconds * SECOND, FRAME)
+    assert SECOND + 4 * FRAME <= scene.play(SECOND + 4 * FRAME, 1)[0] <= 2 * SECOND
+
+
+def test_damaged_start_of_one_stream() -> None:
+    """A first time far from all others moves only its own packet; the stream joins the rest at its next one."""
+    scene = Scene()
+    scene.enter(0, 0)
+    scene.play(0, 1)
+    assert 44_100 == scene.audio.stamp(5000 * SECOND, 5000 * SECOND, FRAME)[0]
+    assert 46_305 >= scene.play(FRAME + SECOND, 1, lane=scene.audio)[0] >= 44_101
+
+
 def test_missing_times_are_carried_on() -> None:
     """A packet without a time follows the one before it; without any before it, it has none."""
     scene = Scene()
