@@ -27,7 +27,7 @@ import click
 
 from m3u8svc.cli import words
 from m3u8svc.cli.client import Client, CommandFailed, RemoteTask
-from m3u8svc.cli.get import Bar, Display, Plain
+from m3u8svc.cli.display import Bar, Display, Plain
 from m3u8svc.cli.tables import task_name
 from m3u8svc.tasks.task import Phase, Progress, Status
 

@@ -6,19 +6,19 @@ import sys
 
 import click
 
+from m3u8svc.cli import words
 
-@click.command("serve")
-@click.option(
-    "--listen", multiple=True, metavar="ENDPOINT", help="Endpoint; repeatable. [default: tcp:8080:interface=127.0.0.1]"
-)
-@click.option("--home", metavar="DIR", help="Directory for state (database, lock).")
-@click.option("--save-dir", metavar="DIR", help="Where finished files go by default. [default: ~/Downloads/m3u8svc]")
-@click.option("--max-active", metavar="N", help="How many tasks download at once. [default: 3]")
-@click.option("--database", metavar="URL", help="Database URL. [default: SQLite in --home]")
-@click.option("--config", metavar="FILE", help="Configuration file (TOML); options win over it.")
+
+@click.command("serve", help=words.SERVE_HELP.said())
+@click.option("--listen", multiple=True, metavar="ENDPOINT", help=words.LISTEN_OPTION.said())
+@click.option("--home", metavar="DIR", help=words.HOME_OPTION.said())
+@click.option("--save-dir", metavar="DIR", help=words.SERVE_SAVE_DIR_OPTION.said())
+@click.option("--max-active", metavar="N", help=words.MAX_ACTIVE_OPTION.said())
+@click.option("--database", metavar="URL", help=words.DATABASE_OPTION.said())
+@click.option("--config", metavar="FILE", help=words.CONFIG_OPTION.said())
 def serve(**given: object) -> None:
     """
-    Run the service in the foreground; Ctrl-C stops it, and the next start goes on where it was.
+    Wire everything, run the reactor until a signal.
     """
     from twisted.internet import reactor
     from twisted.logger import globalLogBeginner, textFileLogObserver

@@ -75,6 +75,20 @@ RESUME = Phrase(zh="继续任务，重试失败的任务", en="Go on with paused
 REMOVE = Phrase(zh="删除任务，保留已完成的文件", en="Remove tasks; finished files are kept.")
 WATCH = Phrase(zh="实时观看任务", en="Watch the tasks live.")
 
+GET_HELP = Phrase(
+    zh="把 URL 处的流下载为一个校验过的文件。中断后再输入同一行，会从中断处继续。",
+    en="Download the stream at URL into one verified file. Typed again after an interruption, the same line goes on "
+    "where it stopped.",
+)
+GET_STATUSES = Phrase(
+    zh="退出状态：0 文件已在且校验过；1 失败；2 命令行有误；75 同一个下载正在进行；130 被 Ctrl-C 中断。",
+    en="Exit status: 0 the file is there and verified, 1 it failed, 2 the command line is wrong, 75 the same download "
+    "is running, 130 interrupted.",
+)
+SERVE_HELP = Phrase(
+    zh="在前台运行服务。按 Ctrl-C 停止，下次启动会从中断处继续。",
+    en="Run the service in the foreground. Ctrl-C stops it; the next start goes on where it was.",
+)
 DEMO_HELP = Phrase(
     zh="生成一个 12 秒的加密 HLS 流，在本机提供，用真正的服务和 REST API 下载，并说出 MP4 在哪里。"
     "不需要网络，也不需要另外安装任何东西；临时文件全部删除。",
@@ -118,6 +132,23 @@ UNTIL_DONE_OPTION = Phrase(
     zh="没有进行中的任务时结束；看到任务失败则退出状态为 1。",
     en="End when no task is active; the status is 1 if one was seen to fail.",
 )
+OUTPUT_OPTION = Phrase(
+    zh="要生成的文件（.mp4 或 .ts）。不写则由链接得出名称，存到当前目录。",
+    en="The file to make (.mp4 or .ts). By default named by the URL, in the current directory.",
+)
+HOME_OPTION = Phrase(zh="状态目录。", en="Directory for state.")
+QUIET_OPTION = Phrase(zh="只说错误。", en="Say nothing but errors.")
+LISTEN_OPTION = Phrase(
+    zh="监听的 Twisted 端点，可重复。[默认：tcp:8080:interface=127.0.0.1]",
+    en="Twisted endpoint to listen on; repeatable. [default: tcp:8080:interface=127.0.0.1]",
+)
+SERVE_SAVE_DIR_OPTION = Phrase(
+    zh="完成的文件默认存到哪里。[默认：~/Downloads/m3u8svc]",
+    en="Where finished files go by default. [default: ~/Downloads/m3u8svc]",
+)
+MAX_ACTIVE_OPTION = Phrase(zh="同时下载的任务数。[默认：3]", en="How many tasks download at once. [default: 3]")
+DATABASE_OPTION = Phrase(zh="数据库地址。[默认：状态目录中的 SQLite]", en="Database URL. [default: SQLite in --home]")
+CONFIG_OPTION = Phrase(zh="配置文件（TOML），选项优先于它。", en="Configuration file (TOML); options win over it.")
 KEEP_OPTION = Phrase(zh="MP4 保存到的目录。[默认：{default}]", en="Directory for the MP4. [default: {default}]")
 
 # -- Bad input -------------------------------------------------------------------------------------------------------
@@ -155,6 +186,15 @@ WRONG_SHAPE = Phrase(zh="回答中的 {name} 不对", en="a wrong {name} in its 
 PAUSED = Phrase(zh="{id} 已暂停", en="{id} paused")
 RESUMED = Phrase(zh="{id} 已继续", en="{id} resumed")
 REMOVED = Phrase(zh="{id} 已删除", en="{id} removed")
+
+# -- get ----------------------------------------------------------------------------------------------------------------
+
+GET_DONE = Phrase(zh="{path}（{size:,} 字节，已校验）", en="{path} ({size:,} bytes, verified)")
+GET_THERE = Phrase(zh="已经有了：{path}", en="already there: {path}")
+GET_FAILED = Phrase(zh="失败 [{code}]：{text}", en="failed [{code}]: {text}")
+GET_INTERRUPTED = Phrase(zh="已中断；再输入同一行即可继续", en="interrupted; type the same line again to go on")
+GET_LOCKED = Phrase(zh="同一个下载正在另一个进程中进行", en="the same download is running in another process")
+BAD_OUTPUT = Phrase(zh="不能生成 {suffix}，可以是 .mp4 或 .ts", en="{suffix} cannot be made; .mp4 and .ts can")
 
 # -- Tables ----------------------------------------------------------------------------------------------------------
 

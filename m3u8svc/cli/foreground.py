@@ -1,0 +1,198 @@
+"""
+One job in the foreground: what it remembers between runs, and the reactor it runs in.
+"""
+
+import fcntl
+import json
+import os
+from pathlib import Path
+from typing import Any  # Any: the reactor, which is a module that stands for an object
+
+import attrs
+import click
+
+from m3u8svc.cli import words
+from m3u8svc.cli.display import Display
+from m3u8svc.errors import M3u8svcError
+from m3u8svc.tasks.ledger import SegmentRow
+from m3u8svc.tasks.task import Task
+
+EXIT_FAILED = 1
+EXIT_LOCKED = 75
+EXIT_INTERRUPTED = 130
+
+
+class State:
+    """
+    What one download remembers between runs, in a directory of its own that one process at a time may use.
+    """
+
+    def __init__(self, directory: Path, lock: int, skip: str) -> None:
+        self._file = directory / "state.json"
+        self._lock = lock
+        self.known: dict[str, str] = {}
+        try:
+            self.known = json.loads(self._file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            self.known = {}  # none yet, or not ours: the work directory is the truth, this only saves work
+        if self.known.get("skip", skip) != skip:
+            self.known = {}  # another film than the one that is there
+        self.known["skip"] = skip
+
+    @classmethod
+    def held(cls, directory: Path, *, skip: str) -> "State":
+        """
+        The state, locked; ends the process with status 75 if another one has it.
+        """
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            click.echo(f"m3u8svc: {words.GET_LOCKED.said()}", err=True)
+            raise SystemExit(EXIT_LOCKED) from None
+        return cls(directory, lock, skip)
+
+    def __enter__(self) -> "State":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._lock)
+
+    def finished_file(self) -> str | None:
+        """
+        Where the finished file is, if it is still the one that was verified.
+        """
+        from m3u8svc.places import file_identity
+
+        output = self.known.get("output")
+        try:
+            same = output is not None and file_identity(Path(output)) == self.known.get("output_id")
+        except OSError:
+            return None
+        return output if same else None
+
+    def remember(self, **news: str) -> None:
+        """
+        Durably add to what is known. Blocking; a few hundred bytes.
+        """
+        self.known.update(news)
+        part = self._file.with_suffix(".part")
+        with open(part, "w", encoding="utf-8") as file:
+            json.dump(self.known, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, self._file)
+
+    # -- What a job records
+
+    def segment(self, row: SegmentRow) -> None:
+        """Nothing to do: the work directory lists what is there."""
+
+    async def staged(self, output_id: str) -> None:
+        """The file is about to be renamed into place."""
+        self.remember(output_id=output_id)
+
+
+@attrs.frozen(kw_only=True)
+class Ending:
+    """
+    How it went: an exit status and a last line.
+    """
+
+    status: int = EXIT_INTERRUPTED
+    line: str = attrs.field(factory=words.GET_INTERRUPTED.said)
+
+
+def run(task: Task, state: State, shown: Display) -> Ending:
+    """
+    The job, inside a reactor of its own.
+    """
+    from twisted.internet import reactor
+
+    from m3u8svc.tap import use_monotonic_clock
+
+    use_monotonic_clock(reactor)
+    foreground = Foreground(reactor, task, state, shown)
+    reactor.callWhenRunning(foreground.start)
+    reactor.addSystemEventTrigger("before", "shutdown", foreground.stop)
+    reactor.run()
+    return foreground.ending
+
+
+class Foreground:
+    """
+    One job in the foreground: started with the reactor, cancelled when the reactor is told to stop, ends it when done.
+    """
+
+    def __init__(self, reactor: Any, task: Task, state: State, shown: Display) -> None:  # Any: the reactor
+        from twisted.internet.task import LoopingCall
+
+        from m3u8svc.job import Job
+        from m3u8svc.tap import disk_threads, make_tools
+
+        in_thread, self._stop_threads = disk_threads(reactor)
+        tools, self._close_connections = make_tools(reactor, in_thread)
+        self._reactor = reactor
+        self._state = state
+        self._shown = shown
+        self._job = Job(attrs.evolve(task, output_id=state.known.get("output_id", "")), tools, state, {})
+        self._looking = LoopingCall(lambda: shown.update(self._job.progress()))
+        self._stopping = False
+        self._running: Any = None
+        self.ending = Ending()
+
+    def start(self) -> None:
+        """
+        Begin.
+        """
+        import gc
+
+        from twisted.internet.defer import Deferred
+
+        gc.enable()
+        self._looking.start(0.1)
+        self._running = Deferred.fromCoroutine(self._whole())
+
+    def stop(self) -> Any:
+        """
+        The reactor is about to stop: cancel what runs, and let it wait until that has ended.
+        """
+        self._stopping = True
+        if self._running is not None:
+            self._running.cancel()
+        return self._running
+
+    async def _whole(self) -> None:
+        from twisted.internet.defer import CancelledError
+
+        from m3u8svc.waiting import log_failure
+
+        try:
+            outcome = await self._job.run()
+            self._state.remember(output=outcome.output)
+            await self._job.clean_up()
+            self._shown.close(outcome.warnings)
+            self.ending = Ending(status=0, line=words.GET_DONE.said(path=outcome.output, size=outcome.size_bytes))
+        except CancelledError:
+            pass  # Ctrl-C: the ending says so already
+        except M3u8svcError as error:
+            self.ending = Ending(
+                status=EXIT_FAILED, line=words.GET_FAILED.said(code=error.code, text=error.text(words.language()))
+            )
+        except Exception as error:  # a bug of ours: one line for the user, the traceback in the log
+            log_failure("get")
+            self.ending = Ending(
+                status=EXIT_FAILED, line=words.GET_FAILED.said(code="internal", text=type(error).__name__)
+            )
+        finally:
+            await self._let_go()
+
+    async def _let_go(self) -> None:
+        self._looking.stop()
+        self._shown.close(())
+        await self._close_connections()
+        self._stop_threads()
+        if not self._stopping:
+            self._reactor.stop()
