@@ -233,7 +233,9 @@ def serve(directory: Path) -> Iterator[Service]:
     command += ["--home", str(directory / "home"), "--save-dir", str(saved)]
     with log_path.open("w") as log, subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT) as child:
         try:
-            found = within(lambda: re.search(r"listening on (http://\S+)", log_path.read_text()))
+            within(lambda: "listening on" in log_path.read_text() or child.poll() is not None)
+            found = re.search(r"listening on (http://\S+)", log_path.read_text())
+            assert found, log_path.read_text()
             yield Service(base=found[1], saved=saved)
         finally:
             child.send_signal(signal.SIGTERM)
