@@ -262,9 +262,9 @@ class Body(TwistedProtocol):
 
     def _taken(self, ignored: object) -> None:
         self._held = False
-        now = self._clock.seconds()
-        self._excused_s += now - self._held_since
-        self._mark_at, self._mark_received = now, self._received
+        held_s = self._clock.seconds() - self._held_since
+        self._excused_s += held_s
+        self._mark_at += held_s
         if self._pumping or self._over:
             return
         self._pumping = True
@@ -288,7 +288,7 @@ class Body(TwistedProtocol):
 
     def _schedule_tick(self) -> None:
         delay_s = self._limits.silence_s / _TICKS_PER_SILENCE
-        if self._answer.deadline is not None:
+        if self._answer.deadline is not None and not self._held:  # held, the deadline moves on with the clock
             left_s = self._answer.deadline + self._excused_s - self._clock.seconds()
             delay_s = max(0.0, min(delay_s, left_s))
         self._tick = self._clock.callLater(delay_s, self._look)

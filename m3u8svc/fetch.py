@@ -242,8 +242,8 @@ class _AsWritten(hyperlink.URL):
 @implementer(IAgent)
 class _Door:
     """
-    Stands between treq and the real agent, once: sets Accept-Encoding back and hides Content-Encoding, which treq
-    would decode without bound (trap 5).
+    Stands between treq and the real agent, once: sets Accept-Encoding back, and keeps the response as it came, since
+    the one treq makes of it decodes gzip without bound (trap 5).
     """
 
     def __init__(self, agent: IAgent, accept_encoding: str) -> None:
@@ -263,7 +263,6 @@ class _Door:
     def _keep(self, response: IResponse) -> IResponse:
         self._response = response
         self._encoding = ",".join(response.headers.getRawHeaders("Content-Encoding", [])).strip().lower()
-        response.headers.removeHeader("Content-Encoding")
         return response
 
     def answer(self, request: Request, hops: int, deadline: float | None) -> "Answer":
