@@ -1,0 +1,177 @@
+"""``m3u8svc get`` as a person uses it: a real process, a real stream, slowly served."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+
+class SlowFiles(SimpleHTTPRequestHandler):
+    """Serves a directory, a moment before each segment; the server counts the requests per path."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        server = self.server
+        assert isinstance(server, Origin)
+        server.visits.append(self.path)
+        if self.path.endswith(".ts"):
+            time.sleep(server.delay_s)
+        super().do_GET()
+
+    def log_message(self, format: str, *args: object) -> None:
+        return
+
+
+class Origin(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(("127.0.0.1", 0), partial(SlowFiles, directory=str(directory)))
+        self.visits: list[str] = []
+        self.delay_s = 0.0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/index.m3u8"
+
+    def segments(self) -> list[str]:
+        return [path for path in self.visits if path.endswith(".ts")]
+
+
+@pytest.fixture(scope="module")
+def stream(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("stream")
+    made = [sys.executable, "-m", "m3u8svc.testing.stream", str(directory), "--seconds", "12"]
+    subprocess.run(made, check=True, stdout=subprocess.DEVNULL)
+    return directory
+
+
+@pytest.fixture
+def origin(stream: Path) -> Iterator[Origin]:
+    server = Origin(stream)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def command(origin: Origin, tmp_path: Path, *more: str) -> list[str]:
+    line = [sys.executable, "-m", "m3u8svc", "get", origin.url, "-o", str(tmp_path / "film.mp4")]
+    return [*line, "--home", str(tmp_path / "home"), *more]
+
+
+def run(line: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(line, capture_output=True, text=True, timeout=60, env={**os.environ, "LC_ALL": "C.UTF-8"})
+
+
+def test_get_makes_a_file_and_knows_it_next_time(origin: Origin, tmp_path: Path) -> None:
+    """Once: downloaded. Again: already there, nothing asked. File gone: downloaded again."""
+    first = run(command(origin, tmp_path))
+    assert (0, True) == (first.returncode, "verified" in first.stdout), first.stderr
+    content = (tmp_path / "film.mp4").read_bytes()
+    asked = len(origin.visits)
+    again = run(command(origin, tmp_path))
+    assert (0, True, asked) == (again.returncode, "already there" in again.stdout, len(origin.visits))
+    (tmp_path / "film.mp4").unlink()
+    assert 0 == run(command(origin, tmp_path)).returncode
+    assert content == (tmp_path / "film.mp4").read_bytes()
+    assert {"film.mp4", "home"} == set(os.listdir(tmp_path))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_get_goes_on_where_it_was_stopped(origin: Origin, tmp_path: Path, number: signal.Signals) -> None:
+    """Stopped half-way by Ctrl-C, a polite or a rude kill: the same line again fetches only what is missing."""
+    origin.delay_s = 0.5
+    running = subprocess.Popen(
+        command(origin, tmp_path, "--threads", "1"), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    )
+    deadline = time.monotonic() + 30
+    while len(origin.segments()) < 4 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    running.send_signal(number)
+    _, said = running.communicate(timeout=20)
+    if number is signal.SIGINT:
+        assert 130 == running.returncode and "type the same line again" in said
+    assert not (tmp_path / "film.mp4").exists()
+    origin.delay_s = 0.0
+    assert 0 == run(command(origin, tmp_path, "--threads", "1")).returncode
+    fetched = origin.segments()
+    assert len(fetched) <= len(set(fetched)) + 1  # one connection: at most one was in flight
+    clean = tmp_path / "clean"
+    clean.mkdir()
+    assert 0 == run(command(origin, clean)).returncode
+    assert (clean / "film.mp4").read_bytes() == (tmp_path / "film.mp4").read_bytes()
+    assert {"film.mp4", "home", "clean"} == set(os.listdir(tmp_path))
+
+
+def test_get_other_segments_are_another_film(origin: Origin, tmp_path: Path) -> None:
+    """With another --skip the file that is there is not the one that is wanted; it is not replaced."""
+    assert 0 == run(command(origin, tmp_path)).returncode
+    assert 0 == run(command(origin, tmp_path, "--skip", "1")).returncode
+    assert (tmp_path / "film_0001.mp4").stat().st_size < (tmp_path / "film.mp4").stat().st_size
+
+
+def test_get_twice_at_once_is_refused(origin: Origin, tmp_path: Path) -> None:
+    """A second process with the same line ends with status 75 and leaves the first alone."""
+    origin.delay_s = 0.3
+    first = subprocess.Popen(command(origin, tmp_path), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 30
+    while not origin.segments() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    second = run(command(origin, tmp_path))
+    assert 75 == second.returncode and "another process" in second.stderr
+    assert 0 == first.wait(timeout=60)
+
+
+def test_get_failure_is_one_line_with_its_code(origin: Origin, tmp_path: Path) -> None:
+    """What cannot be had: status 1, the code, the URL without its query, no traceback."""
+    line = [sys.executable, "-m", "m3u8svc", "get", origin.url.replace("index", "none") + "?token=CANARY"]
+    failed = run([*line, "-o", str(tmp_path / "x.mp4"), "--home", str(tmp_path / "home")])
+    assert 1 == failed.returncode
+    assert "[http_status]" in failed.stderr and "404" in failed.stderr
+    assert "CANARY" not in failed.stderr and "Traceback" not in failed.stderr
+
+
+@pytest.mark.parametrize(
+    ("more", "named"),
+    [
+        (["ftp://h/a.m3u8"], "ftp"),
+        (["http://h/a.m3u8", "-o", "x.mkv"], ".mkv"),
+        (["http://h/a.m3u8", "--skip", "1-"], "--skip"),
+        (["http://h/a.m3u8", "--header", "nonsense"], "--header"),
+        (["http://h/a.m3u8", "--proxy", "h:1"], "--proxy"),
+        (["http://h/a.m3u8", "--threads", "1001"], "--threads"),
+    ],
+)
+def test_get_bad_usage_names_it(more: list[str], named: str, tmp_path: Path) -> None:
+    """A wrong line is status 2 and says what is wrong."""
+    wrong = run([sys.executable, "-m", "m3u8svc", "get", *more, "--home", str(tmp_path)])
+    assert 2 == wrong.returncode and named in wrong.stderr
+
+
+def test_get_with_a_proxy_connects_to_nobody(origin: Origin, tmp_path: Path) -> None:
+    """Until proxies work, asking for one fails; nothing is asked of the origin."""
+    failed = run(command(origin, tmp_path, "--proxy", "socks5://127.0.0.1:9"))
+    assert (1, []) == (failed.returncode, origin.visits)
+    assert "[proxy_unsupported]" in failed.stderr
+
+
+def test_get_state_is_small_and_private(origin: Origin, tmp_path: Path) -> None:
+    """One directory with a lock and a state file, nobody else's to read."""
+    assert 0 == run(command(origin, tmp_path)).returncode
+    (directory,) = (tmp_path / "home" / "get").iterdir()
+    assert 0o700 == directory.stat().st_mode & 0o777
+    assert {"lock", "state.json"} == set(os.listdir(directory))
+    assert str(tmp_path / "film.mp4") == json.loads((directory / "state.json").read_text())["output"]
