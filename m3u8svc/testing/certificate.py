@@ -20,7 +20,7 @@ class SelfSigned:
     TLS with a certificate that nobody trusts, for these names and the loopback addresses; made anew each time.
     """
 
-    def __init__(self, names: Sequence[str], on_server_name: Callable[[bytes | None], object] | None = None) -> None:
+    def __init__(self, names: Sequence[str], on_server_name: Callable[[bytes | None], None] | None = None) -> None:
         self._on_server_name = on_server_name
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._certificate = _certificate(self._key, names)

@@ -127,7 +127,7 @@ class Origin:
         interface: str = "127.0.0.1",
         tls: bool = False,
         names: Sequence[str] = (),
-        on_server_name: Callable[[bytes | None], object] | None = None,
+        on_server_name: Callable[[bytes | None], None] | None = None,
     ) -> "Origin":
         """
         Listen. `directory` is served below what `put` adds; `names` are more host names for the certificate, and
