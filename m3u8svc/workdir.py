@@ -317,7 +317,7 @@ def _write_all(descriptor: int, chunk: bytes) -> None:
 def _open(path: Path, expected: dict[tuple[int, str], int], boot_id: str) -> Listing:
     make_directory(path.parent.parent, 0o755)
     make_directory(path, 0o700)
-    same_boot = _same_boot(path / _BOOT, boot_id)
+    same_boot = bool(boot_id) and _marked_boot(path / _BOOT) == boot_id
     found: dict[tuple[int, str], Stored] = {}
     inits = set()
     for name in sorted(os.listdir(path)):  # a final name sorts before the same with .new
@@ -332,20 +332,19 @@ def _open(path: Path, expected: dict[tuple[int, str], int], boot_id: str) -> Lis
             os.unlink(path / name)
         elif name.startswith("init-"):
             inits.add(name)
+    if not same_boot:  # only now that nothing unsynced of another boot is left, or a crash in between would adopt it
+        (path / _BOOT).write_text(boot_id, encoding="ascii")
     return Listing(segments=found, inits=frozenset(inits))
 
 
-def _same_boot(mark: Path, boot_id: str) -> bool:
+def _marked_boot(mark: Path) -> str:
     """
-    Whether the directory was last used in this boot; marks it as used in this one.
+    The boot in which the directory was used last; "" when nothing legible says so.
     """
     try:
-        same = bool(boot_id) and mark.read_text(encoding="ascii") == boot_id
+        return mark.read_text(encoding="ascii")
     except (FileNotFoundError, UnicodeDecodeError):
-        same = False
-    if not same:
-        mark.write_text(boot_id, encoding="ascii")
-    return same
+        return ""
 
 
 def _stored(path: Path) -> Stored | None:

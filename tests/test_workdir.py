@@ -219,3 +219,16 @@ def test_a_segment_with_both_names_is_one(tmp_path: Path) -> None:
     listing = result(at(workdir.path).open())
     assert listing.segments[1, IDENTITY].synced
     assert not stored.path.exists()
+
+
+def test_a_crash_while_clearing_does_not_vouch_for_another_boot(tmp_path: Path) -> None:
+    """Ended among the files of the boot before: the next open in this boot still drops those that are left."""
+    workdir = at(tmp_path / "a" / "b" / "c")
+    result(workdir.open())
+    stored = keep(workdir, 1, b"one")
+    blocking = workdir.path / "00000000-blocking.part"
+    blocking.mkdir()  # which unlink refuses, before it comes to the segment
+    assert isinstance(caught(at(workdir.path, boot_id="boot 2").open()), DiskError)
+    blocking.rmdir()
+    assert {} == result(at(workdir.path, boot_id="boot 2").open()).segments
+    assert not stored.path.exists()
