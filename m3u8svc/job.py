@@ -27,7 +27,7 @@ from m3u8svc.hls.skip import SkipRules, parse_skip_expression, select_skips
 from m3u8svc.hookspecs import MediaFile, MergeJob, Merger, MergeResult, Storage
 from m3u8svc.kept import Kept, find_kept, forget_kept, keep_segments
 from m3u8svc.loading import PluginSet
-from m3u8svc.places import file_identity, publish_path
+from m3u8svc.places import file_identity, make_directory, publish_path
 from m3u8svc.redact import redact_url
 from m3u8svc.sniff import Sniffer
 from m3u8svc.tasks.ledger import SegmentRow
@@ -135,6 +135,7 @@ class Job:
         self._tracker.enter(Phase.SNIFF)
         listing = await self._workdir.open(self._expected)
         try:
+            await self._in_thread(make_directory, self._directory, 0o755)  # work may lie elsewhere
             self._debug.note(f"url {self._task.spec.url} settings {self._settings}")
             recovered = await self._recover()
             if recovered is None:
@@ -157,7 +158,7 @@ class Job:
             self._debug.note(f"ended: {type(error).__name__}: {error}")
             raise
         finally:
-            await self._debug.publish(self._directory, self._name)
+            await self._publish_debug_log()
 
     async def clean_up(self) -> None:
         """
@@ -177,10 +178,12 @@ class Job:
 
     async def remove_output(self) -> None:
         """
-        Remove the published result, if it is still the file or directory that we made (R-DEL-1).
+        Remove the published result, recorded yet or not, if it is still the file or directory we made (R-DEL-1).
         """
-        if self._makes_file and self._task.output:
-            await self._in_thread(_remove_if_ours, Path(self._task.output), self._task.output_id)
+        if self._makes_file:
+            output = self._task.output or await self._recover()
+            if output is not None:
+                await self._in_thread(_remove_if_ours, Path(output), self._task.output_id)
         kept: Path | None = await self._in_thread(find_kept, self._directory, self._name, self._task.id)
         if kept is not None:
             await self._in_thread(shutil.rmtree, kept)
@@ -285,9 +288,17 @@ class Job:
         return kept
 
     async def _write_skip_list(self, plan: DownloadPlan, download: Download) -> None:
-        text = skip_list(plan, download)
-        if text and self._settings.log_skipped_ts:
-            await self._in_thread(_write_text, self._workdir.path / "skip.txt", text)
+        if self._settings.log_skipped_ts:
+            await self._in_thread(_write_text, self._workdir.path / "skip.txt", skip_list(plan, download))
+
+    async def _publish_debug_log(self) -> None:
+        """
+        The log comes last and counts least: a disk that does not take it neither fails the task nor hides why it did.
+        """
+        try:
+            await self._debug.publish(self._directory, self._name)
+        except OSError as error:
+            self.log.warn("task {task}: no debug log: {error}", task=self._task.id, error=error.strerror)
 
     async def _finish(self, output: str) -> Outcome:
         self._published = True
@@ -342,11 +353,20 @@ def _remove_if_ours(output: Path, output_id: str) -> None:
 
 
 def _forget(path: Path) -> None:
-    path.unlink(missing_ok=True)
+    try:
+        path.unlink()
+    except (FileNotFoundError, NotADirectoryError):
+        return  # never written; or the save directory is a file, and the task failed over it
 
 
 def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
+    """
+    Write a list, or remove what an earlier run wrote when there is nothing to list any more.
+    """
+    if text:
+        path.write_text(text, encoding="utf-8")
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _finished(output: Path, skip_file: Path) -> int:

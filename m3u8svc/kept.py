@@ -18,6 +18,7 @@ from m3u8svc.places import TRIES, make_directory, publish_path, sync_directory
 from m3u8svc.tasks.names import numbered
 
 PLAYLIST = "index.m3u8"
+FILE_LIST = "filelist.txt"
 _SUFFIX = {"ts": ".ts", "fmp4": ".m4s", "aac": ".aac", "mp3": ".mp3", "ac3": ".ac3", "vtt": ".vtt"}
 
 
@@ -33,15 +34,19 @@ class Kept:
 
 def keep_segments(files: Sequence[MediaFile], directory: Path, name: str, task_id: str) -> Kept:
     """
-    Publish decrypted segments as a directory of their own; returns the one an earlier run made, if it did.
+    Publish decrypted segments as a directory of their own. One that an earlier run made is used, and completed if it
+    lacks some, as after segments were left out by status.
     """
     found = find_kept(directory, name, task_id)
-    if found is None:
+    if found is None or _listed(files) != (found / FILE_LIST).read_text(encoding="utf-8"):
         hidden = _hidden(directory, task_id)
         forget_kept(directory, task_id)
         make_directory(hidden, 0o755)
         _fill(hidden, files, task_id)
-        found = publish_path(hidden, directory, name, "")
+        if found is None:
+            found = publish_path(hidden, directory, name, "")
+        else:
+            _complete(found, hidden)
     return Kept(path=found, size_bytes=sum(file.size_bytes for file in files))
 
 
@@ -52,6 +57,16 @@ def forget_kept(directory: Path, task_id: str) -> None:
     hidden = _hidden(directory, task_id)
     if hidden.is_dir() and not hidden.is_symlink():
         shutil.rmtree(hidden)
+
+
+def _complete(found: Path, hidden: Path) -> None:
+    """
+    Move everything of `hidden` into `found`, the lists last; what somebody put there besides stays.
+    """
+    for name in sorted(os.listdir(hidden), key=lambda name: name in (PLAYLIST, FILE_LIST)):
+        os.replace(hidden / name, found / name)
+    sync_directory(found)
+    shutil.rmtree(hidden)  # not empty: a link is not renamed over another link to the same file
 
 
 def _hidden(directory: Path, task_id: str) -> Path:
@@ -66,9 +81,13 @@ def _fill(hidden: Path, files: Sequence[MediaFile], task_id: str) -> None:
             _copy(file.init, hidden / inits[file.init])
         _copy(file.path, hidden / segment_name(file))
         os.chmod(hidden / segment_name(file), 0o644)
-    _write(hidden / "filelist.txt", "".join(f"file {segment_name(file)}\n" for file in files))
+    _write(hidden / FILE_LIST, _listed(files))
     _write(hidden / PLAYLIST, "\n".join(_playlist(files, inits, task_id)) + "\n")
     sync_directory(hidden)
+
+
+def _listed(files: Sequence[MediaFile]) -> str:
+    return "".join(f"file {segment_name(file)}\n" for file in files)
 
 
 def segment_name(file: MediaFile) -> str:

@@ -2,13 +2,13 @@
 The storage "disk": the finished file under its name in the task's save location, never over another file.
 """
 
+import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 
 from m3u8svc.errors import from_os_error
-from m3u8svc.places import TRIES, file_identity, publish_path
+from m3u8svc.places import file_identity, publish_path
 from m3u8svc.plugin import Storage, Task, hookimpl
-from m3u8svc.tasks.names import numbered
 from m3u8svc.waiting import InThread, settled
 
 
@@ -72,11 +72,12 @@ def _publish(staged: Path, name: str, extension: str) -> str:
 
 
 def _find(directory: Path, name: str, extension: str, identity: str) -> str | None:
-    for number in range(TRIES):
-        candidate = directory / f"{numbered(name, number)}{extension}"
-        try:
+    try:
+        candidates = [path for path in directory.iterdir() if path.name.startswith(name) and path.suffix == extension]
+    except OSError:
+        return None  # the directory is gone, and the file with it
+    for candidate in candidates:  # all of them: a file before ours in the numbering may be gone by now
+        with contextlib.suppress(FileNotFoundError):
             if file_identity(candidate) == identity:
                 return str(candidate)
-        except OSError:
-            return None
     return None

@@ -1,0 +1,535 @@
+"""
+One job from its URL to its file, with the real tools against the misbehaving origin.
+"""
+
+import contextlib
+import hashlib
+import os
+import shutil
+import subprocess
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import av
+import pytest
+import pytest_twisted
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.padding import PKCS7
+from twisted.internet import reactor as _reactor
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import deferLater
+
+from m3u8svc.errors import M3u8svcError
+from m3u8svc.job import Job, Outcome, Tools, work_path
+from m3u8svc.tap import disk_threads, make_tools
+from m3u8svc.tasks.ledger import SegmentRow
+from m3u8svc.tasks.task import Extensions, Settings, Task, TaskSpec
+from m3u8svc.testing.origin import Origin
+from m3u8svc.testing.playlists import (
+    CLEAR,
+    KeyLine,
+    RenditionLine,
+    SegmentLine,
+    VariantLine,
+    master_playlist,
+    media_playlist,
+)
+
+reactor: Any = _reactor  # a module to mypy, the reactor to everybody else
+COUNT = 6
+ENDLESS: dict[str, Any] = {"ended": False, "playlist_type": "", "target_duration_s": 0.2}
+KEYS = {"one.key": b"1" * 16, "two.key": b"2" * 16}
+
+
+class Records:
+    """A journal that remembers; `on_staged` runs between the finished file and its name."""
+
+    def __init__(self) -> None:
+        self.rows: list[SegmentRow] = []
+        self.output_id = ""
+        self.on_staged: Callable[[], None] = lambda: None
+
+    def segment(self, row: SegmentRow) -> None:
+        self.rows.append(row)
+
+    async def staged(self, output_id: str) -> None:
+        self.output_id = output_id
+        self.on_staged()
+
+
+@attrs.frozen(kw_only=True)
+class Bench:
+    """What a test of one job works with."""
+
+    origin: Origin
+    tools: Tools
+    save: Path
+    segments: list[bytes] = attrs.field(repr=False)
+    records: Records = attrs.field(factory=Records)
+
+    def task(self, path: str, *, output_id: str = "", extensions: Extensions | None = None, **settings: Any) -> Task:
+        """A task for this playlist of the origin."""
+        url = path if "://" in path else self.origin.url(path)
+        return Task(
+            id="task1",
+            output_id=output_id,
+            spec=TaskSpec(
+                url=url,
+                filename="film",
+                settings=Settings(save_location=settings.pop("save_location", str(self.save)), **settings),
+                extensions=extensions or Extensions(),
+            ),
+        )
+
+    def job(self, task: Task) -> Job:
+        """A run of it."""
+        return Job(task, self.tools, self.records, {})
+
+    async def run(self, path: str, **settings: Any) -> Outcome:
+        """Run a task for this playlist to its end."""
+        return await self.job(self.task(path, **settings)).run()
+
+    async def failure(self, path: str, **settings: Any) -> M3u8svcError:
+        """Run a task that fails; how."""
+        with pytest.raises(M3u8svcError) as caught:
+            await self.run(path, **settings)
+        return caught.value
+
+    def put_list(self, lines: list[SegmentLine], path: str = "/list.m3u8", **options: Any) -> str:
+        """Serve a media playlist of these lines."""
+        self.origin.put(path, media_playlist(lines, **options).encode())
+        return path
+
+    def counts(self) -> list[int]:
+        """How often each segment was asked for."""
+        return [self.origin.count(f"/{number}.ts") for number in range(COUNT)]
+
+    def left(self) -> list[str]:
+        """Everything in the save directory but the work directory."""
+        return sorted(name for name in os.listdir(self.save) if name != ".m3u8svc")
+
+
+def lines(**tweaked: str) -> list[SegmentLine]:
+    """The stream's segments; `s3="status=503"` tweaks the one with that number, from 0."""
+    return [SegmentLine(uri=f"{n}.ts?{tweaked.get(f's{n}', '')}", duration_s=1.0) for n in range(COUNT)]
+
+
+@pytest.fixture(scope="session")
+def segments(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
+    """A short real stream: 6 TS segments of 1 s."""
+    if shutil.which("ffmpeg") is None:
+        pytest.fail("needs ffmpeg") if os.environ.get("CI") == "true" else pytest.skip("needs ffmpeg")
+    folder = tmp_path_factory.mktemp("stream")
+    sources = ["-f", "lavfi", "-i", "testsrc2=s=160x90:r=25", "-f", "lavfi", "-i", "sine=f=440:r=44100", "-t", "6"]
+    codecs = ["-c:v", "libx264", "-preset", "ultrafast", "-g", "25", "-c:a", "aac"]
+    hls = ["-f", "hls", "-hls_time", "0.9", "-hls_list_size", "0", "-hls_segment_filename", str(folder / "%d.ts")]
+    subprocess.run(["ffmpeg", "-v", "error", *sources, *codecs, *hls, str(folder / "list.m3u8")], check=True)
+    return [(folder / f"{number}.ts").read_bytes() for number in range(COUNT)]
+
+
+@pytest_twisted.async_yield_fixture
+async def bench(segments: list[bytes], tmp_path: Path) -> AsyncIterator[Bench]:
+    """An origin with the stream, and the real tools, whose dice make every retry quick."""
+    origin = await Origin.start(reactor)
+    for number, content in enumerate(segments):
+        origin.put(f"/{number}.ts", content, content_type="video/mp2t", last_modified=1_600_000_000.0 + number)
+    in_thread, stop_threads = disk_threads(reactor)
+    tools, close = make_tools(reactor, in_thread)
+    (tmp_path / "save").mkdir()
+    yield Bench(origin=origin, tools=tools, save=tmp_path / "save", segments=segments)
+    await close()
+    stop_threads()
+    await origin.stop()
+
+
+def pictures(path: Path) -> int:
+    """How many video packets a file has."""
+    with av.open(str(path)) as container:
+        return sum(packet.size > 0 for packet in container.demux(container.streams.video[0]))
+
+
+def encrypted(plain: bytes, key: bytes, iv: int) -> bytes:
+    padder = PKCS7(128).padder()
+    encryptor = Cipher(algorithms.AES(key), modes.CBC(iv.to_bytes(16))).encryptor()
+    return encryptor.update(padder.update(plain) + padder.finalize()) + encryptor.finalize()
+
+
+def sha256(path: Path | str) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def muxers() -> list[int]:
+    """The muxing children of this process."""
+    listed = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
+    return [int(pid) for pid in listed if b"m3u8svc.mux" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+async def until(holds: Callable[[], object]) -> None:
+    """Wait until it is so; fail after 5 s."""
+    for _ in range(500):
+        if holds():
+            return
+        await deferLater(reactor, 0.01)
+    raise AssertionError("it did not happen within 5 s")
+
+
+async def cancelled(running: Deferred[Outcome]) -> None:
+    """Cancel a run and wait for its end."""
+    running.cancel()
+    with pytest.raises(CancelledError):
+        await running
+
+
+test = pytest_twisted.ensureDeferred
+
+
+# -- Playlists -------------------------------------------------------------------------------------------------------
+
+
+@test
+async def test_a_plain_stream_becomes_one_file(bench: Bench) -> None:
+    """Every segment is fetched once, the file holds every picture, and clean_up leaves nothing else."""
+    job = bench.job(bench.task(bench.put_list(lines())))
+    outcome = await job.run()
+    assert (str(bench.save / "film.mp4"), ()) == (outcome.output, outcome.warnings)
+    assert [1] * COUNT == bench.counts()
+    assert 150 == pictures(bench.save / "film.mp4")
+    assert outcome.size_bytes == (bench.save / "film.mp4").stat().st_size
+    assert list(range(1, COUNT + 1)) == sorted(row.position for row in bench.records.rows)
+    await job.clean_up()
+    assert ["film.mp4"] == os.listdir(bench.save)
+
+
+@test
+async def test_nested_playlists_and_pages_are_followed(bench: Bench) -> None:
+    """A page links to a multivariant playlist, whose best variant is one again."""
+    bench.put_list(lines(), path="/deep/best.m3u8", head=["#EXT-X-START:TIME-OFFSET=0"])
+    for number in range(COUNT):
+        bench.origin.put(f"/deep/{number}.ts", bench.segments[number])
+    inner = master_playlist([VariantLine(uri="best.m3u8", bandwidth=9), VariantLine(uri="gone.m3u8", bandwidth=1)])
+    outer = master_playlist([VariantLine(uri="deep/inner.m3u8")])
+    bench.origin.put("/deep/inner.m3u8", inner.encode())
+    bench.origin.put("/outer.m3u8", outer.encode())
+    bench.origin.put("/watch", b'<html><video src="/outer.m3u8"></video></html>', content_type="text/html")
+    await bench.run("/watch")
+    assert 150 == pictures(bench.save / "film.mp4")
+
+
+@test
+async def test_a_list_without_an_end_is_complete_when_it_does_not_change(bench: Bench) -> None:
+    """It is read again after a target duration; that it had no end is a warning."""
+    outcome = await bench.run(bench.put_list(lines(), **ENDLESS))
+    assert ("播放列表没有 EXT-X-ENDLIST，重新读取后未变化，按完整处理",) == outcome.warnings[-1:]
+    assert 2 == bench.origin.count("/list.m3u8")
+
+
+@test
+async def test_a_list_that_grows_is_refused(bench: Bench) -> None:
+    """A second reading that shows one more segment means live."""
+    path = bench.put_list(lines()[:3], **ENDLESS)
+    running = Deferred.fromCoroutine(bench.failure(path))
+    await until(lambda: any(visit.finished for visit in bench.origin.visits(path)))
+    bench.put_list(lines()[:4], **ENDLESS)
+    assert "live_unsupported" == (await running).code
+    assert [0] * COUNT == bench.counts()
+
+
+@test
+async def test_keys_rotate(bench: Bench, segments: list[bytes]) -> None:
+    """Two keys with default IVs and an unencrypted end: the bytes of the unencrypted stream; each key fetched once."""
+    plain = await bench.run(bench.put_list(lines()), save_location=str(bench.save / "plain"))
+    for number, key in enumerate([*["one.key"] * 2, *["two.key"] * 2]):
+        bench.origin.put(f"/locked{number}.ts", encrypted(segments[number], KEYS[key], number))
+    for name, key_bytes in KEYS.items():
+        bench.origin.put(f"/{name}", key_bytes)
+    listed = [SegmentLine(uri=f"locked{number}.ts", duration_s=1.0) for number in range(4)] + lines()[4:]
+    for number, key in ((0, KeyLine(uri="one.key")), (2, KeyLine(uri="two.key")), (4, CLEAR)):
+        listed[number] = attrs.evolve(listed[number], keys=(key,))
+    outcome = await bench.run(bench.put_list(listed))
+    assert sha256(plain.output) == sha256(outcome.output)
+    assert [1, 1] == [bench.origin.count(f"/{name}") for name in KEYS]
+
+
+@test
+async def test_separate_audio_is_refused(bench: Bench) -> None:
+    """A film whose sound is elsewhere is not downloaded mute."""
+    variant = VariantLine(uri="list.m3u8", resolution=(160, 90), codecs="avc1.64001f,mp4a.40.2", audio="a")
+    master = master_playlist([variant], renditions=[RenditionLine(group="a", name="Ton", uri="a.m3u8")])
+    bench.origin.put("/master.m3u8", master.encode())
+    assert "separate_audio_unsupported" == (await bench.failure("/master.m3u8")).code
+
+
+# -- Segments that are not there -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tweak", ["status=503&retry_after=0&times=1", "body=html&times=1", "cut=100&times=1"])
+@test
+async def test_a_bad_answer_is_asked_again(bench: Bench, tweak: str) -> None:
+    """One 503, one page instead of media, one broken connection: the segment comes at the second request."""
+    await bench.run(bench.put_list(lines(s2=tweak)))
+    assert [1, 1, 2, 1, 1, 1] == bench.counts()
+    assert 150 == pictures(bench.save / "film.mp4")
+
+
+@test
+async def test_a_missing_segment_fails_the_task(bench: Bench) -> None:
+    """404 is not asked again; the error names the segment, and nothing has the final name."""
+    error = await bench.failure(bench.put_list(lines(s2="status=404")))
+    assert ("segment_failed", 1) == (error.code, bench.counts()[2])
+    assert "00003.ts" in error.text("zh") and "404" in error.text("zh")
+    assert [] == bench.left()
+
+
+@test
+async def test_allow_gaps_goes_on_without_it(bench: Bench) -> None:
+    """The rest is merged, and the warning names what is missing."""
+    path = bench.put_list(lines(s2="status=404"))
+    outcome = await bench.run(path, extensions=Extensions(allow_gaps=True))
+    assert 125 == pictures(bench.save / "film.mp4")
+    assert any("00003.ts" in warning for warning in outcome.warnings)
+
+
+@test
+async def test_a_declared_gap_is_reported_not_fetched(bench: Bench) -> None:
+    """EXT-X-GAP: not asked for, and named in a warning."""
+    listed = lines()
+    listed[2] = attrs.evolve(listed[2], gap=True)
+    outcome = await bench.run(bench.put_list(listed))
+    assert [1, 1, 0, 1, 1, 1] == bench.counts()
+    assert "第 3 个分片在播放列表中标为缺失（GAP）" in outcome.warnings
+
+
+@test
+async def test_skipped_segments_leave_the_others_in(bench: Bench) -> None:
+    """Segments left out by number do not shorten the end, and stand in the skip list."""
+    await bench.run(bench.put_list(lines()), skip_ts_info="1,3-4", log_skipped_ts=True)
+    assert [0, 1, 0, 0, 1, 1] == bench.counts()
+    assert 75 == pictures(bench.save / "film.mp4")
+    assert 3 == (bench.save / "film.mp4_skip.txt").read_text().count("filename=")
+
+
+@test
+async def test_skipping_by_status_merges_only_when_told_to(bench: Bench) -> None:
+    """`if-http.code-merge_ts` makes the file, with a list of what is not in it."""
+    path = bench.put_list(lines(s2="status=404"))
+    rules = "http.code=404,if-http.code-merge_ts"
+    await bench.run(path, skip_ts_info=rules, log_skipped_ts=True)
+    assert 125 == pictures(bench.save / "film.mp4")
+    text = (bench.save / "film.mp4_skip.txt").read_text()
+    assert f"skipByHttpCode\nfilename=00003.ts,url={bench.origin.base}/2.ts?…，http.code=404\n" == text
+
+
+@test
+async def test_skipping_by_status_keeps_segments_for_the_user(bench: Bench) -> None:
+    """Without the flag the task fails with its segments kept; when they are all there later they are completed."""
+    path = bench.put_list(lines(s2="status=404&times=1"))
+    task = bench.task(path, skip_ts_info="http.code=404", log_skipped_ts=True, keep_ts_files=True)
+    with pytest.raises(M3u8svcError) as caught:
+        await bench.job(task).run()
+    assert "skipped_by_status" == caught.value.code
+    assert ["film"] == bench.left()
+    assert "file 00003.ts\n" not in (bench.save / "film" / "filelist.txt").read_text()
+    (bench.save / "film" / "merged by me.mp4").write_bytes(b"mine")
+    await bench.job(task).run()
+    assert ["film", "film.mp4"] == bench.left()  # and no skip list: it would lie
+    assert COUNT == (bench.save / "film" / "filelist.txt").read_text().count("file 0000")
+    assert COUNT + 3 == len(os.listdir(bench.save / "film"))
+
+
+# -- Interruptions ---------------------------------------------------------------------------------------------------
+
+
+@test
+async def test_a_cancelled_run_leaves_only_finished_segments(bench: Bench) -> None:
+    """No part, no hidden file, no child; the next run fetches only the rest and makes the same bytes."""
+    whole = await bench.run(bench.put_list(lines()), save_location=str(bench.save / "undisturbed"))
+    slow = bench.put_list(lines(s3="hang=body&times=1", s4="hang=body&times=1", s5="hang=body&times=1"))
+    task = bench.task(slow, save_location=str(bench.save / "disturbed"))
+    running = Deferred.fromCoroutine(bench.job(task).run())
+    work = work_path(task)
+    await until(lambda: work.is_dir() and 3 == sum(name.endswith(".new") for name in os.listdir(work)) and muxers())
+    await until(lambda: [2] * COUNT == bench.counts())
+    await cancelled(running)
+    assert {"boot", "00000001", "00000002", "00000003"} == {name.partition("-")[0] for name in os.listdir(work)}
+    assert [] == [name for name in os.listdir(work) if name.endswith(".part")]
+    assert [".m3u8svc"] == os.listdir(bench.save / "disturbed")
+    assert [] == muxers()
+    outcome = await bench.job(task).run()
+    assert [2, 2, 2, 3, 3, 3] == bench.counts()
+    assert sha256(whole.output) == sha256(outcome.output)
+
+
+@test
+async def test_a_new_token_changes_nothing(bench: Bench) -> None:
+    """The same list with other queries: everything that is there is used."""
+    path = bench.put_list(lines(s5="status=404&delay=0.3"))
+    await bench.failure(path)
+    bench.put_list([attrs.evolve(line, uri=f"{line.uri}token=new") for line in lines()])
+    await bench.run(path)
+    assert [1, 1, 1, 1, 1, 2] == bench.counts()
+
+
+@test
+async def test_a_list_that_was_cut_anew_is_fetched_anew(bench: Bench) -> None:
+    """Other pieces at the same places: none of the old ones gets into the file."""
+    path = bench.put_list(lines(s5="status=404&delay=0.3"))
+    await bench.failure(path)
+    bench.put_list(lines()[2:])
+    await bench.run(path)
+    assert [1, 1, 2, 2, 2, 2] == bench.counts()
+    assert 100 == pictures(bench.save / "film.mp4")
+
+
+@test
+async def test_a_published_file_is_found_not_made_again(bench: Bench) -> None:
+    """Ended after the rename and before anybody knew: the next run asks nobody and adds no file."""
+    (bench.save / "film.mp4").write_bytes(b"somebody else's")
+    path = bench.put_list(lines())
+    first = await bench.run(path)
+    assert str(bench.save / "film_0001.mp4") == first.output
+    (bench.save / "film.mp4").unlink()  # so that its name is free again
+    again = await bench.run(path, output_id=bench.records.output_id)
+    assert first.output == again.output
+    assert ["film_0001.mp4"] == bench.left()
+    assert [1] * COUNT == bench.counts()
+
+
+@test
+async def test_ended_just_before_the_rename(bench: Bench) -> None:
+    """The identity is on record and the name is not taken: the file is made again, from the segments that are there."""
+
+    def die() -> None:
+        raise RuntimeError("killed here")
+
+    path = bench.put_list(lines())
+    bench.records.on_staged = die
+    with pytest.raises(RuntimeError):
+        await bench.run(path)
+    assert [".task1.part.mp4"] == bench.left()
+    before = sha256(bench.save / ".task1.part.mp4")
+    bench.records.on_staged = lambda: None
+    outcome = await bench.run(path, output_id=bench.records.output_id)
+    assert before == sha256(outcome.output)
+    assert ["film.mp4"] == bench.left()
+    assert [1] * COUNT == bench.counts()
+
+
+@test
+async def test_a_file_of_the_same_name_is_not_replaced(bench: Bench) -> None:
+    """Somebody else's film stays as it is; ours gets a number."""
+    (bench.save / "film.mp4").write_bytes(b"somebody else's")
+    outcome = await bench.run(bench.put_list(lines()))
+    assert (str(bench.save / "film_0001.mp4"), b"somebody else's") == (
+        outcome.output,
+        (bench.save / "film.mp4").read_bytes(),
+    )
+
+
+@test
+async def test_remove_output_takes_only_what_we_made(bench: Bench) -> None:
+    """A published file goes, also when nobody recorded it yet; one that somebody replaced stays."""
+    path = bench.put_list(lines())
+    await bench.run(path)
+    replaced = bench.task(path, output_id="1:2:3:4")
+    await bench.job(attrs.evolve(replaced, output=str(bench.save / "film.mp4"))).remove_output()
+    assert ["film.mp4"] == bench.left()
+    await bench.job(bench.task(path, output_id=bench.records.output_id)).remove_output()
+    assert [] == bench.left()
+
+
+# -- Places ----------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def small_disk(place: Path, size: str) -> Iterator[Path]:
+    """A file system of this size. Only root may mount one."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small file system needs root")
+    place.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(place)], capture_output=True)
+    if mounted.returncode != 0:
+        pytest.skip(f"no tmpfs here: {mounted.stderr.decode()}")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+
+
+@test
+async def test_a_full_disk_is_said_to_be_full(bench: Bench, segments: list[bytes]) -> None:
+    """Room for some segments: disk_full, the finished ones stay; with room again the rest is enough."""
+    size = sum(len(segment) for segment in segments)
+    with small_disk(bench.save / "small", str(size // 2)) as place:
+        path = bench.put_list(lines())
+        error = await bench.failure(path, save_location=str(place), debug_log=True, download_threads=1)
+        assert "disk_full" == error.code
+        before = bench.counts()
+        subprocess.run(["mount", "-o", f"remount,size={4 * size}", str(place)], check=True)
+        outcome = await bench.run(path, save_location=str(place), download_threads=1)
+        assert 150 == pictures(Path(outcome.output))
+        assert COUNT + 1 >= sum(bench.counts()) > sum(before)
+
+
+@test
+async def test_a_save_directory_that_is_a_file(bench: Bench) -> None:
+    """It is said before anything is fetched, naming the path; and the task can be discarded."""
+    place = bench.save / "a file"
+    place.write_text("in the way")
+    task = bench.task(bench.put_list(lines()), save_location=str(place))
+    with pytest.raises(M3u8svcError) as caught:
+        await bench.job(task).run()
+    assert "disk_error" == caught.value.code and str(place) in caught.value.text("zh")
+    assert [] == bench.origin.visits()
+    await bench.job(task).discard()
+    assert "in the way" == place.read_text()
+
+
+@pytest.mark.parametrize("in_the_way", [False, True])
+@test
+async def test_work_elsewhere(bench: Bench, in_the_way: bool) -> None:
+    """With a temp_directory the save directory is made too; one that cannot be is said before anything is fetched."""
+    place = bench.save / "new" / "place"
+    if in_the_way:
+        place.parent.write_text("in the way")
+    task = bench.task(bench.put_list(lines()), save_location=str(place), temp_directory=str(bench.save / "temp"))
+    job = bench.job(task)
+    if in_the_way:
+        with pytest.raises(M3u8svcError) as caught:
+            await job.run()
+        assert ("disk_error", []) == (caught.value.code, bench.origin.visits())
+        await job.discard()
+    else:
+        await job.run()
+        await job.clean_up()
+        assert ["film.mp4"] == os.listdir(place)
+    assert [] == os.listdir(bench.save / "temp")
+
+
+@test
+async def test_kept_segments_and_server_time(bench: Bench, segments: list[bytes]) -> None:
+    """The segments beside the file are the origin's bytes, and the file has the time of the first."""
+    outcome = await bench.run(bench.put_list(lines()), keep_ts_files=True, use_server_file_time=True)
+    assert 1_600_000_000 == os.stat(outcome.output).st_mtime
+    assert segments == [(bench.save / "film" / f"{n:05d}.ts").read_bytes() for n in range(1, COUNT + 1)]
+
+
+@test
+async def test_no_merge_ends_with_the_segments(bench: Bench) -> None:
+    """The result is the directory, found again by a later run."""
+    path = bench.put_list(lines())
+    outcome = await bench.run(path, no_merge_ts=True)
+    again = await bench.run(path, no_merge_ts=True)
+    assert str(bench.save / "film") == outcome.output == again.output
+    assert outcome.size_bytes == again.size_bytes == sum(map(len, bench.segments))
+    assert [1] * COUNT == bench.counts()
+
+
+@test
+async def test_a_debug_log_without_a_place_is_no_failure(bench: Bench) -> None:
+    """The log counts least: neither does it fail a task, nor does it hide why one failed."""
+    (bench.save / ".task1.debug.part").mkdir()
+    path = bench.put_list(lines(s2="status=404&times=1"))
+    assert "segment_failed" == (await bench.failure(path, debug_log=True)).code
+    assert str(bench.save / "film.mp4") == (await bench.run(path, debug_log=True)).output
