@@ -51,15 +51,12 @@ def ffmpeg(*arguments: object, cwd: Path | None = None) -> str:
     return ran.stderr
 
 
-def decoding_errors(media: Path) -> str:
+def decoding_errors(media: Path, *options: str) -> str:
     """
     What a player would complain about in this file or playlist; "" for nothing.
     """
-    return (
-        ffmpeg("-allowed_extensions", "ALL", "-i", media, "-f", "null", "-")
-        if media.suffix == ".m3u8"
-        else ffmpeg("-i", media, "-f", "null", "-")
-    )
+    opened = ["-allowed_extensions", "ALL"] if media.suffix == ".m3u8" else []
+    return ffmpeg(*opened, "-i", media, *options, "-f", "null", "-")
 
 
 def packets(media: Path) -> dict[str, int]:
