@@ -13,7 +13,6 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.internet.protocol import connectionDone
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
 from twisted.web.http import PotentialDataLoss, _MalformedChunkedDataError
@@ -23,6 +22,7 @@ from m3u8svc.connections import ConnectedResponse
 from m3u8svc.errors import BadResponse, BodyTooLarge, FetchTimeout, M3u8svcError, Truncated
 from m3u8svc.tasks.request import Request
 from m3u8svc.tasks.wire import Inflate, Slice
+from m3u8svc.waiting import log_failure
 
 MIN_BYTES_PER_S = 1024
 """Slower than this over the whole silence window counts as silence."""
@@ -97,8 +97,6 @@ class Body(TwistedProtocol):
 
     `done` fires once everything is with the sink; cancelling it aborts the connection (anchors T4).
     """
-
-    log = Logger()
 
     def __init__(self, clock: IReactorTime, answer: Answer, sink: Sink, step: Step | None, limits: FetchLimits) -> None:
         self.done: Deferred[None] = Deferred(self._cancelled)
@@ -281,7 +279,7 @@ class Body(TwistedProtocol):
     def _refused(self, failure: Failure) -> None:
         self._held = False
         if self._over:
-            self.log.failure("a sink failed after its fetch was over", failure)
+            log_failure("a sink whose fetch was over", failure)
         self._fail(failure)
 
     # Time.

@@ -21,6 +21,7 @@ from twisted.python.threadpool import ThreadPool
 
 from m3u8svc import __version__
 from m3u8svc.errors import ConfigError, HomeLocked, M3u8svcError
+from m3u8svc.waiting import log_failure
 
 if TYPE_CHECKING:
     from m3u8svc.config import Configuration
@@ -236,7 +237,7 @@ class WholeService(Service):
                 if pending is not None:
                     await pending
             except Exception:  # the rest must be let go of whatever fails here
-                self.log.failure("stopping")
+                log_failure("stopping")
         self._held.release()
 
     def _give_up(self, failure: Failure) -> None:
@@ -244,7 +245,7 @@ class WholeService(Service):
         if isinstance(failure.value, M3u8svcError):
             self.log.critical("cannot start: {reason}", reason=failure.value.text("en"))
         else:
-            self.log.failure("cannot start", failure)
+            log_failure("starting", failure)
         end_with_failure()
         if self._reactor.running:
             self._reactor.stop()

@@ -123,11 +123,12 @@ def _pass_on(result: None, waiting: Deferred[None]) -> None:
         waiting.callback(result)
 
 
-def log_failure(name: str) -> None:
+def log_failure(name: str, failure: Failure | None = None) -> None:
     """
-    Log the exception being handled, once, with its traceback redacted: what libraries put into messages is not ours.
+    Log a failure, or the exception being handled, once, with its traceback redacted: what libraries put into messages
+    is not ours.
     """
-    lines = Failure().getTraceback().splitlines()
+    lines = (failure or Failure()).getTraceback().splitlines()
     log.error("{name} failed:\n{trace}", name=name, trace="\n".join(redact_text(line) for line in lines))
 
 

@@ -187,7 +187,7 @@ PAUSED = Phrase(zh="{id} 已暂停", en="{id} paused")
 RESUMED = Phrase(zh="{id} 已继续", en="{id} resumed")
 REMOVED = Phrase(zh="{id} 已删除", en="{id} removed")
 
-# -- get ----------------------------------------------------------------------------------------------------------------
+# -- get -------------------------------------------------------------------------------------------------------------
 
 GET_DONE = Phrase(zh="{path}（{size:,} 字节，已校验）", en="{path} ({size:,} bytes, verified)")
 GET_THERE = Phrase(zh="已经有了：{path}", en="already there: {path}")

@@ -25,6 +25,7 @@ from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
 from m3u8svc.redact import escape_controls
+from m3u8svc.waiting import log_failure
 from m3u8svc.web import gate
 from m3u8svc.web.gate import Refusal
 from m3u8svc.web.render import json_bytes
@@ -61,7 +62,7 @@ class GatedRequest(Request):
         """
         The last net: an exception no route turned into an answer. One log entry, no word of it to the client.
         """
-        self._log.failure("{method} {path} failed", reason, method=_shown(self.method), path=_shown(self.path))
+        log_failure(f"{_shown(self.method)} {_shown(self.path)}", reason)
         if not self.startedWriting:
             body = json_bytes("服务器内部错误")
             self.setResponseCode(500)

@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from twisted.web.server import Request
 
 from m3u8svc.errors import Fault, M3u8svcError, TaskNotFound
-from m3u8svc.waiting import settled
+from m3u8svc.waiting import log_failure, settled
 from m3u8svc.web.render import json_bytes
 
 log = Logger()
@@ -81,8 +81,12 @@ async def _answered(work: Coroutine[Any, Any, Answer], method: str, path: str) -
         return await work
     except Exception as error:  # the client is protected from whatever goes wrong in our rooms
         answer = answer_to(error, method, path)
-        if answer.status >= 500:
-            log.failure("{method} {path} failed", method=method, path=path)
+        if answer.status < 500:
+            return answer
+        if isinstance(error, M3u8svcError):
+            log.error("{method} {path}: {error}", method=method, path=path, error=error.text("en"))
+        else:
+            log_failure(f"{method} {path}")
         return answer
 
 

@@ -2,7 +2,6 @@
 What the tests of the web room share: a service that records, and requests over an in-memory connection.
 """
 
-import gc
 import json
 
 import attrs
@@ -168,17 +167,6 @@ class Wire:
         The answer to a request.
         """
         return self.send(raw_request(method, target, body, headers, host))
-
-
-@pytest.fixture(scope="session", autouse=True)
-def frozen_garbage():
-    """
-    Keep what is loaded once out of the collection that follows each test: it takes ten times longer than the tests.
-    """
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture

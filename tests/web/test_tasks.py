@@ -6,7 +6,7 @@ import json
 
 import pytest
 from twisted.internet.defer import Deferred
-from twisted.logger import globalLogPublisher
+from twisted.logger import LogLevel, globalLogPublisher
 
 from m3u8svc.errors import DiskFull, InvalidTransition, StaleTask, StoreError
 from m3u8svc.tasks.task import Status, Task, TaskChange, TaskSpec
@@ -20,7 +20,7 @@ def failures():
     seen = []
 
     def observe(event):
-        if "log_failure" in event:
+        if event.get("log_level") in (LogLevel.error, LogLevel.critical):
             seen.append(event)
 
     globalLogPublisher.addObserver(observe)

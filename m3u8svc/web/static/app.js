@@ -1,10 +1,12 @@
-// The task list: one row per task, kept alive by /ws/progress, with polling where that does not work.
+// The task list: one row per task, kept alive by /ws/progress, with polling where that does not work. What its
+// messages do not carry (segments, bytes) is asked for now and then, of the running tasks only.
 // Everything that came from elsewhere is shown through textContent only.
 
-import { TEXTS, phase, state } from "/static/texts.js";
+import { TEXTS, complaint, phase, state } from "/static/texts.js";
 
 const POLL_MS = 2000;
 const REFRESH_MS = 15000;
+const COUNT_MS = 1000;
 const RECONNECT_MS = 3000;
 const RUNNING = "下载中";
 
@@ -30,7 +32,7 @@ async function ask(method, path, body) {
   }
   const response = await fetch(path, options);
   const answer = await response.json();
-  if (!response.ok) throw new Error(answer);
+  if (!response.ok) throw new Error(complaint(language, response.headers.get("X-Error-Code"), answer));
   return answer;
 }
 
@@ -89,6 +91,20 @@ function hear(message) {
   if (row.task.status !== before) list();   // the end of a task has more to tell: its size, its error, its file
 }
 
+async function count() {
+  const running = [...rows.values()].some(({ task }) => task.status === RUNNING);
+  if (live && running && !document.hidden) {
+    const tasks = await ask("GET", `/api/tasks?status=${encodeURIComponent(RUNNING)}`).catch(() => []);
+    for (const { id, segments_done, segments_total, bytes } of tasks) {
+      const row = rows.get(id);
+      if (row?.task.status !== RUNNING) continue;    // it ended meanwhile, and the list knows more
+      row.task = { ...row.task, segments_done, segments_total, bytes };
+      paint(row);
+    }
+  }
+  setTimeout(count, COUNT_MS);
+}
+
 // -- Showing --
 
 function show(tasks) {
@@ -130,8 +146,12 @@ function paint({ element, task }) {
   write(part(".state"), state(language, task.status));
   write(part(".bar"), language === "zh" ? task.status_bar : is(RUNNING) ? phase(language, task.phase) : "");
   write(part(".numbers"), numbers(task, text));
-  write(part(".error"), task.err_msg ?? "");
+  write(part(".error"), complaint(language, task.err_code, task.err_msg));
   write(part(".output"), task.output ?? "");
+  const warnings = task.warnings ?? [];
+  write(part(".warnings summary"), text.warnings(warnings.length));
+  write(part(".warnings p"), warnings.join("\n"));
+  part(".warnings").hidden = !warnings.length;
   part(".error").hidden = !task.err_msg;
   part(".output").hidden = !task.output;
   part("progress").value = task.progress ?? 0;
@@ -168,7 +188,7 @@ function size(bytes) {
   const units = ["B", "KB", "MB", "GB", "TB"];
   let step = 0;
   while (bytes >= 1024 && step < units.length - 1) { bytes /= 1024; step += 1; }
-  return `${bytes.toFixed(step > 1 ? 2 : 0)} ${units[step]}`;
+  return `${bytes.toFixed(step > 1 ? 2 : 0)}\u00a0${units[step]}`;
 }
 
 function clock(seconds) {
@@ -214,3 +234,4 @@ speak();
 mark("polling");
 list();
 listen();
+count();
