@@ -210,14 +210,19 @@ class WholeService(Service):
         Listen, judge the real address, say where we are.
         """
         from twisted.internet.endpoints import serverFromString
+        from twisted.internet.error import CannotListenError
 
         from m3u8svc.web.listening import host_values, shown_address, stays_on_this_machine
 
         try:
-            endpoint = serverFromString(self._reactor, description)
-        except ValueError as error:
+            port = await serverFromString(self._reactor, description).listen(site)
+        except CannotListenError as error:
+            reason = getattr(error.socketError, "strerror", None) or error.socketError
+            raise ConfigError(where="--listen", reason=f"{description}: {reason}") from error
+        except OSError as error:  # a key, certificate or socket file
+            raise ConfigError(where="--listen", reason=f"{description}: {error.strerror or error}") from error
+        except (ValueError, TypeError, OverflowError) as error:  # what Twisted's own parsers raise
             raise ConfigError(where="--listen", reason=f"{description}: {error}") from error
-        port = await endpoint.listen(site)
         self._undo.append(port.stopListening)
         address = port.getHost()
         if not stays_on_this_machine(address):
