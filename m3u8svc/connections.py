@@ -282,6 +282,8 @@ class _Pool(HTTPConnectionPool):
 
 
 class _HttpConnectionFactory(_HTTP11ClientFactory):
+    noisy = False  # else two lines in the log for every connection
+
     def __init__(self, quiescent: Callable[[HTTP11ClientProtocol], None], metadata: object, pool: _Pool) -> None:
         super().__init__(quiescent, metadata)
         self._pool = pool

@@ -96,3 +96,11 @@ class TestSelfSigned:
         url = nginx.tls_base + streams["aes"].path
         mp4 = finished(service, url, "insecure", allow_insecure_https=True)
         assert streams["aes"].packets == packets(mp4)
+
+
+def test_the_log_tells_a_task_in_a_few_lines(service: Service, nginx: Nginx, streams: dict[str, Stream]) -> None:
+    """Of one task an operator reads at most ten lines at level info, and none about single connections."""
+    before = len(service.log.splitlines())
+    finished(service, nginx.base + streams["plain"].path, "told")
+    told = [line for line in service.log.splitlines()[before:] if "#debug" not in line]
+    assert (True, []) == (2 <= len(told) <= 10, [line for line in told if "actory" in line])
