@@ -25,7 +25,7 @@ from urllib.request import Request, urlopen
 
 import attrs
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = (
@@ -261,9 +261,13 @@ class Seen:
 
     def watch(self, page: Page) -> None:
         """Take note from now on."""
-        page.on("console", lambda line: line.type in ("error", "warning") and self.complaints.append(line.text))
+        page.on("console", self._read)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on("request", lambda request: self.requests.append(request.url))
+
+    def _read(self, line: ConsoleMessage) -> None:
+        if line.type in ("error", "warning"):
+            self.complaints.append(line.text)
 
 
 @attrs.frozen(kw_only=True)
@@ -307,6 +311,7 @@ def open_stage(temporary: Path) -> Iterator[Stage]:
 
 
 def _start_browser() -> tuple[Any, Browser]:  # Any: Playwright's driver has no public type for its synchronous half
+    expect.set_options(timeout=WITHIN_S * 1000)
     driver = sync_playwright().start()
     arguments = [each.replace("&", " ") for each in ARGUMENTS.split()]
     return driver, driver.chromium.launch(executable_path=str(CHROMIUM), headless=True, args=arguments)
