@@ -1,6 +1,7 @@
 """The work directory: what is there after a crash, and that nothing else is."""
 
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.task import Clock
 
 from m3u8svc.errors import DiskError
-from m3u8svc.workdir import FLUSH_BYTES, HIGH_BYTES, SYNC_AFTER_S, Stored, WorkDir
+from m3u8svc.workdir import FLUSH_BYTES, HIGH_BYTES, SYNC_AFTER_S, Stored, WorkDir, _write_all
 
 IDENTITY = "0123456789ab"
 
@@ -232,3 +233,23 @@ def test_a_crash_while_clearing_does_not_vouch_for_another_boot(tmp_path: Path) 
     blocking.rmdir()
     assert {} == result(at(workdir.path, boot_id="boot 2").open()).segments
     assert not stored.path.exists()
+
+
+def test_a_short_write_loses_nothing(tmp_path: Path) -> None:
+    """A pipe takes less than it is given; everything still arrives, in order."""
+    reader, writer = os.pipe()
+    chunks = [bytes([number]) * 70_000 for number in range(20)]
+    received = bytearray()
+
+    def read() -> None:
+        while piece := os.read(reader, 1 << 16):
+            received.extend(piece)
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    os.set_blocking(writer, True)
+    _write_all(writer, chunks)
+    os.close(writer)
+    thread.join()
+    os.close(reader)
+    assert b"".join(chunks) == bytes(received)
