@@ -261,7 +261,7 @@ class Seen:
 
     def watch(self, page: Page) -> None:
         """Take note from now on."""
-        page.on("console", self._read)
+        page.on("console", lambda line: self._read(line))  # not the bound method: Playwright marks its owner
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on("request", lambda request: self.requests.append(request.url))
 
