@@ -17,7 +17,16 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredLock
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from m3u8svc.errors import Fault, InvalidTransition, M3u8svcError, StaleTask, StoreError, TaskNotFound, UnsafePath
+from m3u8svc.errors import (
+    DiskFull,
+    Fault,
+    InvalidTransition,
+    M3u8svcError,
+    StaleTask,
+    StoreError,
+    TaskNotFound,
+    UnsafePath,
+)
 from m3u8svc.job import Job, Outcome, Tools, work_path
 from m3u8svc.redact import redact_url
 from m3u8svc.store import Store
@@ -31,7 +40,10 @@ TICK_S = 0.1
 """How often live progress is looked at: the WebSocket's ten messages a second."""
 LEDGER_S = 0.25
 PROGRESS_S = 5.0
+CATCH_UP_S = 1.0
 CAS_TRIES = 10
+STORE_TROUBLE = (StoreError, DiskFull)
+"""How the store says that it could not."""
 
 
 @attrs.define
@@ -90,7 +102,9 @@ class DownloadService:
         self._watchers: list[Callable[[Task], None]] = []
         self._rows: defaultdict[str, list[SegmentRow]] = defaultdict(list)
         self._unsettled: set[str] = set()
-        self._stopping = False
+        self._unerased: dict[str, Task] = {}
+        self._behind = False
+        self._active = False
         self._loops: list[LoopingCall] = []
 
     # -- Life
@@ -100,25 +114,32 @@ class DownloadService:
         Take up where the last process stopped: interrupted tasks wait again, half-done deletes are finished.
         """
         everything = await self._store.tasks(include_deleting=True)
+        self._active = True
         for task in everything:
             if task.deleting:
                 in_background(f"deleting task {task.id}", self._erase(task))
             elif task.status is Status.DOWNLOADING:
                 await self._step(task.id, Event.INTERRUPT)
-        for seconds, function in ((TICK_S, self._tick), (LEDGER_S, self._flush_soon), (PROGRESS_S, self._save_soon)):
+        for seconds, function in (
+            (TICK_S, self._tick),
+            (LEDGER_S, self._flush_soon),
+            (CATCH_UP_S, self._catch_up_soon),
+            (PROGRESS_S, self._save_soon),
+        ):
             loop = LoopingCall(function)
             loop.clock = self._tools.clock
             loop.start(seconds, now=False).addErrback(lambda failure: self.log.failure("a periodic job", failure))
             self._loops.append(loop)
         finished = [task for task in everything if task.status is Status.COMPLETED and not task.deleting]
         in_background("clearing finished work", self._clear(finished))
+        in_background("telling plugins", self._tell())
         self._wake()
 
     async def stop(self) -> None:
         """
         Stop every job; what is on disk stays, and the next start goes on with it.
         """
-        self._stopping = True
+        self._active = False
         for loop in self._loops:
             if loop.running:
                 loop.stop()
@@ -129,7 +150,7 @@ class DownloadService:
         for run in runs:
             await run.ended
         await self._flush()
-        await self._store.save_progress(reached)
+        await self._save_progress(reached)
 
     # -- What the API asks
 
@@ -206,7 +227,7 @@ class DownloadService:
         run = self._runs.get(task_id)
         if run is not None:
             self._cancel(run)
-        in_background(f"deleting task {task_id}", self._erase(marked))
+        in_background(f"deleting task {task_id}", self._erase(marked, with_files=with_files))
 
     async def system_settings(self) -> Settings:
         """
@@ -309,13 +330,15 @@ class DownloadService:
                         "task_changed", task=attrs.evolve(task, status=event.status), previous=previous
                     )
                 await self._store.forget_events(event.id for event in events)
+        except STORE_TROUBLE as error:
+            self._postpone(error)
         finally:
             self._telling.release()
 
     # -- Jobs
 
     def _wake(self) -> None:
-        if not self._stopping:
+        if self._active:
             in_background("starting tasks", self._fill())
 
     async def _fill(self) -> None:
@@ -326,10 +349,12 @@ class DownloadService:
         try:
             waiting = await self._store.tasks(status=Status.WAITING, limit=self._max_active + len(self._runs))
             for task in waiting:
-                if len(self._runs) >= self._max_active or self._stopping:
+                if len(self._runs) >= self._max_active or not self._active:
                     return
                 if task.id not in self._runs:
                     await self._begin(task)
+        except STORE_TROUBLE as error:
+            self._postpone(error)
         finally:
             self._filling.release()
 
@@ -337,10 +362,11 @@ class DownloadService:
         expected = {(row.position, row.identity): row.size_bytes for row in await self._store.segments(task.id)}
         try:
             started = await self._step(task.id, Event.START)
-        except M3u8svcError:
+        except (InvalidTransition, TaskNotFound):
             return  # paused, deleted or changed meanwhile: whoever did it wakes us again
         run = Run(task=started, job=self._job(started, expected))
         self._runs[task.id] = run
+        self._unsettled.discard(task.id)
         self.log.info("task {task} started", task=task.id)
         self._jobs[task.id] = in_background(f"task {task.id}", self._carry_out(run))
 
@@ -362,7 +388,8 @@ class DownloadService:
             if change is not None:
                 await self._settle(run, change)
         finally:
-            await settled(Deferred.fromCoroutine(self._flush(task_id)))
+            # Nothing is awaited here: a second cancel or a failing store would keep this task's place for ever.
+            in_background("writing the ledger", self._flush(task_id))
             del self._runs[task_id]
             self._jobs.pop(task_id, None)
             run.ended.callback(None)
@@ -396,9 +423,9 @@ class DownloadService:
         except (InvalidTransition, TaskNotFound):
             self.log.info("task {task} was changed in its last moment", task=task_id)
             return
-        except StoreError as error:
-            self.log.error("task {task}: its end is not stored yet: {error}", task=task_id, error=error.text("en"))
+        except STORE_TROUBLE as error:
             self._unsettled.add(task_id)
+            self._postpone(error)
             return
         if task.status is Status.COMPLETED:
             self.log.info("task {task} completed: {size} bytes", task=task_id, size=task.size)
@@ -438,18 +465,25 @@ class DownloadService:
 
         return change
 
-    async def _erase(self, task: Task) -> None:
+    async def _erase(self, task: Task, *, with_files: bool = False) -> None:
         """
-        The end of a deletion: the job ends, its files go, then the row.
+        The end of a deletion: the job ends, its files go, then the row. `with_files`: also what it published in its
+        last moment.
         """
         run = self._runs.get(task.id)
         if run is not None:
             ended: Deferred[None] = Deferred()
             run.ended.chainDeferred(ended)
             await ended
+        if with_files:
+            await self._job(task).remove_output()
         await self._job(task).discard()
         self._rows.pop(task.id, None)
-        await self._store.delete(task.id)
+        try:
+            await self._store.delete(task.id)
+        except STORE_TROUBLE as error:
+            self._unerased[task.id] = task
+            self._postpone(error)
 
     async def _clear(self, finished: list[Task]) -> None:
         """
@@ -470,7 +504,7 @@ class DownloadService:
                     told(live)
 
     def _flush_soon(self) -> None:
-        if self._rows:
+        if self._rows and not self._behind:
             in_background("writing the ledger", self._flush())
 
     async def _flush(self, task_id: str | None = None) -> None:
@@ -481,24 +515,53 @@ class DownloadService:
                     await self._store.record_segments(each, rows)
                 except TaskNotFound:
                     continue  # deleted meanwhile: its ledger went with it
+                except STORE_TROUBLE as error:
+                    self._rows[each] = rows + self._rows[each]
+                    self._postpone(error)
+
+    def _catch_up_soon(self) -> None:
+        if self._behind:
+            self._behind = False
+            in_background("catching up", self._catch_up())
 
     def _save_soon(self) -> None:
-        if self._unsettled:
-            in_background("settling tasks", self._settle_again())
         reached = [(run.task.id, run.job.progress()) for run in self._runs.values()]
         if reached:
-            in_background("saving progress", self._store.save_progress(reached))
+            in_background("saving progress", self._save_progress(reached))
 
-    async def _settle_again(self) -> None:
+    async def _save_progress(self, reached: list[tuple[str, Progress]]) -> None:
+        try:
+            await self._store.save_progress(reached)
+        except STORE_TROUBLE as error:
+            self._postpone(error)
+
+    def _postpone(self, error: M3u8svcError) -> None:
         """
-        Tasks whose end could not be stored wait once more: their next run finds what is done.
+        The store failed where nobody waits for an answer: what was to be done is done when it is back.
         """
-        for task_id in list(self._unsettled):
+        if not self._behind:
+            self.log.error(
+                "the store fails, trying again in {seconds} s: {error}", seconds=CATCH_UP_S, error=error.text("en")
+            )
+        self._behind = True
+
+    async def _catch_up(self) -> None:
+        """
+        Everything that may have been left undone while the store failed. Tasks whose end could not be stored wait once
+        more: their next run finds what is done.
+        """
+        for task_id in self._unsettled - self._runs.keys():
             try:
                 await self._step(task_id, Event.INTERRUPT)
             except (InvalidTransition, TaskNotFound):
-                pass  # somebody paused or deleted it: nothing to settle
+                self.log.debug("task {task} was paused or deleted: nothing to settle", task=task_id)
+            except STORE_TROUBLE as error:
+                return self._postpone(error)
             self._unsettled.discard(task_id)
+        for task_id in list(self._unerased):
+            in_background(f"deleting task {task_id}", self._erase(self._unerased.pop(task_id)))
+        await self._flush()
+        await self._tell()
         self._wake()
 
     # -- Odds

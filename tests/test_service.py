@@ -1,0 +1,620 @@
+"""
+The queue: what the API may ask at any moment, and what follows, with a real store and real downloads.
+"""
+
+import os
+import shutil
+import subprocess
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+import pytest_twisted
+from twisted.internet import reactor as _reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+
+from m3u8svc.builtin.agent import DirectAgent
+from m3u8svc.builtin.disk import DiskPlugin, DiskStorage
+from m3u8svc.builtin.failures import RetryPolicy
+from m3u8svc.builtin.mp4 import Mp4Plugin
+from m3u8svc.builtin.skip import SkipExpression
+from m3u8svc.builtin.variant import BestVariant
+from m3u8svc.connections import Connections
+from m3u8svc.errors import InvalidTransition, StoreError, TaskNotFound, UnsafePath
+from m3u8svc.fetch import Fetcher
+from m3u8svc.job import Tools, work_path
+from m3u8svc.loading import load_builtins
+from m3u8svc.merge import Muxing
+from m3u8svc.plugin import hookimpl
+from m3u8svc.service import DownloadService
+from m3u8svc.store import Store
+from m3u8svc.tap import boot_id, disk_threads
+from m3u8svc.tasks.ledger import SegmentRow
+from m3u8svc.tasks.task import Progress, Settings, Status, Task, TaskChange, TaskDraft, TaskSpec
+from m3u8svc.testing.origin import Origin
+from m3u8svc.testing.playlists import SegmentLine, media_playlist
+
+reactor: Any = _reactor  # a module to mypy, the reactor to everybody else
+COUNT = 4
+WAITING, DOWNLOADING, PAUSED, COMPLETED, FAILED = Status
+PAUSE, RESUME = TaskChange(status=PAUSED), TaskChange(status=WAITING)
+HANG = "hang=body&times=1"
+
+test = pytest_twisted.ensureDeferred
+
+
+class TroubledStore(Store):
+    """
+    A store that fails where a test says: the names in `failing`; `before` is awaited ahead of a call of that name.
+    """
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url, reactor=reactor)
+        self.failing: set[str] = set()
+        self.before: dict[str, Callable[[Any], Awaitable[None]]] = {}
+
+    async def _trouble(self, name: str, argument: Any = None) -> None:
+        if name in self.before:
+            await self.before[name](argument)
+        if name in self.failing:
+            raise StoreError(reason="the disk is gone")
+
+    async def insert(self, task: Task) -> None:
+        await self._trouble("insert")
+        await super().insert(task)
+
+    async def tasks(self, **options: Any) -> list[Task]:
+        await self._trouble("tasks")
+        return await super().tasks(**options)
+
+    async def replace(self, task: Task) -> Task:
+        await self._trouble("replace", task)
+        await self._trouble(f"replace {task.status.name}", task)
+        return await super().replace(task)
+
+    async def delete(self, task_id: str) -> None:
+        await self._trouble("delete")
+        await super().delete(task_id)
+
+    async def record_segments(self, task_id: str, segments: Iterable[SegmentRow]) -> None:
+        await self._trouble("record_segments")
+        await super().record_segments(task_id, segments)
+
+    async def save_progress(self, progress: Iterable[tuple[str, Progress]]) -> None:
+        await self._trouble("save_progress")
+        await super().save_progress(progress)
+
+    async def forget_events(self, ids: Iterable[int]) -> None:
+        await self._trouble("forget_events")
+        await super().forget_events(ids)
+
+
+class Listener:
+    """A plugin that remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, Status | None, Status]] = []
+
+    @hookimpl
+    def task_changed(self, task: Task, previous: Task | None) -> None:
+        """A transition."""
+        self.told.append((task.id, None if previous is None else previous.status, task.status))
+
+
+@attrs.define(kw_only=True)
+class Bench:
+    """What a test works with. `service` is not started yet."""
+
+    origin: Origin
+    tools: Tools
+    store: TroubledStore
+    folder: Path
+    listener: Listener
+    service: DownloadService
+    seen: list[tuple[str, Status]] = attrs.field(factory=list)
+    """Every state that a watcher saw."""
+
+    @property
+    def save(self) -> Path:
+        """Where files go."""
+        return self.folder / "save"
+
+    def draft(self, name: str, **tweaks: str) -> TaskDraft:
+        """A request for the stream under this name; `s3="hang=body"` tweaks the segment with that number, from 0."""
+        lines = [SegmentLine(uri=f"{n}.ts?for={name}&{tweaks.get(f's{n}', '')}", duration_s=1.0) for n in range(COUNT)]
+        self.origin.put(f"/{name}.m3u8", media_playlist(lines).encode())
+        return TaskDraft(url=self.origin.url(f"/{name}.m3u8"), filename=name)
+
+    async def create(self, name: str = "film", **tweaks: str) -> Task:
+        """A task for it."""
+        return await self.service.create(self.draft(name, **tweaks))
+
+    def fetched(self, name: str = "film") -> list[int]:
+        """How often each segment was asked for under this name."""
+        paths = Counter(visit.path for visit in self.origin.visits() if visit.query.startswith(f"for={name}&"))
+        return [paths[f"/{number}.ts"] for number in range(COUNT)]
+
+    async def until_status(self, task: Task, status: Status) -> Task:
+        """Wait for this state."""
+
+        async def reached() -> bool:
+            return (await self.service.task(task.id)).status is status
+
+        await until(reached)
+        return await self.service.task(task.id)
+
+    async def until_some_finished(self, task: Task, count: int = 1) -> None:
+        """Wait until that many segments are there and the muxing child is at work."""
+        work = work_path(task)
+        await until(lambda: work.is_dir() and count == sum(name.endswith(".new") for name in os.listdir(work)))
+        await until(lambda: (self.save / f".{task.id}.part.mp4").exists())
+
+
+async def until(holds: Callable[[], object], *, seconds: float = 8) -> None:
+    """Wait until it is so."""
+    for _ in range(int(seconds * 100)):
+        answer = holds()
+        if await answer if hasattr(answer, "__await__") else answer:
+            return
+        await deferLater(reactor, 0.01)
+    raise AssertionError(f"it did not happen within {seconds} s")
+
+
+@pytest.fixture(scope="session")
+def segments(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
+    """A short real stream: TS segments of 1 s."""
+    if shutil.which("ffmpeg") is None:
+        pytest.fail("needs ffmpeg") if os.environ.get("CI") == "true" else pytest.skip("needs ffmpeg")
+    folder = tmp_path_factory.mktemp("stream")
+    source = ["-f", "lavfi", "-i", "testsrc2=s=160x90:r=25", "-t", str(COUNT), "-c:v", "libx264", "-g", "25"]
+    hls = ["-f", "hls", "-hls_time", "0.9", "-hls_list_size", "0", "-hls_segment_filename", str(folder / "%d.ts")]
+    subprocess.run(["ffmpeg", "-v", "error", *source, *hls, str(folder / "list.m3u8")], check=True)
+    return [(folder / f"{number}.ts").read_bytes() for number in range(COUNT)]
+
+
+@pytest_twisted.async_yield_fixture
+async def bench(segments: list[bytes], tmp_path: Path) -> AsyncIterator[Bench]:
+    """An origin, a store, a service for two tasks at once."""
+    origin = await Origin.start(reactor)
+    for number, content in enumerate(segments):
+        origin.put(f"/{number}.ts", content, content_type="video/mp2t")
+    in_thread, stop_threads = disk_threads(reactor)
+    connections = Connections(reactor)
+    listener = Listener()
+    builtins = [
+        DirectAgent(connections),
+        RetryPolicy(lambda: 0.1),
+        SkipExpression(),
+        BestVariant(),
+        DiskPlugin(DiskStorage(in_thread)),
+        Mp4Plugin(Muxing(reactor=reactor, in_thread=in_thread)),
+        listener,
+    ]
+    tools = Tools(
+        clock=reactor,
+        wall=iter(range(1000, 10**6)).__next__,
+        chance=lambda: 0.1,
+        in_thread=in_thread,
+        fetcher=Fetcher(clock=reactor, wall=lambda: 0.0),
+        plugins=load_builtins(builtins, clock=reactor),
+        boot_id=boot_id(),
+    )
+    (tmp_path / "home").mkdir()
+    store = TroubledStore(f"sqlite:///{tmp_path}/home/tasks.sqlite3")
+    await store.open()
+    service = make_service(store, tools, tmp_path)
+    bench = Bench(origin=origin, tools=tools, store=store, folder=tmp_path, listener=listener, service=service)
+    service.watch(lambda task: bench.seen.append((task.id, task.status)))
+    yield bench
+    store.failing.clear()
+    store.before.clear()
+    await bench.service.stop()
+    await store.close()
+    await connections.close()
+    stop_threads()
+    await origin.stop()
+
+
+def make_service(store: Store, tools: Tools, folder: Path, *, max_active: int = 2) -> DownloadService:
+    """A service over this store."""
+    return DownloadService(
+        store=store,
+        tools=tools,
+        max_active=max_active,
+        default_save_location=str(folder / "save"),
+        defaults=Settings(),
+        forbidden=(folder / "home",),
+        new_id=(f"task{number}" for number in range(1, 1000)).__next__,
+    )
+
+
+def muxers() -> list[int]:
+    """The muxing children of this process."""
+    listed = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
+    return [int(pid) for pid in listed if b"m3u8svc.mux" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+# -- The queue -------------------------------------------------------------------------------------------------------
+
+
+@test
+async def test_tasks_run_in_order_of_creation(bench: Bench) -> None:
+    """At most `max_active` at once, the oldest first, and each goes through its three states."""
+    most = 0
+
+    def count(task: Task) -> None:
+        nonlocal most
+        most = max(most, len(bench.service.running()))
+
+    bench.service.watch(count)
+    tasks = [await bench.create(f"film{number}") for number in range(4)]
+    await bench.service.start()
+    for task in tasks:
+        await bench.until_status(task, COMPLETED)
+    assert 2 == most
+    assert [task.id for task in tasks] == [
+        task_id for task_id, _, status in bench.listener.told if status is DOWNLOADING
+    ]
+    transitions = list(dict.fromkeys(bench.seen))
+    for task in tasks:
+        assert [WAITING, DOWNLOADING, COMPLETED] == [status for task_id, status in transitions if task_id == task.id]
+
+
+@test
+async def test_a_finished_task_says_what_it_made(bench: Bench) -> None:
+    """Size, output, percent and time of completion are stored, and nothing but the file is left."""
+    await bench.service.start()
+    task = await bench.until_status(await bench.create(), COMPLETED)
+    assert (str(bench.save / "film.mp4"), (bench.save / "film.mp4").stat().st_size) == (task.output, task.size)
+    assert (100, "", "") == (task.progress.percent, task.progress.status_bar, task.err_msg)
+    assert task.completed_at is not None and task.completed_at > task.created_at
+    await until(lambda: ["film.mp4"] == os.listdir(bench.save))
+
+
+@test
+async def test_plugins_are_told_each_change_in_order(bench: Bench) -> None:
+    """Each event names the state before and after; what could not be forgotten is told again, not lost."""
+    await bench.service.start()
+    bench.store.failing.add("forget_events")
+    task = await bench.create()
+    await bench.until_status(task, COMPLETED)
+    bench.store.failing.clear()
+    wanted = [(task.id, None, WAITING), (task.id, WAITING, DOWNLOADING), (task.id, DOWNLOADING, COMPLETED)]
+    await until(lambda: bench.listener.told[-3:] == wanted)
+    assert set(wanted) == set(bench.listener.told)
+
+
+@test
+async def test_settings_are_those_of_the_moment_of_creation(bench: Bench) -> None:
+    """Changing the system settings changes no task that is there."""
+    await bench.service.replace_settings(Settings(save_location=str(bench.folder / "first"), download_threads=3))
+    task = await bench.create()
+    await bench.service.replace_settings(Settings(save_location=str(bench.folder / "second")))
+    await bench.service.start()
+    done = await bench.until_status(task, COMPLETED)
+    assert (str(bench.folder / "first" / "film.mp4"), 3) == (done.output, done.spec.settings.download_threads)
+
+
+@pytest.mark.parametrize("field", ["save_location", "temp_directory"])
+@pytest.mark.parametrize("place", ["home", "home/deep/er", "save/../home", "link/deep"])
+@test
+async def test_our_own_directory_takes_no_downloads(bench: Bench, field: str, place: str) -> None:
+    """Neither a task nor the settings may name it, by whatever way around."""
+    (bench.folder / "link").symlink_to(bench.folder / "home")
+    location = f"{bench.folder}/{place}"
+    draft = attrs.evolve(bench.draft("film"), advanced=True, given={field: location})
+    with pytest.raises(UnsafePath) as caught:
+        await bench.service.create(draft)
+    assert field in caught.value.text("zh")
+    with pytest.raises(UnsafePath):
+        await bench.service.replace_settings(Settings(**{field: location}))
+    assert ([], None) == (await bench.service.tasks(), await bench.store.load_settings())
+
+
+# -- Changes at any moment -------------------------------------------------------------------------------------------
+
+
+@test
+async def test_pausing_stops_the_job_and_resuming_goes_on(bench: Bench) -> None:
+    """The answer comes at once; then no connection, child or part is left; finished segments are not fetched again."""
+    await bench.service.start()
+    task = await bench.create(s2=HANG, s3=HANG)
+    await bench.until_some_finished(task, 2)
+    assert PAUSED is (await bench.service.change(task.id, PAUSE)).status
+    await until(lambda: not muxers() and not bench.service.running())
+    assert [False] * 2 == [visit.finished for visit in bench.origin.visits() if "hang" in visit.query]
+    await until(lambda: [".m3u8svc"] == os.listdir(bench.save))
+    stored = await bench.service.task(task.id)
+    assert (2, 4, 0.0) == (stored.progress.segments_done, stored.progress.segments_total, stored.progress.speed)
+    await bench.service.change(task.id, RESUME)
+    await bench.until_status(task, COMPLETED)
+    assert [1, 1, 2, 2] == bench.fetched()
+
+
+@test
+async def test_resuming_while_the_old_job_still_ends(bench: Bench) -> None:
+    """The new job waits for the old one's end: one file, one run at a time."""
+    await bench.service.start()
+    task = await bench.create(s3=HANG)
+    await bench.until_some_finished(task, 3)
+    for _ in range(3):
+        await bench.service.change(task.id, PAUSE)
+        await bench.service.change(task.id, RESUME)
+    await bench.until_status(task, COMPLETED)
+    assert [1, 1, 1, 2] == bench.fetched()
+    await until(lambda: ["film.mp4"] == os.listdir(bench.save))
+
+
+@test
+async def test_a_second_pause_does_not_lose_the_place(bench: Bench) -> None:
+    """Paused, resumed and paused again while the store is slow with the ledger: the task can still go on."""
+    await bench.service.start()
+    gate: Deferred[None] = Deferred()
+    task = await bench.service.create(
+        attrs.evolve(
+            bench.draft("film", s0="status=404", s2=HANG, s3=HANG),
+            advanced=True,
+            given={"no_merge_ts": True, "skip_ts_info": "http.code=404"},
+        )
+    )
+
+    async def wait(_: Any) -> None:
+        if not gate.called:
+            await deferLater(reactor, 0.2)
+
+    bench.store.before["record_segments"] = wait
+    await until(lambda: any(visit.status == 404 and visit.finished for visit in bench.origin.visits("/0.ts")))
+    await deferLater(reactor, 0.02)
+    for change in (PAUSE, RESUME, PAUSE, RESUME):
+        await bench.service.change(task.id, change)
+        await deferLater(reactor, 0.01)
+    gate.callback(None)
+    await bench.until_status(task, COMPLETED)
+    await bench.service.stop()
+
+
+@test
+async def test_stopping_and_starting_goes_on(bench: Bench) -> None:
+    """A service that is stopped leaves its tasks to the next one, which is told of them by the store alone."""
+    await bench.service.start()
+    task = await bench.create(s3=HANG)
+    await bench.until_some_finished(task, 3)
+    await bench.service.stop()
+    assert ([], DOWNLOADING) == (muxers(), (await bench.store.load(task.id)).status)
+    assert 3 == (await bench.store.load(task.id)).progress.segments_done
+    bench.service = make_service(bench.store, bench.tools, bench.folder)
+    await bench.service.start()
+    await bench.until_status(task, COMPLETED)
+    assert [1, 1, 1, 2] == bench.fetched()
+
+
+@test
+async def test_deleting_a_running_task_leaves_nothing(bench: Bench) -> None:
+    """Answered at once, gone for everybody; its work, hidden file and child go too; a second delete finds none."""
+    await bench.service.start()
+    task = await bench.create(s3="hang=body")
+    await bench.until_some_finished(task, 3)
+    await bench.service.remove(task.id, with_files=False)
+    with pytest.raises(TaskNotFound):
+        await bench.service.task(task.id)
+    with pytest.raises(TaskNotFound):
+        await bench.service.remove(task.id, with_files=False)
+    await until(lambda: [] == os.listdir(bench.save) and not muxers())
+    await until(lambda: no_rows(bench.store))
+    await bench.until_status(await bench.create("next"), COMPLETED)
+
+
+async def no_rows(store: Store) -> bool:
+    """Whether the store has no task at all."""
+    return [] == await store.tasks(include_deleting=True)
+
+
+@test
+async def test_deleting_twice_at_once_is_deleting_once(bench: Bench) -> None:
+    """One is answered, the other finds no task."""
+    await bench.service.start()
+    task = await bench.create(s3="hang=body")
+    both = [Deferred.fromCoroutine(bench.service.remove(task.id, with_files=False)) for _ in range(2)]
+    answers = [await deferred.addErrback(lambda failure: failure.trap(TaskNotFound)) for deferred in both]
+    assert [None, TaskNotFound] == answers
+    await until(lambda: no_rows(bench.store))
+
+
+@pytest.mark.parametrize("with_files", [False, True])
+@test
+async def test_deleting_a_finished_task(bench: Bench, with_files: bool) -> None:
+    """The file goes only when that was asked for."""
+    await bench.service.start()
+    task = await bench.until_status(await bench.create(), COMPLETED)
+    await bench.service.remove(task.id, with_files=with_files)
+    await until(lambda: no_rows(bench.store))
+    assert ([] if with_files else ["film.mp4"]) == os.listdir(bench.save)
+
+
+@pytest.mark.parametrize("with_files", [False, True])
+@test
+async def test_deleting_in_the_moment_of_publishing(bench: Bench, with_files: bool) -> None:
+    """The file is there, the row does not say so yet: it stays, or goes if files were to go."""
+    await bench.service.start()
+
+    async def delete(task: Task) -> None:
+        bench.store.before.clear()
+        await bench.service.remove(task.id, with_files=with_files)
+
+    bench.store.before["replace COMPLETED"] = delete
+    task = await bench.create()
+    await until(lambda: no_rows(bench.store))
+    assert ([] if with_files else ["film.mp4"]) == os.listdir(bench.save)
+    assert [1] * COUNT == bench.fetched()
+    assert (task.id, COMPLETED) not in bench.seen
+
+
+@test
+async def test_pausing_in_the_moment_of_publishing(bench: Bench) -> None:
+    """The pause was answered, so it holds; resumed, the task finds its file and makes no second one."""
+    await bench.service.start()
+
+    async def pause(task: Task) -> None:
+        bench.store.before.clear()
+        await bench.service.change(task.id, PAUSE)
+
+    bench.store.before["replace COMPLETED"] = pause
+    task = await bench.create()
+    await until(lambda: (task.id, PAUSED) in bench.seen and not bench.service.running())
+    assert PAUSED is (await bench.service.task(task.id)).status
+    await bench.service.change(task.id, RESUME)
+    done = await bench.until_status(task, COMPLETED)
+    assert (str(bench.save / "film.mp4"), [1] * COUNT) == (done.output, bench.fetched())
+    await until(lambda: ["film.mp4"] == os.listdir(bench.save))
+
+
+@test
+async def test_racing_changes_end_in_some_order(bench: Bench) -> None:
+    """Ten at once: each is answered by what it asked for or refused, and afterwards the task still works."""
+    await bench.service.start()
+    task = await bench.create(s3="delay=0.3")
+    changes = [PAUSE, RESUME] * 5
+    asked = [Deferred.fromCoroutine(bench.service.change(task.id, change)) for change in changes]
+    for change, deferred in zip(changes, asked, strict=True):
+        assert (await deferred).status in ((PAUSED,) if change is PAUSE else (WAITING, DOWNLOADING))
+    await bench.service.change(task.id, RESUME)
+    await bench.until_status(task, COMPLETED)
+    with pytest.raises(InvalidTransition):
+        await bench.service.change(task.id, RESUME)
+
+
+@test
+async def test_a_failed_task_can_be_resumed(bench: Bench) -> None:
+    """The error is stored with its code; resuming clears it and fetches what is missing."""
+    await bench.service.start()
+    task = await bench.create(s3="status=404&times=1&delay=0.2")
+    failed = await bench.until_status(task, FAILED)
+    assert "segment_failed" == failed.err_code and "00004.ts" in failed.err_msg
+    assert "" == (await bench.service.change(task.id, RESUME)).err_code
+    await bench.until_status(task, COMPLETED)
+    assert [1, 1, 1, 2] == bench.fetched()
+
+
+# -- After a crash ---------------------------------------------------------------------------------------------------
+
+
+@test
+async def test_what_a_dead_process_left_is_taken_up(bench: Bench) -> None:
+    """A task that was downloading goes on, a half-done delete is finished, finished work is cleared."""
+    drafts = {name: bench.draft(name) for name in ("went", "deleted", "done", "paused")}
+    states = {"went": DOWNLOADING, "deleted": DOWNLOADING, "done": COMPLETED, "paused": PAUSED}
+    for name, draft in drafts.items():
+        spec: TaskSpec = draft.spec(Settings(save_location=str(bench.save)))
+        task = Task(id=name, spec=spec, status=states[name], deleting=name == "deleted")
+        await bench.store.insert(task)
+        work_path(task).mkdir(parents=True)
+        (work_path(task) / "00000001-0123456789ab.part").write_bytes(b"half")
+    (bench.save / ".deleted.part.mp4").write_bytes(b"half")
+    await bench.service.start()
+    await until(lambda: bench.service.task("went"))
+    went = await bench.until_status(await bench.store.load("went"), COMPLETED)
+    assert str(bench.save / "went.mp4") == went.output
+    await until(lambda: {".m3u8svc", "went.mp4"} == set(os.listdir(bench.save)))
+    await until(lambda: ["paused"] == os.listdir(bench.save / ".m3u8svc"))
+    assert {"went", "done", "paused"} == {task.id for task in await bench.store.tasks(include_deleting=True)}
+    assert PAUSED is (await bench.service.task("paused")).status
+    assert {("done", None, COMPLETED), ("paused", None, PAUSED)} < set(bench.listener.told)
+
+
+@test
+async def test_events_of_a_dead_process_are_told_at_the_start(bench: Bench) -> None:
+    """Even when nothing else happens any more."""
+    spec = bench.draft("film").spec(Settings(save_location=str(bench.save)))
+    await bench.store.insert(Task(id="quiet", spec=spec, status=PAUSED))
+    await bench.service.start()
+    await until(lambda: [("quiet", None, PAUSED)] == bench.listener.told)
+
+
+# -- A store that fails ----------------------------------------------------------------------------------------------
+
+
+@test
+async def test_a_task_that_cannot_be_stored_does_not_exist(bench: Bench) -> None:
+    """The caller is told; when the store is back the service works."""
+    await bench.service.start()
+    bench.store.failing.add("insert")
+    with pytest.raises(StoreError):
+        await bench.create()
+    assert [] == await bench.service.tasks()
+    bench.store.failing.clear()
+    await bench.until_status(await bench.create(), COMPLETED)
+
+
+@test
+async def test_a_change_that_cannot_be_stored_does_not_happen(bench: Bench) -> None:
+    """A pause that failed leaves the task running."""
+    await bench.service.start()
+    task = await bench.create(s3="delay=0.5")
+    await bench.until_status(task, DOWNLOADING)
+    bench.store.failing.add("replace PAUSED")
+    with pytest.raises(StoreError):
+        await bench.service.change(task.id, PAUSE)
+    await bench.until_status(task, COMPLETED)
+
+
+@pytest.mark.parametrize(
+    "failing",
+    [
+        {"replace COMPLETED"},
+        {"replace COMPLETED", "record_segments"},
+        {"record_segments", "save_progress"},
+        {"replace", "record_segments", "tasks", "save_progress", "forget_events"},
+    ],
+    ids=lambda names: "+".join(sorted(names)),
+)
+@test
+async def test_the_end_of_a_task_outlives_trouble_of_the_store(bench: Bench, failing: set[str]) -> None:
+    """The file is there, the row cannot be written: once it can, the task is done, with that file and no other."""
+    await bench.service.start()
+    task = await bench.create(s3="delay=0.3")
+    await bench.until_status(task, DOWNLOADING)
+
+    async def fail(_: Any) -> None:
+        bench.store.failing |= failing
+        reactor.callLater(0.3, bench.store.failing.clear)
+
+    bench.store.before["replace COMPLETED"] = fail
+    await until(lambda: (bench.save / "film.mp4").exists())
+    bench.store.before.clear()
+    done = await bench.until_status(task, COMPLETED)
+    assert str(bench.save / "film.mp4") == done.output
+    assert [1] * COUNT == bench.fetched()
+    await until(lambda: ["film.mp4"] == os.listdir(bench.save))
+    await until(lambda: ledger_is_complete(bench.store, task))
+
+
+async def ledger_is_complete(store: Store, task: Task) -> bool:
+    """Whether each segment has its row."""
+    return list(range(1, COUNT + 1)) == [row.position for row in await store.segments(task.id)]
+
+
+@test
+async def test_waiting_tasks_start_when_the_store_is_back(bench: Bench) -> None:
+    """The queue could not be read when the task came: it is read again."""
+    await bench.service.start()
+    bench.store.failing.add("tasks")
+    task = await bench.create()
+    await deferLater(reactor, 0.05)
+    bench.store.failing.clear()
+    await bench.until_status(task, COMPLETED)
+
+
+@test
+async def test_a_deletion_is_finished_when_the_store_is_back(bench: Bench) -> None:
+    """The row that could not be removed is removed later, without a restart."""
+    await bench.service.start()
+    task = await bench.until_status(await bench.create(), COMPLETED)
+    bench.store.failing.add("delete")
+    await bench.service.remove(task.id, with_files=False)
+    await deferLater(reactor, 0.05)
+    bench.store.failing.clear()
+    await until(lambda: no_rows(bench.store))
