@@ -261,6 +261,7 @@ async def test_killed_at_any_instant(
     life = make_life(tmp_path_factory.mktemp(f"life{number}"), origin, streams)
     dice = random.Random(f"{SEED}/{number}")
     life.story.append(f"M3U8SVC_SEED={SEED} life {number}")
+    print(life.story[0])
     await life.start()
     for aim in DECK[number::LIVES]:
         await one_kill(life, aim, dice)
