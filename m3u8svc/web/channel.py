@@ -268,6 +268,8 @@ class GatedSite(Site):
     """
 
     protocol = GatedChannel  # type: ignore[assignment]  # without the proxy that could switch to HTTP/2
+    noisy = False
+    """We say ourselves where we listen."""
     _log = Logger()
 
     def __init__(
@@ -318,7 +320,9 @@ class GatedSite(Site):
                 channel.loseConnection()
 
     def log(self, request: Any) -> None:  # Any: http.Request is not annotated
-        """The access log: debug, and without the query."""
+        """The access log: debug, without the query, and without what clients that poll ask all day."""
+        if request.method == b"GET" and request.code < 400:
+            return
         self._log.debug(
             "{method} {path} {status}",
             method=_shown(request.method),
