@@ -20,7 +20,6 @@ LOOPBACK = "tcp:0:interface=127.0.0.1"
 STARTS_WITHIN_S = 30.0
 STOPS_WITHIN_S = 5.0
 ENDS_WITHIN_S = 60.0
-RESTING = ("已完成", "失败", "已暂停")
 _LISTENING = re.compile(r"listening on (http\S+)")
 _COMPLAINT = re.compile(r"Traceback|Unhandled|#critical")
 
@@ -168,7 +167,21 @@ class Service:
             assert task["status"] not in ("已完成", "失败"), f"the task is {task['status']}: {task.get('err_msg')}"
             assert time.monotonic() < deadline, f"the task is stuck: {task}"
             time.sleep(0.1)
+        if task["status"] == "已完成":
+            self._await_removal(task)
         return task
+
+    def _await_removal(self, task: Mapping[str, Any]) -> None:
+        """
+        The work directory goes once it is on record that the task is done: right after, and not before.
+        """
+        settings = task["advanced_settings"]
+        folder = Path(settings["temp_directory"] or settings["save_location"]) / ".m3u8svc"
+        deadline = time.monotonic() + STOPS_WITHIN_S
+        # glob, unlike iterdir, bears that the folder goes meanwhile.
+        while (folder / task["id"]).exists() or (folder.exists() and not any(folder.glob("*"))):
+            assert time.monotonic() < deadline, f"the work directory stays: {folder / task['id']}"
+            time.sleep(0.02)
 
     def finish(self, url: str, filename: str, **fields: object) -> dict[str, Any]:
         """
