@@ -178,8 +178,7 @@ class Service:
         settings = task["advanced_settings"]
         folder = Path(settings["temp_directory"] or settings["save_location"]) / ".m3u8svc"
         deadline = time.monotonic() + STOPS_WITHIN_S
-        # glob, unlike iterdir, bears that the folder goes meanwhile.
-        while (folder / task["id"]).exists() or (folder.exists() and not any(folder.glob("*"))):
+        while (folder / task["id"]).exists() or _is_empty(folder):
             assert time.monotonic() < deadline, f"the work directory stays: {folder / task['id']}"
             time.sleep(0.02)
 
@@ -208,3 +207,10 @@ def running(place: Path, *options: str) -> Iterator[Service]:
         service.stop()
     finally:
         service.kill()
+
+
+def _is_empty(folder: Path) -> bool:
+    try:
+        return not any(folder.iterdir())
+    except FileNotFoundError:
+        return False
