@@ -42,6 +42,11 @@ SEGMENTS = STREAM_S // 2
 CONNECTIONS = 4
 DELAY_S = 0.12
 """How long the origin takes for a segment, so that a download lasts about a second."""
+PIECE_S = 0.01
+"""How long it takes for each 64 KiB of one."""
+LARGE = {f"{number:05d}.ts" for number in range(0, SEGMENTS, 4)}
+"""Segments of over two megabytes, whose parts lie on the disk while they come."""
+TS_BYTES = 188
 LIVES = 8
 AIMS = {
     "random": 10,
@@ -232,10 +237,18 @@ def make_life(folder: Path, origin: Origin, streams: Path) -> Life:
     playlists = {}
     for stream in ("clear", "locked"):
         for file in (streams / stream).iterdir():
-            origin.put(f"/{folder.name}/{stream}/{file.name}", file.read_bytes(), content_type="video/mp2t")
+            content = padded(file.read_bytes()) if file.name in LARGE and stream == "clear" else file.read_bytes()
+            origin.put(f"/{folder.name}/{stream}/{file.name}", content, content_type="video/mp2t")
         text = (streams / stream / "index.m3u8").read_text().replace('URI="', f'URI="{stream}/')
-        playlists[stream] = re.sub(r"(?m)^(\d+\.ts)$", rf"{stream}/\1?task={{task}}&delay={{delay_s}}", text)
+        slow = f"?task={{task}}&delay={{delay_s}}&chunk_delay={PIECE_S}"
+        playlists[stream] = re.sub(r"(?m)^(\d+\.ts)$", rf"{stream}/\1{slow}", text)
     return Life(folder=folder, origin=origin, playlists=playlists)
+
+
+def padded(content: bytes) -> bytes:
+    """The same with null packets in its middle, so that it is written in several steps, the last of which matters."""
+    middle = len(content) // 2 // TS_BYTES * TS_BYTES
+    return content[:middle] + b"\x47\x1f\xff\x10".ljust(TS_BYTES, b"\xff") * 12_000 + content[middle:]
 
 
 @pytest_twisted.async_yield_fixture(scope="module")
