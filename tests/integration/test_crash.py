@@ -172,6 +172,12 @@ class Life:
         for asked in self.asked:
             self.judge(asked)
 
+    async def end(self) -> None:
+        """No process is left, however the test went."""
+        if self.pid and not self.child.ended.called:
+            os.kill(self.pid, signal.SIGKILL)
+            await self.child.ended
+
     def judge(self, asked: Asked) -> None:
         """
         Nothing that was finished at the last kill was asked for since, and no more was in flight than there are
@@ -257,11 +263,13 @@ async def golden(
 ) -> AsyncIterator[dict[str, str]]:
     """The SHA-256 of each stream's file from an undisturbed run."""
     life = make_life(tmp_path_factory.mktemp("golden"), origin, streams)
-    await life.start()
-    for stream in ("clear", "locked"):
-        await life.create(stream)
-    await life.until(lambda states: {"已完成"} == set(states.values()))
-    await life.kill(lambda: True)
+    try:
+        await life.start()
+        for stream in ("clear", "locked"):
+            await life.create(stream)
+        await life.until(lambda states: {"已完成"} == set(states.values()))
+    finally:
+        await life.end()
     yield {asked.stream: _sha256(life.file(asked)) for asked in life.asked}
 
 
@@ -275,13 +283,15 @@ async def test_killed_at_any_instant(
     dice = random.Random(f"{SEED}/{number}")
     life.story.append(f"M3U8SVC_SEED={SEED} life {number}")
     print(life.story[0])
-    await life.start()
-    for aim in DECK[number::LIVES]:
-        await one_kill(life, aim, dice)
-        print(life.story[-1])
-    await life.until(lambda states: {"已完成"} == set(states.values()))
-    await check_end(life, golden)
-    await life.kill(lambda: True)
+    try:
+        await life.start()
+        for aim in DECK[number::LIVES]:
+            await one_kill(life, aim, dice)
+            print(life.story[-1])
+        await life.until(lambda states: {"已完成"} == set(states.values()))
+        await check_end(life, golden)
+    finally:
+        await life.end()
     shutil.rmtree(life.folder)
 
 
