@@ -9,6 +9,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
 from m3u8svc.places import TRIES
 from m3u8svc.redact import redact_text
 from m3u8svc.tasks.names import numbered
@@ -21,6 +24,8 @@ class DebugLog:
     """
     One task's log. `enabled` False makes `note` free. `wall` is the time of day in epoch seconds.
     """
+
+    log = Logger()
 
     def __init__(
         self, directory: Path, task_id: str, *, enabled: bool, wall: Callable[[], float], in_thread: InThread
@@ -42,7 +47,11 @@ class DebugLog:
         self._lines.append(f"{at}Z {redact_text(text)}\n")
         if len(self._lines) >= FLUSH_LINES:
             lines, self._lines = self._lines, []
-            self._in_thread(_append, self._path, lines)
+            self._in_thread(_append, self._path, lines).addErrback(self._lost, len(lines))
+
+    def _lost(self, failure: Failure, count: int) -> None:
+        failure.trap(OSError)
+        self.log.warn("task {task}: {count} lines of its debug log are lost", task=self._task_id, count=count)
 
     async def publish(self, directory: Path, name: str) -> None:
         """
