@@ -19,6 +19,7 @@ import attrs
 import pluggy
 
 from m3u8svc.errors import M3u8svcError
+from m3u8svc.hls.media import MediaKind as MediaKind
 from m3u8svc.hls.playlist import MasterPlaylist, Segment, Variant
 from m3u8svc.tasks.request import Request
 from m3u8svc.tasks.retry import FailureDecision
@@ -45,10 +46,6 @@ class Skip:
 
     position: int
     reason: str
-
-
-MediaKind = Literal["ts", "fmp4", "aac", "mp3", "ac3", "vtt"]
-"""What a finished segment file holds. aac, mp3 and ac3 are packed audio."""
 
 
 @attrs.frozen(kw_only=True)

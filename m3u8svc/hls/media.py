@@ -19,6 +19,7 @@ import attrs
 from m3u8svc.errors import NotMedia, SegmentError
 
 MediaKind = Literal["ts", "fmp4", "aac", "mp3", "ac3", "vtt"]
+"""What a finished segment file holds. aac, mp3 and ac3 are packed audio."""
 AudioKind = Literal["aac", "mp3", "ac3"]
 
 HEAD_BYTES = 128 * 1024
