@@ -6,7 +6,9 @@ renamed when it is whole. Its playlist carries the task's id, so that a run afte
 work directory stays as it was. All blocking: callers run these in threads.
 """
 
+import errno
 import os
+import re
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -20,6 +22,9 @@ from m3u8svc.tasks.names import numbered
 PLAYLIST = "index.m3u8"
 FILE_LIST = "filelist.txt"
 _SUFFIX = {"ts": ".ts", "fmp4": ".m4s", "aac": ".aac", "mp3": ".mp3", "ac3": ".ac3", "vtt": ".vtt"}
+# Names we give and no others: a list that somebody edited leads nowhere else.
+_OURS_IN_LIST = re.compile(rf"^file (\d{{5,}}(?:{'|'.join(re.escape(suffix) for suffix in _SUFFIX.values())}))$", re.M)
+_OURS_IN_PLAYLIST = re.compile(r'^#EXT-X-MAP:URI="(init-\d+\.mp4)"$', re.M)
 
 
 @attrs.frozen(kw_only=True)
@@ -59,6 +64,29 @@ def forget_kept(directory: Path, task_id: str) -> None:
         shutil.rmtree(hidden)
 
 
+def remove_kept(path: Path) -> None:
+    """
+    Remove what we put into a published directory, by its own lists, and the directory if that was all there was. What
+    somebody else put there stays, and so does a directory without our lists.
+    """
+    listed = _OURS_IN_LIST.findall(_text(path / FILE_LIST)) + _OURS_IN_PLAYLIST.findall(_text(path / PLAYLIST))
+    for name in [*listed, FILE_LIST, PLAYLIST]:  # the playlist last: it says whose the directory is
+        if not (path / name).is_dir():  # a directory of that name is not ours
+            (path / name).unlink(missing_ok=True)
+    try:
+        path.rmdir()
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT, errno.ENOTDIR):  # the last: a link to it
+            raise
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return ""
+
+
 def _complete(found: Path, hidden: Path) -> None:
     """
     Move everything of `hidden` into `found`, the lists last; what somebody put there besides stays.
@@ -80,7 +108,6 @@ def _fill(hidden: Path, files: Sequence[MediaFile], task_id: str) -> None:
             inits[file.init] = f"init-{len(inits) + 1}.mp4"
             _copy(file.init, hidden / inits[file.init])
         _copy(file.path, hidden / segment_name(file))
-        os.chmod(hidden / segment_name(file), 0o644)
     _write(hidden / FILE_LIST, _listed(files))
     _write(hidden / PLAYLIST, "\n".join(_playlist(files, inits, task_id)) + "\n")
     sync_directory(hidden)
@@ -141,6 +168,7 @@ def _copy(source: Path, target: Path) -> None:
         os.link(source, target)
     except OSError:  # another file system, or one without hard links: copy, which raises if that fails too
         shutil.copy2(source, target)
+    os.chmod(target, 0o644)  # in the work directory it was ours alone
     with open(target, "rb") as file:
         os.fsync(file.fileno())
 

@@ -4,9 +4,11 @@ Places in the file system: directories whose names are durable, and names that a
 All blocking: callers run these in threads.
 """
 
+import contextlib
 import ctypes
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from m3u8svc.errors import NamesExhausted
@@ -14,6 +16,10 @@ from m3u8svc.tasks.names import numbered
 
 TRIES = 10_000
 """How many names are tried before giving up (origin-semantics 2.4)."""
+Call = Callable[[Path, Path], None]
+"""A call of the system that gives `source` the name `target`, or raises OSError."""
+_NOT_THERE = (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP)
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 _RENAME_NOREPLACE = 1
 _AT_FDCWD = -100
 
@@ -46,25 +52,32 @@ def make_directory(path: Path, mode: int) -> None:
 
 def file_identity(path: Path) -> str:
     """
-    What tells a file from every other, also under another name: device, inode, size and time of change. Blocking.
+    What tells a file from the others of its directory, also under another name: inode, size and time of change.
+    Blocking. The device's number is no part of it: btrfs and NFS give another one after a boot.
     """
     status = os.stat(path, follow_symlinks=False)
-    return f"{status.st_dev}:{status.st_ino}:{status.st_size}:{status.st_mtime_ns}"
+    return f"{status.st_ino}:{status.st_size}:{status.st_mtime_ns}"
 
 
-def rename_without_replacing(source: Path, target: Path) -> None:
+def rename_without_replacing(
+    source: Path, target: Path, *, rename: Call | None = None, link: Call | None = None
+) -> None:
     """
-    Rename, or raise FileExistsError: atomic, never over an existing file. Blocking.
+    Rename, or raise FileExistsError: never over something that is there. Blocking.
 
-    renameat2 where the kernel and file system have it; else a hard link, which fails the same way.
+    `rename` is renameat2, which file systems such as NFS lack. There a file gets a second name by `link`, which fails
+    the same way; a directory, or a file where there are no links either, takes the name with something empty first
+    and then replaces that.
     """
     try:
-        _renameat2(source, target)
+        (rename or _renameat2)(source, target)
     except OSError as error:
-        if error.errno not in (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP):
+        if error.errno not in _NOT_THERE:
             raise
-        os.link(source, target, follow_symlinks=False)
-        os.unlink(source)
+        if source.is_dir() and not source.is_symlink():
+            _rename_directory(source, target)
+        else:
+            _rename_file(source, target, link or _hard_link)
 
 
 def publish_path(source: Path, directory: Path, name: str, extension: str) -> Path:
@@ -80,6 +93,44 @@ def publish_path(source: Path, directory: Path, name: str, extension: str) -> Pa
         sync_directory(directory)
         return target
     raise NamesExhausted(name=name + extension)
+
+
+def _rename_directory(source: Path, target: Path) -> None:
+    target.mkdir()
+    try:
+        os.rename(source, target)  # over an empty directory only: what somebody put in meanwhile makes it fail
+    except OSError:
+        _give_back(target.rmdir)
+        raise
+
+
+def _rename_file(source: Path, target: Path, link: Call) -> None:
+    try:
+        link(source, target)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        _take_name(source, target)
+    else:
+        os.unlink(source)
+
+
+def _take_name(source: Path, target: Path) -> None:
+    os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+    try:
+        os.replace(source, target)
+    except OSError:
+        _give_back(target.unlink)
+        raise
+
+
+def _give_back(remove: Callable[[], None]) -> None:
+    with contextlib.suppress(OSError):  # the rename's own error is the one to tell
+        remove()
+
+
+def _hard_link(source: Path, target: Path) -> None:
+    os.link(source, target, follow_symlinks=False)
 
 
 def _renameat2(source: Path, target: Path) -> None:

@@ -1,6 +1,8 @@
 """Publishing: a name is taken or it is not, and never anybody else's."""
 
+import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 
 from m3u8svc.builtin.disk import DiskStorage
 from m3u8svc.hookspecs import MediaFile
-from m3u8svc.kept import find_kept, forget_kept, keep_segments
+from m3u8svc.kept import find_kept, forget_kept, keep_segments, remove_kept
 from m3u8svc.places import file_identity, publish_path, rename_without_replacing
 from m3u8svc.tasks.task import Settings, Task, TaskSpec
 
@@ -105,3 +107,108 @@ def test_keep_segments_replaces_a_half_made_directory(tmp_path: Path) -> None:
     (tmp_path / ".id1.part.segments").mkdir()
     forget_kept(tmp_path, "id1")
     assert not (tmp_path / ".id1.part.segments").exists()
+
+
+def test_remove_kept_takes_only_what_we_made(tmp_path: Path) -> None:
+    """What somebody put there stays, also when an edited list names it or something outside; the rest goes."""
+    kept = keep_segments(files(tmp_path / "work"), tmp_path, "movie", "id1").path
+    (kept / "notes.txt").write_text("mine")
+    (kept / "init-9.mp4").write_text("mine")
+    (tmp_path / "00009.ts").write_text("mine")
+    with open(kept / "filelist.txt", "a") as listed:
+        listed.write("file notes.txt\nfile ../00009.ts\nfile /etc/00001.ts\n")
+    remove_kept(kept)
+    assert {"notes.txt", "init-9.mp4"} == set(os.listdir(kept))
+    assert (tmp_path / "00009.ts").exists()
+
+
+def test_remove_kept_removes_a_directory_that_is_all_ours(tmp_path: Path) -> None:
+    """Nothing is left; again is no error; a directory without our lists is left alone."""
+    kept = keep_segments(files(tmp_path / "work"), tmp_path, "movie", "id1").path
+    remove_kept(kept)
+    remove_kept(kept)
+    assert not kept.exists()
+    kept.mkdir()
+    (kept / "00001.ts").write_text("mine")
+    remove_kept(kept)
+    assert ["00001.ts"] == os.listdir(kept)
+
+
+def test_kept_files_are_readable_by_others(tmp_path: Path) -> None:
+    """Init sections too, whatever the mode in the work directory."""
+    made = files(tmp_path / "work")
+    for path in (tmp_path / "work").iterdir():
+        path.chmod(0o600)
+    kept = keep_segments(made, tmp_path, "movie", "id1").path
+    assert {0o644} == {entry.stat().st_mode & 0o777 for entry in kept.iterdir()}
+
+
+# -- File systems that lack something --------------------------------------------------------------------------------
+
+
+def refuse(code: int) -> Callable[[Path, Path], None]:
+    """A call of the system that a file system does not have."""
+
+    def call(source: Path, target: Path) -> None:
+        raise OSError(code, os.strerror(code))
+
+    return call
+
+
+NFS = {"rename": refuse(errno.EINVAL)}
+NO_LINKS = {**NFS, "link": refuse(errno.EPERM)}
+NOR_THESE = {**NFS, "link": refuse(errno.EOPNOTSUPP)}
+
+
+@pytest.mark.parametrize("lacking", [{}, NFS, NO_LINKS, NOR_THESE], ids=["nothing", "rename", "links", "these"])
+@pytest.mark.parametrize("kind", ["file", "directory"])
+class TestLackingFileSystem:
+    """Without renameat2, and without hard links."""
+
+    def source(self, folder: Path, kind: str) -> Path:
+        """Something to rename, with `mine` in it."""
+        source = folder / "source"
+        if kind == "directory":
+            source.mkdir()
+        (source / "inside" if kind == "directory" else source).write_text("mine")
+        return source
+
+    def test_a_free_name_is_taken(self, tmp_path: Path, kind: str, lacking: dict[str, Any]) -> None:
+        """It is the same file afterwards, and there is only one name."""
+        source, target = self.source(tmp_path, kind), tmp_path / "target"
+        identity = file_identity(source)
+        rename_without_replacing(source, target, **lacking)
+        assert (identity, ["target"]) == (file_identity(target), os.listdir(tmp_path))
+        assert "mine" == (target / "inside" if kind == "directory" else target).read_text()
+
+    @pytest.mark.parametrize("taken_by", ["file", "directory", "link"])
+    def test_a_taken_name_is_left(self, tmp_path: Path, kind: str, lacking: dict[str, Any], taken_by: str) -> None:
+        """By whatever it is taken, also by an empty directory or a link that leads nowhere."""
+        source, target = self.source(tmp_path, kind), tmp_path / "target"
+        match taken_by:
+            case "file":
+                target.write_text("theirs")
+            case "directory":
+                target.mkdir()
+            case _:
+                target.symlink_to(tmp_path / "nowhere")
+        before = file_identity(target)
+        with pytest.raises(FileExistsError):
+            rename_without_replacing(source, target, **lacking)
+        assert (before, {"source", "target"}) == (file_identity(target), set(os.listdir(tmp_path)))
+
+
+def test_other_errors_are_not_gone_around(tmp_path: Path) -> None:
+    """Where the system says no for another reason, nothing else is tried."""
+    (tmp_path / "source").write_text("mine")
+    for refused in ({"rename": refuse(errno.EACCES)}, {**NFS, "link": refuse(errno.EIO)}):
+        with pytest.raises(OSError):
+            rename_without_replacing(tmp_path / "source", tmp_path / "target", **refused)
+    assert ["source"] == os.listdir(tmp_path)
+
+
+def test_the_device_is_no_part_of_an_identity(tmp_path: Path) -> None:
+    """Its number may be another one after a boot; everything else that tells the file is in it."""
+    (tmp_path / "file").write_text("four")
+    found = (tmp_path / "file").stat()
+    assert f"{found.st_ino}:4:{found.st_mtime_ns}" == file_identity(tmp_path / "file")
