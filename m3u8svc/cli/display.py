@@ -1,9 +1,14 @@
 """
 How progress is shown in the foreground: a bar on a terminal, a line per phase anywhere else.
+
+Whoever reads stderr may go away: a pipe to a program that ends, a terminal that is closed under `nohup`. A download
+does not need a reader, so it goes on in silence.
 """
 
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Protocol
 
 import click
@@ -37,13 +42,13 @@ class Plain:
     def update(self, progress: Progress) -> None:
         """A new phase is a line."""
         if progress.phase is not self._phase and not self._quiet and progress.phase is not Phase.NONE:
-            click.echo(f"{progress.phase.value} {progress.percent}%", err=True)
+            say(f"{progress.phase.value} {progress.percent}%")
         self._phase = progress.phase
 
     def close(self, warnings: Sequence[str]) -> None:
         """The warnings, one a line."""
         for warning in () if self._quiet else warnings:
-            click.echo(f"! {warning}", err=True)
+            say(f"! {warning}")
 
 
 class Bar:
@@ -65,22 +70,25 @@ class Bar:
             console=Console(stderr=True),
         )
         self._row = self._bar.add_task("…", total=100, segments="", rate="")
-        self._bar.start()
+        with spoken():
+            self._bar.start()
 
     def update(self, progress: Progress) -> None:
         """Redraw."""
         left = "" if progress.eta_s is None else f" · {remaining_text(progress.eta_s)}"
-        self._bar.update(
-            self._row,
-            completed=progress.percent,
-            description=TITLES.get(progress.phase, "") if words.language() == "zh" else progress.phase.value,
-            segments=f"{progress.segments_done}/{progress.segments_total}" if progress.segments_total else "",
-            rate=f"{rate_text(progress.speed)}{left}" if progress.speed else "",
-        )
+        with spoken():
+            self._bar.update(
+                self._row,
+                completed=progress.percent,
+                description=TITLES.get(progress.phase, "") if words.language() == "zh" else progress.phase.value,
+                segments=f"{progress.segments_done}/{progress.segments_total}" if progress.segments_total else "",
+                rate=f"{rate_text(progress.speed)}{left}" if progress.speed else "",
+            )
 
     def close(self, warnings: Sequence[str]) -> None:
         """Leave the last picture standing, then the warnings."""
-        self._bar.stop()
+        with spoken():
+            self._bar.stop()
         Plain(quiet=False).close(warnings)
 
 
@@ -89,3 +97,25 @@ def display(quiet: bool) -> Display:
     A bar on a terminal, lines elsewhere.
     """
     return Bar() if sys.stderr.isatty() and not quiet else Plain(quiet)
+
+
+def say(text: str) -> None:
+    """
+    A line on stderr, if anybody still reads it.
+    """
+    with spoken():
+        click.echo(text, err=True)
+
+
+@contextmanager
+def spoken() -> Iterator[None]:
+    """
+    Whatever is written to stderr in here: when that fails, stderr is turned to nowhere, once and for all.
+    """
+    try:
+        yield
+    except OSError:
+        # The line that failed stays in the buffer: without a place to go it would turn our exit status into 120.
+        nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+        os.dup2(nowhere, 2)
+        os.close(nowhere)

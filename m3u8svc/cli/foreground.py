@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any  # Any: the reactor, which is a module that stands for an object
 
 import attrs
-import click
 
 from m3u8svc.cli import words
-from m3u8svc.cli.display import Display
+from m3u8svc.cli.display import Display, say
 from m3u8svc.errors import M3u8svcError
 from m3u8svc.tasks.ledger import SegmentRow
 from m3u8svc.tasks.task import Task
@@ -50,7 +49,7 @@ class State:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(lock)
-            click.echo(f"m3u8svc: {words.GET_LOCKED.said()}", err=True)
+            say(f"m3u8svc: {words.GET_LOCKED.said()}")
             raise SystemExit(EXIT_LOCKED) from None
         return cls(directory, lock, skip)
 
@@ -151,8 +150,10 @@ class Foreground:
 
         from twisted.internet.defer import Deferred
 
+        from m3u8svc.waiting import log_failure
+
         gc.enable()
-        self._looking.start(0.1)
+        self._looking.start(0.1).addErrback(lambda failure: log_failure("the display", failure))
         self._running = Deferred.fromCoroutine(self._whole())
 
     def stop(self) -> Any:
@@ -190,9 +191,12 @@ class Foreground:
             await self._let_go()
 
     async def _let_go(self) -> None:
-        self._looking.stop()
-        self._shown.close(())
-        await self._close_connections()
-        self._stop_threads()
-        if not self._stopping:
-            self._reactor.stop()
+        try:
+            if self._looking.running:  # not after a bug in the display
+                self._looking.stop()
+            self._shown.close(())
+            await self._close_connections()
+            self._stop_threads()
+        finally:  # whatever failed: a process that never ends helps nobody
+            if not self._stopping:
+                self._reactor.stop()

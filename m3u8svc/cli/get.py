@@ -16,7 +16,7 @@ import attrs
 import click
 
 from m3u8svc.cli import words
-from m3u8svc.cli.display import display
+from m3u8svc.cli.display import display, say
 from m3u8svc.cli.foreground import Ending, State, run
 from m3u8svc.cli.options import HeaderType, ProxyType
 from m3u8svc.errors import InvalidUrl, SkipExpressionError, UnsupportedScheme
@@ -72,10 +72,11 @@ def get(
     with State.held(_home(home) / "get" / task.id, skip=skip) as state:
         done = state.finished_file()
         ending = Ending(status=0, line=words.GET_THERE.said(path=done)) if done else run(task, state, display(quiet))
-    if ending.status or not quiet:
-        click.echo(f"m3u8svc: {ending.line}", err=bool(ending.status))
     if ending.status:
+        say(f"m3u8svc: {ending.line}")
         raise SystemExit(ending.status)
+    if not quiet:
+        click.echo(f"m3u8svc: {ending.line}")
 
 
 def _task(url: str, output: Path | None, headers: dict[str, tuple[str, ...]], settings: Settings) -> Task:
@@ -129,5 +130,5 @@ def _headers(pairs: tuple[tuple[str, str], ...]) -> dict[str, tuple[str, ...]]:
         raise click.BadParameter("; ".join(problems), param_hint="--header")
     kept, warnings = clean_headers(headers)
     for warning in warnings:
-        click.echo(words.WARNING.said(text=warning), err=True)
+        say(words.WARNING.said(text=warning))
     return dict(kept)

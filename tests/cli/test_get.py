@@ -90,6 +90,20 @@ def test_get_makes_a_file_and_knows_it_next_time(origin: Origin, tmp_path: Path)
     assert {"film.mp4", "home"} == set(os.listdir(tmp_path))
 
 
+@pytest.mark.parametrize("more", [[], ["--header", "Host: other.example"]], ids=["progress", "warning first"])
+def test_get_goes_on_without_a_reader(origin: Origin, tmp_path: Path, more: list[str]) -> None:
+    """Whoever read our stderr went away: the download is finished all the same, and well."""
+    reading, writing = os.pipe()
+    running = subprocess.Popen(command(origin, tmp_path, *more), stderr=writing, stdout=subprocess.DEVNULL)
+    os.close(writing)
+    os.close(reading)
+    try:
+        assert 0 == running.wait(timeout=15)
+    finally:
+        running.kill()
+    assert {"film.mp4", "home"} == set(os.listdir(tmp_path))
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_get_goes_on_where_it_was_stopped(origin: Origin, tmp_path: Path, number: signal.Signals) -> None:
     """Stopped half-way by Ctrl-C, a polite or a rude kill: the same line again fetches only what is missing."""
