@@ -331,15 +331,6 @@ class ProxyUnsupported(M3u8svcError):
     en = "the {proxy_type} proxy cannot be used yet; nothing was connected directly"
 
 
-class AgentUnavailable(M3u8svcError):
-    """`provide_agent` failed: the request is not sent at all (fail closed)."""
-
-    code = "agent_unavailable"
-    fault = Fault.PLUGIN
-    zh = "没有可用的连接方式（插件 {plugin}）：{reason}"
-    en = "no way to connect (plugin {plugin}): {reason}"
-
-
 # -- A segment's -----------------------------------------------------------------------------------------------------
 
 
