@@ -23,6 +23,7 @@ from m3u8svc.hls.plan import Absent, DownloadPlan, SegmentJob, init_identity
 from m3u8svc.hls.playlist import InitSection, Key, Segment
 from m3u8svc.hooks import Hooks
 from m3u8svc.hookspecs import Gap, MediaFile, Part
+from m3u8svc.redact import redact_url
 from m3u8svc.tasks.headers import request_headers
 from m3u8svc.tasks.ledger import SegmentRow
 from m3u8svc.tasks.request import Purpose, Request
@@ -100,7 +101,7 @@ class Wire:
         """
         limits = FetchLimits(max_bytes=max_bytes, total_s=60.0)
         fetched, body = await self.fetcher.read(request, agent_for=self.agent_for(attempt), limits=limits)
-        self.note(f"{request.purpose.value} {fetched.status} {len(body)}B {fetched.url}")
+        self.note(f"{request.purpose.value} {fetched.status} {len(body)}B {redact_url(fetched.url)}")
         return fetched, body
 
 
@@ -303,7 +304,8 @@ class Download:
         except BaseException:  # also when cancelled: nothing half-written stays
             await part.discard()
             raise
-        self._wire.note(f"segment {segment.position} {fetched.status} {fetched.size_bytes}B {media.kind} {fetched.url}")
+        shown = f"{fetched.status} {fetched.size_bytes}B {media.kind} {redact_url(fetched.url)}"
+        self._wire.note(f"segment {segment.position} {shown}")
         if media.damage:
             self.warnings.append(f"第 {segment.position} 个分片：{media.damage}")
         return _media_file(segment, stored, init)

@@ -15,7 +15,7 @@ from m3u8svc.hls.page import find_playlist_link
 from m3u8svc.hls.parse import parse_playlist
 from m3u8svc.hls.plan import audio_rendition, is_audio_only
 from m3u8svc.hls.playlist import MasterPlaylist, MediaPlaylist, Playlist, Variant
-from m3u8svc.redact import escape_controls
+from m3u8svc.redact import escape_controls, redact_url
 from m3u8svc.tasks.request import Purpose
 from m3u8svc.tasks.retry import Retry, decide
 from m3u8svc.waiting import InThread, settled
@@ -54,7 +54,7 @@ class Sniffer:
             if isinstance(playlist, MasterPlaylist):
                 url = (await self._choose(playlist)).uri
             else:
-                self.wire.note(f"page {fetched.url} links to {playlist}")
+                self.wire.note(f"page {redact_url(fetched.url)} links to {redact_url(playlist)}")
                 url = playlist
         raise PlaylistTooDeep(limit=NESTING, url=start, line=0)
 
