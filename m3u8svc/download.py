@@ -201,6 +201,8 @@ class Download:
             if init.name not in self._found.inits:
                 return False
         self._tracker.adopt(size_bytes=stored.size_bytes)
+        if not stored.synced:
+            self._unrecorded[segment.position] = _row(job, stored.path, stored.size_bytes, attempts=1)
         self._put(_media_file(segment, stored, init))
         return True
 
@@ -251,13 +253,7 @@ class Download:
 
     def _done(self, job: SegmentJob, part: MediaFile, attempts: int) -> None:
         self._tracker.finished(size_bytes=part.size_bytes)
-        self._unrecorded[part.position] = SegmentRow(
-            position=part.position,
-            identity=job.identity,
-            name=part.path.name.removesuffix(".new"),
-            size_bytes=part.size_bytes,
-            attempts=attempts,
-        )
+        self._unrecorded[part.position] = _row(job, part.path, part.size_bytes, attempts)
         self._put(part)
 
     def _leave_out(self, job: SegmentJob, decision: SkipSegment, attempts: int) -> None:
@@ -280,7 +276,7 @@ class Download:
         segment = job.segment
         if error.fault is not Fault.ORIGIN:
             raise error
-        failed = SegmentFailed(name=f"{segment.position:05d}.ts", cause=error.text("zh"))
+        failed = SegmentFailed(name=f"{segment.position:05d}.ts", cause=error)
         if not self._task.spec.extensions.allow_gaps:
             raise failed from error
         self._tracker.finished(size_bytes=0)
@@ -388,6 +384,16 @@ class SegmentSink:
         if not media.complete and not length_known:
             raise SegmentError(position=self._position, reason=media.damage or "数据不完整")
         return media
+
+
+def _row(job: SegmentJob, path: Path, size_bytes: int, attempts: int) -> SegmentRow:
+    return SegmentRow(
+        position=job.segment.position,
+        identity=job.identity,
+        name=path.name.removesuffix(".new"),
+        size_bytes=size_bytes,
+        attempts=attempts,
+    )
 
 
 def _media_file(segment: Segment, stored: Stored, init: Path | None) -> MediaFile:

@@ -9,7 +9,8 @@ once the caller has stored that the task is done (`clean_up`).
 
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -19,11 +20,11 @@ from twisted.logger import Logger
 
 from m3u8svc.debuglog import DebugLog
 from m3u8svc.download import Download, Wire
-from m3u8svc.errors import MergeError, SkippedByStatus, from_os_error
+from m3u8svc.errors import M3u8svcError, MergeError, SkippedByStatus, from_os_error
 from m3u8svc.fetch import Fetcher
 from m3u8svc.hls.plan import DownloadPlan, plan_download
 from m3u8svc.hls.playlist import MediaPlaylist
-from m3u8svc.hls.skip import SkipRules, parse_skip_expression, select_skips
+from m3u8svc.hls.skip import Selection, SkipRules, parse_skip_expression, select_skips
 from m3u8svc.hookspecs import MediaFile, MergeJob, Merger, MergeResult, Storage
 from m3u8svc.kept import Kept, find_kept, forget_kept, keep_segments
 from m3u8svc.loading import PluginSet
@@ -66,8 +67,11 @@ class Journal(Protocol):
         """A segment ended. May be stored later, in batches: the work directory is the truth."""
         ...
 
-    async def staged(self, output_id: str) -> None:
-        """The identity of the finished file that is about to be renamed into place. Durable when it returns."""
+    async def staged(self, output_id: str, warnings: Sequence[str]) -> None:
+        """
+        The identity of the finished file that is about to be renamed into place, and what there is to say about it.
+        Durable when it returns.
+        """
         ...
 
 
@@ -138,7 +142,9 @@ class Job:
             await self._in_thread(make_directory, self._directory, 0o755)  # work may lie elsewhere
             self._debug.note(f"url {self._task.spec.url} settings {self._settings}")
             recovered = await self._recover()
-            if recovered is None:
+            if recovered is not None:
+                self.warnings = list(self._task.warnings)  # what the run that made it had to say
+            else:
                 plan = await self._plan()
                 self._tracker.begin(total=len(plan.jobs))
                 self._tracker.enter(Phase.DOWNLOAD)
@@ -221,7 +227,8 @@ class Job:
         return plan
 
     async def _skips(self, playlist: MediaPlaylist) -> dict[int, str]:
-        self.warnings += select_skips(self._rules, playlist.segments).warnings
+        selection: Selection = await self._in_thread(select_skips, self._rules, playlist.segments)
+        self.warnings += selection.warnings
         answers = await self._tools.plugins.hooks.union("skip_segments", segments=playlist.segments, task=self._task)
         return {skip.position: skip.reason for answer in answers for skip in answer.value}
 
@@ -235,6 +242,10 @@ class Job:
             return output
         except SkippedByStatus:
             await self._keep(download)
+            raise
+        except BaseException:  # stopped or failed: what is whole shall survive the machine too, not only this process
+            with suppress(M3u8svcError):  # what cannot be synced is fetched again; why the run ended counts more
+                await self._workdir.sync_rest(download.synced)
             raise
         finally:
             self.warnings += download.warnings
@@ -273,7 +284,7 @@ class Job:
         if self._settings.keep_ts_files:
             await self._keep(download)
         identity: str = await self._in_thread(_prepare, staged, file_time[0] if file_time else None)
-        await self._journal.staged(identity)
+        await self._journal.staged(identity, self._all_warnings(download))
         return await self._storage.publish(self._task, staged, self._name, extension)
 
     async def _file_time(self, download: Download) -> float:
@@ -303,9 +314,13 @@ class Job:
     async def _finish(self, output: str) -> Outcome:
         self._published = True
         size: int = await self._in_thread(_finished, Path(output), self._workdir.path / "skip.txt")
-        withheld = [f"请求头 {name} 未发送到其他站点" for name in sorted(self._wire.withheld)]
         self._tracker.enter(Phase.NONE)
-        return Outcome(output=output, size_bytes=size, warnings=tuple(dict.fromkeys(self.warnings + withheld)))
+        return Outcome(output=output, size_bytes=size, warnings=self._all_warnings(None))
+
+    def _all_warnings(self, download: Download | None) -> tuple[str, ...]:
+        withheld = [f"请求头 {name} 未发送到其他站点" for name in sorted(self._wire.withheld)]
+        fetching = [] if download is None else download.warnings
+        return tuple(dict.fromkeys([*self.warnings, *fetching, *withheld]))
 
     async def _in_thread(self, function: Callable[..., R], *arguments: object) -> R:
         try:
@@ -340,6 +355,8 @@ def _prepare(staged: Path, file_time: float | None) -> str:
     os.chmod(staged, 0o644)
     if file_time is not None:
         os.utime(staged, (file_time, file_time))
+    with open(staged, "rb") as file:
+        os.fsync(file.fileno())  # the time is part of the identity: after a power cut it must still be this one
     return file_identity(staged)
 
 
@@ -374,7 +391,10 @@ def _finished(output: Path, skip_file: Path) -> int:
     Put the skip list beside the result; returns the result's size in bytes. Blocking.
     """
     if skip_file.exists():
-        publish_path(skip_file, output.parent, f"{output.name}_skip", ".txt")
+        part = output.with_name(f".{output.name}.skip.part")  # the work directory may be on another file system
+        shutil.copyfile(skip_file, part)
+        publish_path(part, output.parent, f"{output.name}_skip", ".txt")
+        skip_file.unlink()
     if output.is_dir():
         media = [entry for entry in output.iterdir() if entry.suffix not in (".txt", ".m3u8")]
         return sum(entry.stat().st_size for entry in media if not entry.name.startswith("init-"))

@@ -323,9 +323,11 @@ class Muxing:
             finished = True
             return result
         finally:
-            await pulling.stop()
-            if not finished:
-                await settled(self._in_thread(_remove, job.target))
+            try:
+                await pulling.stop()
+            finally:  # also when cancelled a second time
+                if not finished:
+                    await settled(self._in_thread(_remove, job.target))
 
     async def _clear(self, target: Path) -> None:
         """Remove what an earlier attempt left behind."""

@@ -8,8 +8,9 @@ changes at once end in some serial order. A change is stored before it is answer
 job has really ended.
 """
 
+import os
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import attrs
@@ -33,6 +34,7 @@ from m3u8svc.store import Store
 from m3u8svc.tasks.ledger import SegmentRow
 from m3u8svc.tasks.lifecycle import WANTED, Event, advance
 from m3u8svc.tasks.names import result_name
+from m3u8svc.tasks.pace import status_bar
 from m3u8svc.tasks.task import Progress, Settings, Status, Task, TaskChange, TaskDraft
 from m3u8svc.waiting import in_background, log_failure, settled
 
@@ -56,6 +58,11 @@ class Run:
     job: Job
     ended: Deferred[None] = attrs.field(factory=Deferred)
     shown: Progress = attrs.field(factory=Progress)
+
+    @property
+    def shows(self) -> bool:
+        """Whether anybody should still see it move: not once it was paused or deleted."""
+        return self.task.status is Status.DOWNLOADING and not self.task.deleting
 
     def live(self) -> Task:
         """
@@ -117,7 +124,7 @@ class DownloadService:
         self._active = True
         for task in everything:
             if task.deleting:
-                in_background(f"deleting task {task.id}", self._erase(task))
+                in_background(f"deleting task {task.id}", self._erase(task, with_files=bool(task.output)))
             elif task.status is Status.DOWNLOADING:
                 await self._step(task.id, Event.INTERRUPT)
         for seconds, function in (
@@ -128,7 +135,7 @@ class DownloadService:
         ):
             loop = LoopingCall(function)
             loop.clock = self._tools.clock
-            loop.start(seconds, now=False).addErrback(lambda failure: self.log.failure("a periodic job", failure))
+            loop.start(seconds, now=False).addErrback(lambda failure: log_failure("a periodic job", failure))
             self._loops.append(loop)
         finished = [task for task in everything if task.status is Status.COMPLETED and not task.deleting]
         in_background("clearing finished work", self._clear(finished))
@@ -143,6 +150,8 @@ class DownloadService:
         for loop in self._loops:
             if loop.running:
                 loop.stop()
+        await self._filling.acquire()  # a task that is just being started is among the runs after this
+        self._filling.release()
         runs = list(self._runs.values())
         reached = [(run.task.id, run.job.progress()) for run in runs]
         for run in runs:
@@ -219,10 +228,12 @@ class DownloadService:
         Raises:
             TaskNotFound: there is none (any more).
         """
-        task = await self._store.load(task_id)
-        if with_files and task.status is Status.COMPLETED:
-            await self._job(task).remove_output()
-        marked = await self._amend(task_id, lambda current: attrs.evolve(current, deleting=True))
+
+        def mark(task: Task) -> Task:
+            # What is to stay is forgotten here already, so that a restart that finishes this knows what was asked.
+            return attrs.evolve(task, deleting=True, output=task.output if with_files else "")
+
+        marked = await self._amend(task_id, mark)
         self.log.info("task {task} deleted", task=task_id)
         run = self._runs.get(task_id)
         if run is not None:
@@ -248,7 +259,7 @@ class DownloadService:
         """
         Live snapshots of the tasks that download now.
         """
-        return [run.live() for run in self._runs.values() if run.task.status is Status.DOWNLOADING]
+        return [run.live() for run in self._runs.values() if run.shows]
 
     def watch(self, told: Callable[[Task], None]) -> Callable[[], None]:
         """
@@ -300,7 +311,7 @@ class DownloadService:
                 status=status,
                 err_code="" if resumed else task.err_code,
                 err_msg="" if resumed else task.err_msg,
-                progress=task.progress if reached is None else _at_rest(reached),
+                progress=_at_rest(task.progress if reached is None else reached),
             )
 
         return await self._amend(task_id, change)
@@ -309,9 +320,15 @@ class DownloadService:
         """
         A task has a new state: tell who watches, and the hooks by way of the outbox.
         """
-        for told in list(self._watchers):
-            told(task)
+        self._show(task)
         in_background("telling plugins", self._tell())
+
+    def _show(self, task: Task) -> None:
+        for told in list(self._watchers):
+            try:
+                told(task)
+            except Exception:  # the task's life is protected from whoever watches it
+                log_failure("a watcher of tasks")
 
     async def _tell(self) -> None:
         """
@@ -359,7 +376,8 @@ class DownloadService:
             self._filling.release()
 
     async def _begin(self, task: Task) -> None:
-        expected = {(row.position, row.identity): row.size_bytes for row in await self._store.segments(task.id)}
+        ledger = await self._store.segments(task.id)
+        expected = {(row.position, row.identity): row.size_bytes for row in ledger if row.outcome == "done"}
         try:
             started = await self._step(task.id, Event.START)
         except (InvalidTransition, TaskNotFound):
@@ -429,7 +447,7 @@ class DownloadService:
             return
         if task.status is Status.COMPLETED:
             self.log.info("task {task} completed: {size} bytes", task=task_id, size=task.size)
-            await run.job.clean_up()
+            await self._clean_up(run.job, task_id)
 
     def _completed(self, run: Run, outcome: Outcome) -> Callable[[Task], Task]:
         finished = self._tools.wall()
@@ -475,9 +493,13 @@ class DownloadService:
             ended: Deferred[None] = Deferred()
             run.ended.chainDeferred(ended)
             await ended
-        if with_files:
-            await self._job(task).remove_output()
-        await self._job(task).discard()
+        try:
+            if with_files:
+                await self._job(task).remove_output()
+            await self._job(task).discard()
+        except M3u8svcError as error:  # its row stays marked: the next start tries again
+            self.log.error("task {task} cannot be removed: {error}", task=task.id, error=error.text("en"))
+            return
         self._rows.pop(task.id, None)
         try:
             await self._store.delete(task.id)
@@ -490,18 +512,23 @@ class DownloadService:
         Work directories of tasks that were done when the process ended.
         """
         for task in finished:
-            if await settled(self._tools.in_thread(work_path(task).exists)):
-                await self._job(task).clean_up()
+            if await settled(self._tools.in_thread(os.path.lexists, work_path(task))):
+                await self._clean_up(self._job(task), task.id)
+
+    async def _clean_up(self, job: Job, task_id: str) -> None:
+        try:
+            await job.clean_up()
+        except M3u8svcError as error:  # the task is done all the same; the next start tries again
+            self.log.warn("task {task} left its work directory: {error}", task=task_id, error=error.text("en"))
 
     # -- Periodic work
 
     def _tick(self) -> None:
         for run in list(self._runs.values()):
             live = run.live()
-            if live.progress != run.shown and live.status is Status.DOWNLOADING:
+            if live.progress != run.shown and run.shows:
                 run.shown = live.progress
-                for told in list(self._watchers):
-                    told(live)
+                self._show(live)
 
     def _flush_soon(self) -> None:
         if self._rows and not self._behind:
@@ -531,7 +558,7 @@ class DownloadService:
 
     async def _save_progress(self, reached: list[tuple[str, Progress]]) -> None:
         try:
-            await self._store.save_progress(reached)
+            await self._store.save_progress([(task_id, _at_rest(progress)) for task_id, progress in reached])
         except STORE_TROUBLE as error:
             self._postpone(error)
 
@@ -572,11 +599,11 @@ class DownloadService:
         """
         self._rows[task_id].append(row)
 
-    async def record_staged(self, task_id: str, output_id: str) -> None:
+    async def record_staged(self, task_id: str, output_id: str, warnings: Sequence[str]) -> None:
         """
-        Store the identity of a file that is about to be published.
+        Store the identity of a file that is about to be published, and what there is to say about it.
         """
-        await self._amend(task_id, lambda task: attrs.evolve(task, output_id=output_id))
+        await self._amend(task_id, lambda task: attrs.evolve(task, output_id=output_id, warnings=tuple(warnings)))
 
     def _live(self, task: Task) -> Task:
         run = self._runs.get(task.id)
@@ -611,13 +638,16 @@ class _Journal:
         """A segment ended."""
         self._service.record(self._task_id, row)
 
-    async def staged(self, output_id: str) -> None:
+    async def staged(self, output_id: str, warnings: Sequence[str]) -> None:
         """A file is about to be published."""
-        await self._service.record_staged(self._task_id, output_id)
+        await self._service.record_staged(self._task_id, output_id, warnings)
 
 
 def _at_rest(progress: Progress) -> Progress:
-    return attrs.evolve(progress, speed=0.0, eta_s=None)
+    """
+    The same without a rate: a task that does not run has none.
+    """
+    return attrs.evolve(progress, speed=0.0, eta_s=None, status_bar=status_bar(progress.phase))
 
 
 def _shown(task: Task) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import IService, Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python import usage
@@ -235,6 +235,8 @@ class WholeService(Service):
         self.log.info("listening on {address}", address=shown_address(address, secure=description.startswith("ssl")))
 
     async def _stop(self) -> None:
+        self._starting.cancel()  # if it still starts: what it has begun is undone here, and nothing more may begin
+        await self._starting
         while self._undo:
             undo = self._undo.pop()
             try:
@@ -246,6 +248,8 @@ class WholeService(Service):
         self._held.release()
 
     def _give_up(self, failure: Failure) -> None:
+        if failure.check(CancelledError):
+            return  # stopped while it started: no failure
         self.failed = True
         if isinstance(failure.value, M3u8svcError):
             self.log.critical("cannot start: {reason}", reason=failure.value.text("en"))
@@ -308,7 +312,7 @@ def make_tools(reactor: Any, in_thread: Callable[..., Deferred[Any]]) -> "tuple[
     builtins = [
         DirectAgent(connections),
         RetryPolicy(random.random),
-        SkipExpression(),
+        SkipExpression(in_thread),
         BestVariant(),
         DiskPlugin(DiskStorage(in_thread)),
         Mp4Plugin(Muxing(reactor=reactor, in_thread=in_thread)),

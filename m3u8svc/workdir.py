@@ -119,8 +119,17 @@ class WorkDir:
                 for stored in due:
                     synced(stored)
 
-    def _due(self) -> list[Stored]:
-        before = self._clock.seconds() - SYNC_AFTER_S
+    async def sync_rest(self, synced: Callable[[Stored], None]) -> None:
+        """
+        Sync what still waits for it, at once: a run ends without a result, and the next may be in another boot.
+        """
+        while due := self._due(waited_s=0.0):
+            await self._do(_sync_batch, due)
+            for stored in due:
+                synced(stored)
+
+    def _due(self, *, waited_s: float = SYNC_AFTER_S) -> list[Stored]:
+        before = self._clock.seconds() - waited_s
         due: list[Stored] = []
         while self._unsynced and self._unsynced[0][0] <= before and len(due) < SYNC_BATCH:
             due.append(self._unsynced.popleft()[1])
@@ -246,8 +255,10 @@ class PartFile:
         Drop what was written, once no thread is at it any more.
         """
         self._chunks.clear()
-        await self._quiet(failing=False)
-        await settled(self._in_thread(self._drop))
+        try:
+            await self._quiet(failing=False)
+        finally:  # also when cancelled a second time: the descriptor and the file are still ours
+            await settled(self._in_thread(self._drop))
 
     def _flush(self) -> None:
         chunks, self._chunks, self._gathered = self._chunks, [], 0
@@ -375,16 +386,27 @@ def _stored(path: Path) -> Stored | None:
 
 def _sync_batch(batch: list[Stored]) -> None:
     """
-    Data first, then names, then the names' directory (DESIGN 5.4).
+    Data first, then names, then the names' directory (DESIGN 5.4). What fails to sync is fetched again, never synced
+    again: the kernel tells of a lost page once, and would call the next sync a success.
     """
-    for stored in batch:
-        descriptor = os.open(stored.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        _link_or_copy(stored.path, stored.final)
-    sync_directory(batch[0].path.parent)
+    try:
+        for stored in batch:
+            _sync_file(stored.path)
+            _link_or_copy(stored.path, stored.final)
+        sync_directory(batch[0].path.parent)
+    except OSError:
+        for stored in batch:
+            stored.final.unlink(missing_ok=True)
+            stored.path.unlink(missing_ok=True)
+        raise
+
+
+def _sync_file(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _link_or_copy(fresh: Path, final: Path) -> None:

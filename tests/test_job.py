@@ -7,7 +7,7 @@ import hashlib
 import os
 import shutil
 import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from twisted.internet import reactor as _reactor
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 
-from m3u8svc.errors import M3u8svcError
+from m3u8svc.errors import M3u8svcError, SegmentFailed
 from m3u8svc.job import Job, Outcome, Tools, work_path
 from m3u8svc.tap import disk_threads, make_tools
 from m3u8svc.tasks.ledger import SegmentRow
@@ -49,13 +49,15 @@ class Records:
     def __init__(self) -> None:
         self.rows: list[SegmentRow] = []
         self.output_id = ""
+        self.warnings: tuple[str, ...] = ()
         self.on_staged: Callable[[], None] = lambda: None
 
     def segment(self, row: SegmentRow) -> None:
         self.rows.append(row)
 
-    async def staged(self, output_id: str) -> None:
+    async def staged(self, output_id: str, warnings: Sequence[str]) -> None:
         self.output_id = output_id
+        self.warnings = tuple(warnings)
         self.on_staged()
 
 
@@ -533,3 +535,41 @@ async def test_a_debug_log_without_a_place_is_no_failure(bench: Bench) -> None:
     path = bench.put_list(lines(s2="status=404&times=1"))
     assert "segment_failed" == (await bench.failure(path, debug_log=True)).code
     assert str(bench.save / "film.mp4") == (await bench.run(path, debug_log=True)).output
+
+
+@test
+async def test_a_recovered_file_still_says_what_is_missing(bench: Bench) -> None:
+    """Published with a hole and not recorded: the next run finds the file and knows the hole."""
+    path = bench.put_list(lines(s2="status=404"))
+    first = await bench.run(path, extensions=Extensions(allow_gaps=True))
+    assert any("00003.ts" in warning for warning in first.warnings)
+    assert first.warnings == bench.records.warnings
+    again = attrs.evolve(bench.task(path, output_id=bench.records.output_id), warnings=bench.records.warnings)
+    assert first == await bench.job(again).run()
+
+
+@test
+async def test_a_stopped_run_is_on_the_disk(bench: Bench) -> None:
+    """Paused or failed: what is whole has its durable name, not only in this boot of the machine."""
+    path = bench.put_list(lines(s5="status=404"))
+    assert isinstance(await bench.failure(path, download_threads=1), SegmentFailed)
+    names = os.listdir(work_path(bench.task(path)))
+    assert 5 == sum(name.endswith(".ts") for name in names)
+    rows = {row.position for row in bench.records.rows}
+    assert {1, 2, 3, 4, 5} == rows
+
+
+@test
+async def test_a_skip_list_from_another_file_system(bench: Bench, tmp_path: Path) -> None:
+    """The work directory may be anywhere: the list is copied beside the result."""
+    elsewhere = Path("/dev/shm") / f"m3u8svc-{os.getpid()}"
+    if not os.path.isdir("/dev/shm") or os.stat("/dev/shm").st_dev == os.stat(tmp_path).st_dev:
+        pytest.fail("needs /dev/shm") if os.environ.get("CI") == "true" else pytest.skip("needs /dev/shm")
+    elsewhere.mkdir()
+    try:
+        path = bench.put_list(lines())
+        await bench.run(path, skip_ts_info="2", log_skipped_ts=True, temp_directory=str(elsewhere))
+    finally:
+        shutil.rmtree(elsewhere)
+    assert ["film.mp4", "film.mp4_skip.txt"] == bench.left()
+    assert "filename=00002.ts" in (bench.save / "film.mp4_skip.txt").read_text()

@@ -40,6 +40,7 @@ from m3u8svc.testing.playlists import SegmentLine, media_playlist
 
 reactor: Any = _reactor  # a module to mypy, the reactor to everybody else
 COUNT = 4
+LAST = f"s{COUNT - 1}"
 WAITING, DOWNLOADING, PAUSED, COMPLETED, FAILED = Status
 PAUSE, RESUME = TaskChange(status=PAUSED), TaskChange(status=WAITING)
 HANG = "hang=body&times=1"
@@ -188,7 +189,7 @@ async def bench(segments: list[bytes], tmp_path: Path) -> AsyncIterator[Bench]:
     builtins = [
         DirectAgent(connections),
         RetryPolicy(lambda: 0.1),
-        SkipExpression(),
+        SkipExpression(in_thread),
         BestVariant(),
         DiskPlugin(DiskStorage(in_thread)),
         Mp4Plugin(Muxing(reactor=reactor, in_thread=in_thread)),
@@ -619,3 +620,69 @@ async def test_a_deletion_is_finished_when_the_store_is_back(bench: Bench) -> No
     await deferLater(reactor, 0.05)
     bench.store.failing.clear()
     await until(lambda: no_rows(bench.store))
+
+
+@test
+async def test_a_paused_task_has_no_rate(bench: Bench) -> None:
+    """Neither a speed nor a remaining time is shown for a task that does not run."""
+    await bench.service.start()
+    task = await bench.create(**{LAST: "hang=body"})
+    await bench.until_some_finished(task, COUNT - 1)
+    await bench.service.change(task.id, PAUSE)
+    paused = await bench.until_status(task, PAUSED)
+    assert (0.0, None) == (paused.progress.speed, paused.progress.eta_s)
+    assert "速度" not in paused.progress.status_bar and "[3/5]" in paused.progress.status_bar
+
+
+@test
+async def test_a_skipped_row_does_not_judge_a_file(bench: Bench) -> None:
+    """Skipped in one run, fetched in the next: the old line of the ledger does not throw the new segment away."""
+    await bench.service.start()
+    task = await bench.create(**{LAST: "hang=body"})
+    await bench.until_some_finished(task, COUNT - 1)
+    await bench.service.change(task.id, PAUSE)
+    await bench.until_status(task, PAUSED)
+    await until(lambda: recorded(bench, task, COUNT - 1))
+    rows = await bench.store.segments(task.id)
+    old = [SegmentRow(position=row.position, identity=row.identity, outcome="skipped") for row in rows]
+    await bench.store.record_segments(task.id, old)
+    bench.draft("film")
+    await bench.service.change(task.id, RESUME)
+    await bench.until_status(task, COMPLETED)
+    assert [1] * (COUNT - 1) == bench.fetched()[:-1]
+
+
+async def recorded(bench: Bench, task: Task, count: int) -> bool:
+    return count == len(await bench.store.segments(task.id))
+
+
+@test
+async def test_a_watcher_that_raises_stops_nobody(bench: Bench) -> None:
+    """Who watches badly is logged; the task goes on and the others hear of it."""
+
+    def broken(task: Task) -> None:
+        raise ValueError("a broken watcher")
+
+    bench.service.watch(broken)
+    heard: list[Status] = []
+    bench.service.watch(lambda task: heard.append(task.status))
+    await bench.service.start()
+    await bench.until_status(await bench.create(), COMPLETED)
+    assert COMPLETED in heard
+
+
+@test
+async def test_stop_waits_for_a_task_that_is_being_started(bench: Bench) -> None:
+    """A stop in the moment between a task's row and its job leaves no job behind."""
+    await bench.service.start()
+    stopping: list[Deferred[None]] = []
+
+    async def stop(task: Task) -> None:
+        bench.store.before.clear()
+        stopping.append(Deferred.fromCoroutine(bench.service.stop()))
+
+    bench.store.before["replace DOWNLOADING"] = stop
+    await bench.create(s0="hang=body")
+    await until(lambda: stopping)
+    await stopping[0]
+    assert [] == bench.service.running()

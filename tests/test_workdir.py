@@ -10,7 +10,7 @@ from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.task import Clock
 
 from m3u8svc.errors import DiskError
-from m3u8svc.workdir import FLUSH_BYTES, HIGH_BYTES, SYNC_AFTER_S, Stored, WorkDir, _write_all
+from m3u8svc.workdir import FLUSH_BYTES, HIGH_BYTES, SYNC_AFTER_S, Stored, WorkDir, _sync_batch, _write_all
 
 IDENTITY = "0123456789ab"
 
@@ -253,3 +253,45 @@ def test_a_short_write_loses_nothing(tmp_path: Path) -> None:
     thread.join()
     os.close(reader)
     assert b"".join(chunks) == bytes(received)
+
+
+def test_a_failed_sync_is_never_asked_again(tmp_path: Path) -> None:
+    """The kernel reports a lost page once: a segment whose sync failed is gone, so that it is fetched again."""
+    clock = Clock()
+
+    def failing(function: Any, *arguments: Any) -> Deferred[Any]:
+        if function is _sync_batch:
+            (tmp_path / "a" / "b" / "c" / f"00000002-{IDENTITY}.ts.new").unlink()  # its open fails, as its sync would
+        return maybeDeferred(function, *arguments)
+
+    workdir = at(tmp_path / "a" / "b" / "c", clock=clock, in_thread=failing)
+    result(workdir.open())
+    first, second = keep(workdir, 1, b"one"), keep(workdir, 2, b"two")
+    assert isinstance(caught(workdir.sync_rest(lambda stored: None)), DiskError)
+    assert not any(path.exists() for path in (first.path, first.final, second.path, second.final))
+
+
+def test_sync_rest_waits_for_nobody(tmp_path: Path) -> None:
+    """When a run ends everything whole becomes durable at once, and is told."""
+    workdir = at(tmp_path / "a" / "b" / "c")
+    result(workdir.open())
+    stored = keep(workdir, 1, b"one")
+    told: list[Stored] = []
+    result(workdir.sync_rest(told.append))
+    assert [stored] == told and b"one" == stored.final.read_bytes()
+
+
+def test_discard_cancelled_twice_still_cleans_up(tmp_path: Path) -> None:
+    """Pause, then delete: both cancel, and the second must not leave a file and a descriptor behind."""
+    workdir = at(tmp_path / "a" / "b" / "c")
+    result(workdir.open())
+    slow = Slow()
+    part = at(workdir.path, in_thread=slow).part("x")
+    part.write(b"a" * FLUSH_BYTES)
+    ending = Deferred.fromCoroutine(part.discard())
+    ending.addErrback(lambda failure: failure.trap(CancelledError))
+    ending.cancel()
+    while slow.calls:
+        slow.step()
+    assert ["boot"] == os.listdir(workdir.path)
+    assert part._fd == -1

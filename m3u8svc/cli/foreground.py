@@ -5,6 +5,7 @@ One job in the foreground: what it remembers between runs, and the reactor it ru
 import fcntl
 import json
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any  # Any: the reactor, which is a module that stands for an object
 
@@ -89,9 +90,9 @@ class State:
     def segment(self, row: SegmentRow) -> None:
         """Nothing to do: the work directory lists what is there."""
 
-    async def staged(self, output_id: str) -> None:
+    async def staged(self, output_id: str, warnings: Sequence[str]) -> None:
         """The file is about to be renamed into place."""
-        self.remember(output_id=output_id)
+        self.remember(output_id=output_id, warnings="\n".join(warnings))
 
 
 @attrs.frozen(kw_only=True)
@@ -136,7 +137,7 @@ class Foreground:
         self._reactor = reactor
         self._state = state
         self._shown = shown
-        self._job = Job(attrs.evolve(task, output_id=state.known.get("output_id", "")), tools, state, {})
+        self._job = Job(_with_past(task, state.known), tools, state, {})
         self._looking = LoopingCall(lambda: shown.update(self._job.progress()))
         self._stopping = False
         self._running: Any = None
@@ -200,3 +201,11 @@ class Foreground:
         finally:  # whatever failed: a process that never ends helps nobody
             if not self._stopping:
                 self._reactor.stop()
+
+
+def _with_past(task: Task, known: Mapping[str, str]) -> Task:
+    """
+    The task with what an earlier run may have published, and said about it.
+    """
+    warnings = tuple(known.get("warnings", "").splitlines())
+    return attrs.evolve(task, output_id=known.get("output_id", ""), warnings=warnings)
