@@ -48,7 +48,13 @@ def test_redact_text_finds_urls_between_chinese() -> None:
 def test_redact_text_shows_nothing_behind_a_query(query: str) -> None:
     """Whatever a query on the wire holds, nothing of it is shown, in any shape of our lines."""
     url = f"https://h.test/x.ts?{query}{CANARY}"
-    for line in (f"segment 200 {url}", f"无法连接：{url}（超时）", f"page {url} links to {url}", f"'{url}'", f"({url})"):
+    for line in (
+        f"segment 200 {url}",
+        f"无法连接：{url}（超时）",
+        f"page {url} links to {url}",
+        f"'{url}'",
+        f"({url})",
+    ):
         assert CANARY not in redact_text(line)
 
 

@@ -6,12 +6,13 @@ dropped with a warning; what cannot be sent at all is a problem to report. A hea
 only to the site that the user named; playlists lead anywhere.
 """
 
+import base64
 import functools
 import ipaddress
 import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote_to_bytes, urlsplit
 
 import attrs
 from publicsuffixlist import PublicSuffixList
@@ -84,14 +85,32 @@ def request_headers(task_headers: Mapping[str, Sequence[str]], submitted_url: st
     The headers for a request to `target_url` in a task that was submitted as `submitted_url`.
 
     The task's own replace our defaults of the same name, in any spelling. Secret-looking ones go to the registrable
-    domain of the submitted URL only, and never from https to http.
+    domain of the submitted URL only, and never from https to http. So does the Authorization that the submitted URL's
+    userinfo stands for: what a playlist names on the same site asks for it too.
     """
+    task_headers = {**task_headers, **_userinfo_header(task_headers, submitted_url, target_url)}
     own_names = {name.lower() for name in task_headers}
     pairs = [pair for pair in _defaults(submitted_url) if pair[0].lower() not in own_names]
     trusted = _is_trusted(submitted_url, target_url)
     withheld = tuple(name for name in task_headers if is_secret_header(name) and not trusted)
     pairs += [(name, value) for name, values in task_headers.items() if name not in withheld for value in values]
     return ScopedHeaders(headers=tuple(pairs), withheld=withheld)
+
+
+def _userinfo_header(
+    task_headers: Mapping[str, Sequence[str]], submitted_url: str, target_url: str
+) -> dict[str, tuple[str, ...]]:
+    """
+    Basic credentials of the submitted URL. None when the task or the target says whom to be: userinfo in the target
+    becomes its header when it is fetched.
+    """
+    submitted, target = _split(submitted_url), _split(target_url)
+    if submitted is None or "@" not in submitted.netloc or (target is not None and "@" in target.netloc):
+        return {}
+    if any(name.lower() == "authorization" for name in task_headers):
+        return {}
+    userinfo = unquote_to_bytes(submitted.netloc.rpartition("@")[0])
+    return {"Authorization": ("Basic " + base64.b64encode(userinfo).decode("ascii"),)}
 
 
 def _defaults(submitted_url: str) -> list[tuple[str, str]]:

@@ -100,6 +100,28 @@ def test_secrets_go_to_the_submitted_site_only(submitted: str, target: str, sent
     assert "X-Plain" in names
 
 
+@pytest.mark.parametrize(
+    ("own", "target", "sent", "withheld"),
+    [
+        ({}, "http://nas.test/a/1.ts", ["Basic dTpwOnfDpA=="], ()),
+        ({}, "https://media.nas.test/1.key", ["Basic dTpwOnfDpA=="], ()),
+        ({}, "http://elsewhere.test/1.ts", [], ("Authorization",)),
+        ({}, "http://u:p%3Aw%C3%A4@nas.test/index.m3u8", [], ()),
+        ({}, "http://other:one@nas.test/1.ts", [], ()),
+        ({"authorization": ("Bearer b",)}, "http://nas.test/a/1.ts", ["Bearer b"], ()),
+        ({"authorization": ("Bearer b",)}, "http://elsewhere.test/1.ts", [], ("authorization",)),
+    ],
+)
+def test_userinfo_of_the_submitted_url_goes_where_secrets_go(
+    own: dict[str, tuple[str, ...]], target: str, sent: list[str], withheld: tuple[str, ...]
+) -> None:
+    """It is a header for the submitted site, unless the task has its own or the target brings userinfo itself."""
+    scoped = request_headers(own, "http://u:p%3Aw%C3%A4@nas.test/index.m3u8", target)
+
+    assert [value for name, value in scoped.headers if name.lower() == "authorization"] == sent
+    assert scoped.withheld == withheld
+
+
 def test_secrets_are_not_in_the_repr() -> None:
     """Printing scoped headers shows no value."""
     assert "hidden" not in repr(request_headers({"Cookie": ("hidden",)}, "http://a.example/", "http://a.example/"))
