@@ -26,7 +26,7 @@ from m3u8svc.hls.plan import DownloadPlan, plan_download
 from m3u8svc.hls.playlist import MediaPlaylist
 from m3u8svc.hls.skip import Selection, SkipRules, parse_skip_expression, select_skips
 from m3u8svc.hookspecs import MediaFile, MergeJob, Merger, MergeResult, Storage
-from m3u8svc.kept import Kept, find_kept, forget_kept, keep_segments
+from m3u8svc.kept import Kept, find_kept, forget_kept, keep_segments, remove_kept
 from m3u8svc.loading import PluginSet
 from m3u8svc.places import file_identity, make_directory, publish_path
 from m3u8svc.redact import redact_url
@@ -192,7 +192,7 @@ class Job:
                 await self._in_thread(_remove_if_ours, Path(output), self._task.output_id)
         kept: Path | None = await self._in_thread(find_kept, self._directory, self._name, self._task.id)
         if kept is not None:
-            await self._in_thread(shutil.rmtree, kept)
+            await self._in_thread(remove_kept, kept)
 
     @property
     def _makes_file(self) -> bool:

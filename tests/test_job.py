@@ -573,3 +573,13 @@ async def test_a_skip_list_from_another_file_system(bench: Bench, tmp_path: Path
         shutil.rmtree(elsewhere)
     assert ["film.mp4", "film.mp4_skip.txt"] == bench.left()
     assert "filename=00002.ts" in (bench.save / "film.mp4_skip.txt").read_text()
+
+
+@test
+async def test_removing_kept_segments_leaves_what_the_user_put_there(bench: Bench) -> None:
+    """The segments go; a file somebody put beside them stays, with the directory."""
+    path = bench.put_list(lines())
+    outcome = await bench.run(path, no_merge_ts=True)
+    (Path(outcome.output) / "my subtitles.srt").write_text("mine")
+    await bench.job(bench.task(path, no_merge_ts=True)).remove_output()
+    assert ["my subtitles.srt"] == os.listdir(outcome.output)
