@@ -22,6 +22,7 @@ from platformdirs import user_state_dir
 from m3u8svc.errors import ConfigError, SkipExpressionError
 from m3u8svc.hls.skip import parse_skip_expression
 from m3u8svc.redact import MASK, is_secret_header, redact_text
+from m3u8svc.tasks.directories import is_system_directory
 from m3u8svc.tasks.task import MAX_THREADS, PROXY_TYPES, SETTING_NAMES, Settings
 
 DEFAULT_LISTEN = ("tcp:8080:interface=127.0.0.1",)
@@ -49,6 +50,7 @@ class Configuration:
     """
     What the service is told at start. Paths may begin with ``~`` or be relative; whoever uses them resolves them. An
     empty `database` is the SQLite file in `home`. `plugins` holds each plugin's table as it is, for the plugin to read.
+    `file` is where this was read from, "" for nowhere.
     """
 
     listen: tuple[str, ...] = DEFAULT_LISTEN
@@ -58,14 +60,18 @@ class Configuration:
     database: str = attrs.field(default="", repr=False)  # a password may be in it
     settings: Settings = attrs.field(factory=Settings)
     plugins: Mapping[str, Mapping[str, Any]] = attrs.field(factory=lambda: MappingProxyType({}), repr=False)
+    file: str = ""
 
 
-def load_configuration(text: str, *, environ: Mapping[str, str], read_file: Callable[[str], str]) -> Configuration:
+def load_configuration(
+    text: str, *, environ: Mapping[str, str], read_file: Callable[[str], str], file: str = ""
+) -> Configuration:
     """
     The configuration a TOML text means.
 
     Args:
         text: the whole file.
+        file: its name.
         environ: where ``$env`` looks.
         read_file: the text of a file that ``$file`` names; OSError and UnicodeDecodeError are problems like others.
 
@@ -84,7 +90,7 @@ def load_configuration(text: str, *, environ: Mapping[str, str], read_file: Call
         _table(tables["plugins"], name, problems, parent="plugins.")
     _raise_all(problems)
     plugins = {name: MappingProxyType(_plain(table)) for name, table in tables["plugins"].items()}
-    return Configuration(**given, settings=Settings(**settings), plugins=MappingProxyType(plugins))
+    return Configuration(**given, settings=Settings(**settings), plugins=MappingProxyType(plugins), file=file)
 
 
 def with_flags(configuration: Configuration, **given: Any) -> Configuration:
@@ -261,6 +267,8 @@ def _directory(value: Any) -> str:
     path = _text(value)
     if path and path != "~" and not path.startswith(("/", "~/")):
         raise ValueError("must be an absolute path or begin with ~/")
+    if path.startswith("/") and is_system_directory(path):
+        raise ValueError("must not be one of the system's directories")
     return path
 
 

@@ -26,10 +26,10 @@ from m3u8svc.errors import (
     StaleTask,
     StoreError,
     TaskNotFound,
-    UnsafePath,
 )
 from m3u8svc.job import Job, Outcome, Tools, work_path
 from m3u8svc.redact import redact_url
+from m3u8svc.roots import judged_place
 from m3u8svc.store import Store
 from m3u8svc.tasks.ledger import SegmentRow
 from m3u8svc.tasks.lifecycle import WANTED, Event, advance
@@ -168,15 +168,17 @@ class DownloadService:
         A new task, stored when this returns.
 
         Raises:
-            UnsafePath: a directory of the request is one of our own.
+            UnsafePath: a directory of the request is one of our own, or no place for results.
             StoreError: nothing was created.
         """
         spec = draft.spec(await self.system_settings())
-        save_location = spec.settings.save_location or self._default_save_location
+        chosen = spec.settings.save_location
         settings = attrs.evolve(
             spec.settings,
-            save_location=self._place("save_location", save_location),
-            temp_directory=self._place("temp_directory", spec.settings.temp_directory),
+            save_location=await self._place(
+                "save_location", chosen or self._default_save_location, by_operator=not chosen
+            ),
+            temp_directory=await self._place("temp_directory", spec.settings.temp_directory),
         )
         now = self._tools.wall()
         task = Task(
@@ -250,8 +252,8 @@ class DownloadService:
         """
         Save the system settings, all of them.
         """
-        self._place("save_location", settings.save_location)
-        self._place("temp_directory", settings.temp_directory)
+        await self._place("save_location", settings.save_location)
+        await self._place("temp_directory", settings.temp_directory)
         await self._store.save_settings(settings)
         return settings
 
@@ -611,18 +613,13 @@ class DownloadService:
             return task
         return attrs.evolve(task, progress=run.job.progress())
 
-    def _place(self, field: str, location: str) -> str:
+    async def _place(self, field: str, location: str, *, by_operator: bool = False) -> str:
         """
-        An absolute directory that is not one of ours.
+        The absolute directory a location means, if results may lie there.
         """
-        if not location:
-            return ""
-        path = Path(location).expanduser()
-        real = Path(path.absolute()).resolve()
-        for ours in self._forbidden:
-            if real == ours or ours in real.parents:
-                raise UnsafePath(field=field, reason="这是本服务自己的目录", value=location)
-        return str(path.absolute())
+        judged = self._tools.in_thread(judged_place, field, location, self._forbidden, by_operator=by_operator)
+        place: str = await settled(judged)
+        return place
 
 
 @attrs.frozen

@@ -96,7 +96,9 @@ def configuration_of(options: "usage.Options | dict[str, Any]") -> "Configuratio
             text = Path(options["config"]).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(where="--config", reason=f"{options['config']}: {error}") from error
-        configuration = load_configuration(text, environ=os.environ, read_file=_read_secret)
+        configuration = load_configuration(
+            text, environ=os.environ, read_file=_read_secret, file=str(options["config"])
+        )
     given = {
         "listen": tuple(options["listen"]) or None,
         "home": options["home"],
@@ -170,6 +172,7 @@ class WholeService(Service):
         return Deferred.fromCoroutine(self._stop())
 
     async def _start(self) -> None:
+        from m3u8svc.roots import own_places
         from m3u8svc.service import DownloadService
         from m3u8svc.store import Store
         from m3u8svc.web.site import make_site
@@ -189,7 +192,7 @@ class WholeService(Service):
             max_active=configuration.max_active,
             default_save_location=str(Path(configuration.save_dir).expanduser().absolute()),
             defaults=configuration.settings,
-            forbidden=(self._held.home.path,),
+            forbidden=own_places(self._held.home.path, store.file, configuration.file),
             new_id=lambda: secrets.token_hex(6),
         )
         await downloads.start()

@@ -208,6 +208,11 @@ REFUSED = [
     ("[settings]\nproxy_password = 12345", "settings.proxy_password", "not ***"),
     (f"[settings]\nproxy_password = '{SECRET * 40}'", "settings.proxy_password", "at most 255 bytes long, not ***"),
     (f"[settings]\nproxy_username = ['{SECRET}']", "settings.proxy_username", "not ***"),
+    (
+        "[settings]\nsave_location = '/tmp/../etc'",
+        "settings.save_location",
+        "must not be one of the system's directories",
+    ),
     ("[settings]\nsave_location = 'videos'", "settings.save_location", "must be an absolute path or begin with ~/"),
     ("[settings]\nskip_ts_info = '1,x'", "settings.skip_ts_info", "invalid item"),
     ("[settings]\nkeep_ts_files = 'true'", "settings.keep_ts_files", "must be true or false, not 'true'"),
@@ -293,3 +298,9 @@ class TestFlags:
         """A name that is no field is a mistake of ours, not of the operator."""
         with pytest.raises(TypeError):
             with_flags(Configuration(), colour="red")
+
+
+def test_a_configuration_knows_its_file() -> None:
+    """Where it was read from, so that nothing is saved beside it; nowhere without a file."""
+    loaded = load_configuration("max_active = 5", environ={}, read_file=str, file="/srv/m3u8svc.toml")
+    assert ("/srv/m3u8svc.toml", "") == (loaded.file, Configuration().file)

@@ -316,6 +316,20 @@ async def test_our_own_directory_takes_no_downloads(bench: Bench, field: str, pl
     assert ([], None) == (await bench.service.tasks(), await bench.store.load_settings())
 
 
+@pytest.mark.parametrize("field", ["save_location", "temp_directory"])
+@test
+async def test_places_that_take_no_downloads(bench: Bench, field: str) -> None:
+    """A link to the system's directories, and a loop of links: the request is at fault, not the service."""
+    (bench.folder / "system").symlink_to("/etc")
+    (bench.folder / "loop").symlink_to("loop")
+    for place in ("system", "system/deep", "loop", "loop/deep"):
+        location = str(bench.folder / place)
+        with pytest.raises(UnsafePath):
+            await bench.service.create(attrs.evolve(bench.draft("film"), advanced=True, given={field: location}))
+        with pytest.raises(UnsafePath):
+            await bench.service.replace_settings(Settings(**{field: location}))
+
+
 # -- Changes at any moment -------------------------------------------------------------------------------------------
 
 

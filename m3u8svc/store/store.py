@@ -7,6 +7,7 @@ the write: it may still happen.
 
 from collections.abc import Callable, Iterable
 from functools import partial
+from pathlib import Path
 from threading import Thread
 from typing import TypeVar
 
@@ -70,6 +71,11 @@ class Store:
         self._database = Database(url)
         self._reactor = reactor
         self._thread: _OneThread | None = None
+
+    @property
+    def file(self) -> Path | None:
+        """The SQLite file; None for PostgreSQL and in memory."""
+        return self._database.path
 
     # -- Opening and closing
 

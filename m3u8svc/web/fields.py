@@ -3,7 +3,6 @@ The rules of the fields a request may carry, one function each: a value in, the 
 whose text tells a person what is allowed. Pure; `schema.py` puts them together.
 """
 
-import posixpath
 import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +11,7 @@ from urllib.parse import urlsplit
 
 from m3u8svc.errors import M3u8svcError
 from m3u8svc.hls.skip import parse_skip_expression
+from m3u8svc.tasks.directories import is_system_directory
 from m3u8svc.tasks.headers import header_problems
 from m3u8svc.tasks.task import MAX_THREADS, PROXY_TYPES
 
@@ -28,10 +28,6 @@ MASK = "***"
 _WINDOWS_STEMS = re.compile(r"(CON|PRN|AUX|NUL|COM[1-9¹²³]|LPT[1-9¹²³])\s*(\..*)?", re.IGNORECASE)
 _BIDI = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _LINE_ENDS = frozenset("\u2028\u2029")
-_SYSTEM_DIRECTORIES = (
-    "/bin /boot /dev /etc /lib /lib32 /lib64 /libx32 /proc /sbin /sys /usr /var/lib /var/log /var/run /var/spool"
-    " /System /Library"
-).split()
 
 
 def boolean(value: Any) -> bool:
@@ -132,8 +128,8 @@ def _name_problem(name: str) -> str:
 
 def directory(value: Any) -> str:
     """
-    A directory to write to, absolute or below ``~/``; "" for the service's own choice. Links are judged when it is
-    opened, not here.
+    A directory to write to, absolute or below ``~/``; "" for the service's own choice. What links lead to is judged by
+    `roots`, not here.
     """
     path = text(value)
     if not path:
@@ -146,8 +142,7 @@ def directory(value: Any) -> str:
         return path
     if not path.startswith("/"):
         raise ValueError("必须是绝对路径或以 ~/ 开头")
-    plain = "/" + posixpath.normpath(path).lstrip("/")
-    if plain == "/" or any(plain == each or plain.startswith(each + "/") for each in _SYSTEM_DIRECTORIES):
+    if is_system_directory(path):
         raise ValueError("是系统目录")
     return path
 

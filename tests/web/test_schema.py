@@ -113,6 +113,7 @@ WRONG = [
     ({"advanced": "true"}, "advanced: 必须是 true 或 false"),
     ({"save_location": "relative"}, "save_location: 必须是绝对路径"),
     ({"save_location": "/etc"}, "save_location: 是系统目录"),
+    ({"save_location": "/dev/shm/../sda"}, "save_location: 是系统目录"),
     ({"save_location": "/tmp/../etc/cron.d"}, "save_location: 是系统目录"),
     ({"save_location": "//usr//share"}, "save_location: 是系统目录"),
     ({"save_location": "/"}, "save_location: 是系统目录"),
