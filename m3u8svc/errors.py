@@ -54,8 +54,17 @@ class M3u8svcError(Exception):
         """
         One line for people, redacted.
         """
-        fields = {name: redact_url(str(value)) if name == "url" else value for name, value in self.fields.items()}
+        fields = {name: _shown(name, value, language) for name, value in self.fields.items()}
         return redact_text((self.zh if language == "zh" else self.en).format_map(fields))
+
+
+def _shown(name: str, value: object, language: Language) -> object:
+    """
+    A field as a text shows it: a URL without its secrets, another error in the same language.
+    """
+    if isinstance(value, M3u8svcError):
+        return value.text(language)
+    return redact_url(str(value)) if name == "url" else value
 
 
 # -- The caller's ----------------------------------------------------------------------------------------------------
@@ -371,7 +380,7 @@ class KeyInvalid(M3u8svcError):
 
 
 class SegmentFailed(M3u8svcError):
-    """A segment was given up; `cause` is the last error's text."""
+    """A segment was given up; `cause` is the last error."""
 
     code = "segment_failed"
     fault = Fault.ORIGIN

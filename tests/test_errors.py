@@ -4,7 +4,7 @@ import string
 
 import pytest
 
-from m3u8svc.errors import HttpStatusError, M3u8svcError, catalogue
+from m3u8svc.errors import ConnectError, HttpStatusError, M3u8svcError, SegmentFailed, catalogue
 
 
 @pytest.mark.parametrize("each", list(catalogue()), ids=lambda each: each.__name__)
@@ -26,6 +26,14 @@ def test_a_missing_field_is_a_mistake_of_ours() -> None:
     """Raising without a field the text needs is a TypeError, not a half text."""
     with pytest.raises(TypeError, match="url"):
         HttpStatusError(status=500)
+
+
+def test_a_cause_is_told_in_the_language_of_the_whole() -> None:
+    """An error within another one is in the language that was asked for, and redacted."""
+    cause = ConnectError(url="https://h.test/a.ts?token=secret", reason="refused")
+    error = SegmentFailed(name="00001.ts", cause=cause)
+    assert "segment 00001.ts could not be downloaded: cannot connect: https://h.test/a.ts?… (refused)" == str(error)
+    assert "下载ts文件错误: 00001.ts: 无法连接：https://h.test/a.ts?…（refused）" == error.text("zh")
 
 
 def test_texts_are_redacted() -> None:
