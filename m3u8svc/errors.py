@@ -236,7 +236,8 @@ class FetchError(M3u8svcError):
 
 class HttpStatusError(FetchError):
     """
-    A status other than the one wanted. Fields `status` (int) and `retry_after_s` (float or None).
+    A status other than the one wanted. Fields `status` (int), `retry_after_s` (float or None) and `purpose`: what the
+    request was for, by the names of `tasks.request.Purpose`.
     """
 
     code = "http_status"
@@ -247,6 +248,11 @@ class HttpStatusError(FetchError):
     def status(self) -> int:
         """The HTTP status."""
         return int(str(self.fields["status"]))
+
+    @property
+    def of_segment(self) -> bool:
+        """Whether the segment itself was answered so, and not its key, its init section or a playlist."""
+        return self.fields.get("purpose", "segment") == "segment"
 
     @property
     def retry_after_s(self) -> float | None:

@@ -170,7 +170,8 @@ class Fetcher:
             return
         wait_s = retry_after_s(answer.header("Retry-After"), self._wall())
         await self._drain(answer)
-        raise HttpStatusError(url=answer.request.url, status=status, retry_after_s=wait_s)
+        purpose = answer.request.purpose.value
+        raise HttpStatusError(url=answer.request.url, status=status, retry_after_s=wait_s, purpose=purpose)
 
     async def _drain(self, answer: "Answer") -> None:
         """

@@ -137,6 +137,16 @@ async def test_connections_are_kept_and_used_again(rig: Rig) -> None:
     assert (rig.connections.opened, rig.origin.accepted, len(rig.origin.visits())) == (1, 1, 10)
 
 
+@pytest.mark.parametrize("purpose", Purpose)
+@pytest_twisted.ensureDeferred
+async def test_a_status_says_what_it_answered(rig: Rig, purpose: Purpose) -> None:
+    """A refused key, init section or playlist is told from a refused segment, also behind a redirect."""
+    for tweaks in ({"status": 403}, {"redirect": "/a.ts?status=403"}):
+        with pytest.raises(HttpStatusError) as caught:
+            await rig.read(attrs.evolve(rig.request(**tweaks), purpose=purpose))
+        assert (403, purpose is Purpose.SEGMENT) == (caught.value.status, caught.value.of_segment)
+
+
 @pytest_twisted.ensureDeferred
 async def test_a_kept_connection_that_was_closed_meanwhile_is_replaced_silently(rig: Rig) -> None:
     """The origin's closing between two requests is no failure: the second is sent once more, and counted (N7)."""

@@ -50,8 +50,10 @@ FailureDecision = Retry | SkipSegment | GiveUp
 def decide(error: M3u8svcError, attempt: int, *, skip_statuses: frozenset[int], chance: float) -> FailureDecision:
     """
     The default decision after attempt number `attempt` (from 1) failed; `chance` in [0, 1) is the jitter's dice.
+
+    `skip_statuses` speak of the segment's own answer: without its key the segment is there, and cannot be read.
     """
-    if isinstance(error, HttpStatusError) and error.status in skip_statuses:
+    if isinstance(error, HttpStatusError) and error.of_segment and error.status in skip_statuses:
         return SkipSegment(reason=f"http.code={error.status}", status=error.status)
     if not error.retriable or attempt > RETRIES:
         return GiveUp()

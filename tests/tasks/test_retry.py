@@ -44,6 +44,14 @@ def test_decide_skips_a_named_status() -> None:
     )
 
 
+@pytest.mark.parametrize("purpose", ["key", "init"])
+@pytest.mark.parametrize(("code", "expected"), [(404, GiveUp()), (403, Retry(delay_s=0.5))])
+def test_decide_skips_no_segment_for_its_keys_status(purpose: str, code: int, expected: object) -> None:
+    """http.code= is about segments: a key or an init section that is refused is retried or fails as any other."""
+    error = HttpStatusError(url=URL, status=code, purpose=purpose)
+    assert expected == decide(error, 1, skip_statuses=frozenset({403, 404}), chance=0.5)
+
+
 def test_backoff_stays_between_a_tenth_and_a_minute() -> None:
     """No dice makes a worker hammer, no count makes it wait for hours."""
     assert 0.1 == backoff_s(1, 0.0)
