@@ -5,10 +5,12 @@ Lines gather in the work directory and are published beside the result when the 
 """
 
 import os
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -36,6 +38,7 @@ class DebugLog:
         self._wall = wall
         self._in_thread = in_thread
         self._lines: list[str] = []
+        self._appended: Deferred[None] = succeed(None)  # one after the other: threads keep no order
 
     def note(self, text: str) -> None:
         """
@@ -47,7 +50,8 @@ class DebugLog:
         self._lines.append(f"{at}Z {redact_text(text)}\n")
         if len(self._lines) >= FLUSH_LINES:
             lines, self._lines = self._lines, []
-            self._in_thread(_append, self._path, lines).addErrback(self._lost, len(lines))
+            self._appended.addCallback(lambda _: self._in_thread(_append, self._path, lines))
+            self._appended.addErrback(self._lost, len(lines))
 
     def _lost(self, failure: Failure, count: int) -> None:
         failure.trap(OSError)
@@ -58,13 +62,14 @@ class DebugLog:
         Put the log so far beside the result as ``<name>.debug.log``, over an earlier one of this task only.
         """
         if self._enabled:
+            await settled(self._appended)
             lines, self._lines = self._lines, []
             await settled(self._in_thread(_publish, self._path, lines, directory, name, self._task_id))
 
 
 def _append(path: Path, lines: list[str]) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "a", encoding="utf-8") as log:
+    with os.fdopen(descriptor, "a", encoding="utf-8", errors="backslashreplace") as log:
         log.writelines(lines)
 
 
@@ -74,7 +79,9 @@ def _publish(path: Path, lines: list[str], directory: Path, name: str, task_id: 
     target = _free(directory, name, first)
     staged = directory / f".{task_id}.debug.part"
     staged.unlink(missing_ok=True)
-    _append(staged, [first, path.read_text(encoding="utf-8")])
+    _append(staged, [first])
+    with open(path, "rb") as log, open(staged, "ab") as copy:
+        shutil.copyfileobj(log, copy)  # by pieces: a log of a long film is large
     os.replace(staged, target)
 
 
