@@ -49,7 +49,7 @@ class ProgressFeed:
         self._sockets: list[ProgressSocket] = []
         self._stop_watching: Callable[[], None] | None = None
         self._fresh: dict[str, str] = {}  # by task, what waits for its turn
-        self._last: dict[str, tuple[float, str]] = {}  # by task, what was sent last, and when
+        self._last: dict[str, tuple[float, str]] = {}  # by running task, what was sent last, and when
         self._turn: IDelayedCall | None = None
 
     @property
@@ -94,6 +94,7 @@ class ProgressFeed:
     def _take_turn(self) -> None:
         self._turn = None
         now = self.clock.seconds()
+        self._forget_ended(now)
         for task_id, message in list(self._fresh.items()):
             at, last = self._last.get(task_id, (-INTERVAL_S, ""))
             if now - at < INTERVAL_S - 1e-6:  # a turn is on time even if its floats are not
@@ -105,6 +106,18 @@ class ProgressFeed:
                     socket.offer(task_id, message)
         if self._fresh:
             self._turn = self.clock.callLater(INTERVAL_S, self._take_turn)
+
+    def _forget_ended(self, now: float) -> None:
+        """
+        A task that no longer runs says nothing twice: what was sent of it counts only for its rate. A client may stay
+        for weeks, and every task that ran meanwhile would be kept.
+        """
+        running = {task.id for task in self._service.running()}
+        self._last = {
+            task_id: (at, message)
+            for task_id, (at, message) in self._last.items()
+            if task_id in running or now - at < INTERVAL_S - 1e-6
+        }
 
     def _rest(self) -> None:
         if self._stop_watching is not None:

@@ -15,6 +15,7 @@ from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, CloseConnection, Ping, Pong, Request, TextMessage
 
 from m3u8svc.tasks.task import Phase, Progress, Status, Task, TaskSpec
+from m3u8svc.web.push import ProgressFeed
 from m3u8svc.web.site import make_site
 
 
@@ -69,6 +70,16 @@ def client(wire):
     return Client(wire)
 
 
+class Listener:
+    """A socket that hears everything."""
+
+    def offer(self, task_id, message):
+        pass
+
+    def end(self, code):
+        pass
+
+
 def percents(client):
     return [message["progress"] for message in client.heard if message]
 
@@ -107,10 +118,22 @@ def test_change_is_told(client, service):
 
 def test_no_change_is_not_told(client, service, clock):
     """The same again is not said again."""
+    service.live = [moving(5)]
     for _ in range(5):
         service.tell(moving(5))
         clock.advance(0.2)
     assert [5] == percents(client)
+
+
+def test_ended_tasks_are_forgotten(service, clock):
+    """A client that stays for a thousand tasks does not make us keep them, however each of them ended."""
+    feed = ProgressFeed(service, clock=clock)
+    feed.join(Listener())
+    for number in range(1000):
+        feed.told(moving(100, f"t{number}", status=Status.COMPLETED if number % 2 else Status.DOWNLOADING))
+        clock.advance(0.1)
+    assert len(feed._last) <= 2
+    feed.close()
 
 
 def test_rate_per_task(client, service, clock):
