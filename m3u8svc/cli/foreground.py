@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any  # Any: the reactor, which is a module that stands for an object
+from typing import TYPE_CHECKING, Any  # Any: the reactor, which is a module that stands for an object
 
 import attrs
 
@@ -17,6 +17,9 @@ from m3u8svc.errors import M3u8svcError
 from m3u8svc.tasks.ledger import SegmentRow
 from m3u8svc.tasks.task import Task
 
+if TYPE_CHECKING:  # Twisted is imported once there is something to run
+    from m3u8svc.waiting import InThread
+
 EXIT_FAILED = 1
 EXIT_LOCKED = 75
 EXIT_INTERRUPTED = 130
@@ -24,10 +27,11 @@ EXIT_INTERRUPTED = 130
 
 class State:
     """
-    What one download remembers between runs, in a directory of its own that one process at a time may use.
+    What one download remembers between runs, in a directory of its own that one process at a time may use. What is
+    known counts only while it answers what is asked now: the same segments, and kept ones if they are wanted.
     """
 
-    def __init__(self, directory: Path, lock: int, skip: str) -> None:
+    def __init__(self, directory: Path, lock: int, *, skip: str, keep_ts: bool) -> None:
         self._file = directory / "state.json"
         self._lock = lock
         self.known: dict[str, str] = {}
@@ -37,10 +41,13 @@ class State:
             self.known = {}  # none yet, or not ours: the work directory is the truth, this only saves work
         if self.known.get("skip", skip) != skip:
             self.known = {}  # another film than the one that is there
+        if keep_ts and not self.known.get("kept"):
+            self.known = {}  # the film may be there, but its segments are not
         self.known["skip"] = skip
+        self._kept = "yes" if keep_ts else ""
 
     @classmethod
-    def held(cls, directory: Path, *, skip: str) -> "State":
+    def held(cls, directory: Path, *, skip: str, keep_ts: bool) -> "State":
         """
         The state, locked; ends the process with status 75 if another one has it.
         """
@@ -52,7 +59,7 @@ class State:
             os.close(lock)
             say(f"m3u8svc: {words.GET_LOCKED.said()}")
             raise SystemExit(EXIT_LOCKED) from None
-        return cls(directory, lock, skip)
+        return cls(directory, lock, skip=skip, keep_ts=keep_ts)
 
     def __enter__(self) -> "State":
         return self
@@ -85,14 +92,36 @@ class State:
             os.fsync(file.fileno())
         os.replace(part, self._file)
 
-    # -- What a job records
+    def staged(self, output_id: str, warnings: Sequence[str]) -> None:
+        """
+        Remember a file that is about to be renamed into place, whose segments are kept by now if they shall be.
+        """
+        self.remember(output_id=output_id, kept=self._kept, warnings="\n".join(warnings))
+
+
+@attrs.frozen(kw_only=True)
+class Journal:
+    """
+    What a job records, into `state`: written in a thread, since the disk may take its time.
+    """
+
+    state: State
+    in_thread: "InThread"
 
     def segment(self, row: SegmentRow) -> None:
         """Nothing to do: the work directory lists what is there."""
 
     async def staged(self, output_id: str, warnings: Sequence[str]) -> None:
         """The file is about to be renamed into place."""
-        self.remember(output_id=output_id, warnings="\n".join(warnings))
+        from m3u8svc.waiting import settled
+
+        await settled(self.in_thread(self.state.staged, output_id, warnings))
+
+    async def published(self, output: str) -> None:
+        """The file has its name."""
+        from m3u8svc.waiting import settled
+
+        await settled(self.in_thread(self.state.remember, output=output))
 
 
 @attrs.frozen(kw_only=True)
@@ -135,9 +164,9 @@ class Foreground:
         in_thread, self._stop_threads = disk_threads(reactor)
         tools, self._close_connections = make_tools(reactor, in_thread)
         self._reactor = reactor
-        self._state = state
         self._shown = shown
-        self._job = Job(_with_past(task, state.known), tools, state, {})
+        self._journal = Journal(state=state, in_thread=in_thread)
+        self._job = Job(_with_past(task, state.known), tools, self._journal, {})
         self._looking = LoopingCall(lambda: shown.update(self._job.progress()))
         self._stopping = False
         self._running: Any = None
@@ -173,7 +202,7 @@ class Foreground:
 
         try:
             outcome = await self._job.run()
-            self._state.remember(output=outcome.output)
+            await self._journal.published(outcome.output)
             await self._job.clean_up()
             self._shown.close(outcome.warnings)
             self.ending = Ending(status=0, line=words.GET_DONE.said(path=outcome.output, size=outcome.size_bytes))

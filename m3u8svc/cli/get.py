@@ -69,7 +69,7 @@ def get(
         **(proxy or {}),
     )
     task = _task(url, output, _headers(headers), settings)
-    with State.held(_home(home) / "get" / task.id, skip=skip) as state:
+    with State.held(_home(home) / "get" / task.id, skip=skip, keep_ts=keep_ts) as state:
         done = state.finished_file()
         ending = Ending(status=0, line=words.GET_THERE.said(path=done)) if done else run(task, state, display(quiet))
     if ending.status:

@@ -7,12 +7,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from twisted.internet.defer import Deferred, maybeDeferred
+
+from m3u8svc.cli.foreground import Journal, State
 
 
 class SlowFiles(SimpleHTTPRequestHandler):
@@ -137,6 +140,17 @@ def test_get_other_segments_are_another_film(origin: Origin, tmp_path: Path) -> 
     assert (tmp_path / "film_0001.mp4").stat().st_size < (tmp_path / "film.mp4").stat().st_size
 
 
+def test_get_keeps_segments_when_they_are_wanted_later(origin: Origin, tmp_path: Path) -> None:
+    """A finished film without its segments is no answer to --keep-ts; one with them answers both lines."""
+    assert 0 == run(command(origin, tmp_path)).returncode
+    kept = run(command(origin, tmp_path, "--keep-ts"))
+    assert (0, False) == (kept.returncode, "already there" in kept.stdout)
+    (listed,) = tmp_path.glob("film*/filelist.txt")
+    assert len(set(origin.segments())) == listed.read_text().count("file 0")
+    for more in (["--keep-ts"], []):
+        assert "already there" in run(command(origin, tmp_path, *more)).stdout
+
+
 def test_get_twice_at_once_is_refused(origin: Origin, tmp_path: Path) -> None:
     """A second process with the same line ends with status 75 and leaves the first alone."""
     origin.delay_s = 0.3
@@ -189,3 +203,29 @@ def test_get_state_is_small_and_private(origin: Origin, tmp_path: Path) -> None:
     assert 0o700 == directory.stat().st_mode & 0o777
     assert {"lock", "state.json"} == set(os.listdir(directory))
     assert str(tmp_path / "film.mp4") == json.loads((directory / "state.json").read_text())["output"]
+
+
+def test_state_is_written_in_a_thread(tmp_path: Path) -> None:
+    """What a job records waits for the disk in a thread, and is durable when the job goes on."""
+    calls: list[Callable[[], object]] = []
+
+    def later(function: Callable[..., object], *arguments: object, **named: object) -> Deferred[object]:
+        answer: Deferred[object] = Deferred()
+        calls.append(lambda: maybeDeferred(function, *arguments, **named).chainDeferred(answer))
+        return answer
+
+    with State.held(tmp_path / "state", skip="", keep_ts=True) as state:
+        journal = Journal(state=state, in_thread=later)
+        for recorded in (journal.staged("1-2-3", ("a warning",)), journal.published("/film.mp4")):
+            recording = Deferred.fromCoroutine(recorded)
+            assert not recording.called
+            calls.pop()()
+            assert recording.called
+    known = json.loads((tmp_path / "state" / "state.json").read_text())
+    assert {
+        "skip": "",
+        "kept": "yes",
+        "output_id": "1-2-3",
+        "warnings": "a warning",
+        "output": "/film.mp4",
+    } == known
