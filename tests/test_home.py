@@ -16,6 +16,7 @@ from m3u8svc.config import default_home
 from m3u8svc.errors import DiskError, HomeLocked
 from m3u8svc.home import Home, open_home
 from m3u8svc.store.database import parse_database_url
+from tests.needs import root
 
 HOLDER = """
 import sys
@@ -156,8 +157,7 @@ def open_to_others(path: Path) -> None:
 
 
 def somebody_elses(path: Path) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("only root can give a directory away")
+    root("giving a directory away")
     path.mkdir(0o700)
     os.chown(path, 65534, 65534)
 

@@ -2,12 +2,11 @@
 One job from its URL to its file, with the real tools against the misbehaving origin.
 """
 
-import contextlib
 import hashlib
 import os
 import shutil
 import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +35,7 @@ from m3u8svc.testing.playlists import (
     master_playlist,
     media_playlist,
 )
+from tests.needs import memory_disk
 
 reactor: Any = _reactor  # a module to mypy, the reactor to everybody else
 COUNT = 6
@@ -444,26 +444,11 @@ async def test_remove_output_takes_only_what_we_made(bench: Bench) -> None:
 # -- Places ----------------------------------------------------------------------------------------------------------
 
 
-@contextlib.contextmanager
-def small_disk(place: Path, size: str) -> Iterator[Path]:
-    """A file system of this size. Only root may mount one."""
-    if os.geteuid() != 0:
-        pytest.skip("mounting a small file system needs root")
-    place.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(place)], capture_output=True)
-    if mounted.returncode != 0:
-        pytest.skip(f"no tmpfs here: {mounted.stderr.decode()}")
-    try:
-        yield place
-    finally:
-        subprocess.run(["umount", str(place)], check=True)
-
-
 @test
 async def test_a_full_disk_is_said_to_be_full(bench: Bench, segments: list[bytes]) -> None:
     """Room for some segments: disk_full, the finished ones stay; with room again the rest is enough."""
     size = sum(len(segment) for segment in segments)
-    with small_disk(bench.save / "small", str(size // 2)) as place:
+    with memory_disk(bench.save / "small", str(size // 2)) as place:
         path = bench.put_list(lines())
         error = await bench.failure(path, save_location=str(place), debug_log=True, download_threads=1)
         assert "disk_full" == error.code

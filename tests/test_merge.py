@@ -25,6 +25,7 @@ from m3u8svc.builtin.ts import TsMerger, TsPlugin
 from m3u8svc.errors import DiskFull, MergeError, MergerDied, NoMedia
 from m3u8svc.hookspecs import Gap, MediaFile, MergeJob, Part
 from m3u8svc.merge import WINDOW, Child, Muxing, Script
+from tests.needs import memory_disk
 
 
 @pytest.fixture(scope="session")
@@ -216,13 +217,8 @@ async def test_stale_target_is_replaced(segments: tuple[Path, ...], muxing: Muxi
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 64 kB; needs root."""
-    place = tmp_path / "small"
-    place.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", place], capture_output=True)
-    if mounted.returncode:
-        pytest.skip("needs the right to mount a tmpfs")
-    yield place
-    subprocess.run(["umount", place], check=True)
+    with memory_disk(tmp_path / "small", "64k") as place:
+        yield place
 
 
 @pytest.mark.parametrize("merger", ["mp4", "ts"])

@@ -12,7 +12,6 @@ import tempfile
 import textwrap
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -35,6 +34,7 @@ from m3u8svc.store import SegmentRow, Store, TaskEvent, rows
 from m3u8svc.store.database import MIGRATION_LOCK, VERSION_TABLE, Database, parse_database_url
 from m3u8svc.store.tables import METADATA
 from m3u8svc.tasks.task import PROXY_TYPES, Extensions, Phase, Progress, Settings, Status, Task, TaskSpec
+from tests.needs import memory_disk
 
 POSTGRES_BINARIES = Path("/usr/lib/postgresql/15/bin")
 SECRET = "hunter2"
@@ -687,21 +687,6 @@ def everything_said(error: BaseException) -> str:
     return " ".join(said)
 
 
-@contextmanager
-def a_small_disk(place: Path) -> Iterator[Path]:
-    """A disk of 1 MiB at `place`; skips the test where one cannot be had."""
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
-        place.rmdir()
-        pytest.skip("a small tmpfs needs root and the right to mount")
-    try:
-        yield place
-    finally:
-        subprocess.run(["umount", place], check=True)
-        place.rmdir()
-
-
 class TestFailures:
     """Whatever the database does, it comes out as one of ours."""
 
@@ -759,7 +744,7 @@ class TestFailures:
     async def test_disk_full_on_postgresql(self, postgres: str, tmp_path: Path) -> None:
         """The server's full disk is DiskFull too; an option in the URL stays in force beside ours."""
         server = Path(postgres.partition("host=")[2])
-        with a_small_disk(server / "small") as place:
+        with memory_disk(server / "small", "1m") as place:
             os.chown(place, server.stat().st_uid, -1)
             on_server(empty_postgres(postgres), f"CREATE TABLESPACE small LOCATION '{place}'")
             store = Store(f"{postgres}&options=-c%20default_tablespace=small", reactor=reactor)
@@ -777,7 +762,7 @@ class TestFailures:
     @pytest.fixture
     def small_disk(self, tmp_path: Path) -> Iterator[Path]:
         """A disk of 1 MiB."""
-        with a_small_disk(tmp_path / "small") as place:
+        with memory_disk(tmp_path / "small", "1m") as place:
             yield place
 
     @pytest_twisted.ensureDeferred

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -48,10 +48,12 @@ class Answer:
 class Service:
     """
     One service on a directory of its own: `home` for its state, `saves` for results, `log` for what it prints.
+    `before` stands before its command, such as what makes it another user's.
     """
 
-    def __init__(self, place: Path, *options: str) -> None:
+    def __init__(self, place: Path, *options: str, before: Sequence[str] = ()) -> None:
         self.place = place
+        self.before = before
         self.home = place / "home"
         self.saves = place / "saves"
         self.log_file = place / "service.log"
@@ -66,7 +68,7 @@ class Service:
         Start it, or start it again on the same directory; returns when it listens.
         """
         printed = len(self.log)
-        command = [str(TWISTD), "--nodaemon", "--pidfile=", "m3u8svc", *self.options]
+        command = [*self.before, str(TWISTD), "--nodaemon", "--pidfile=", "m3u8svc", *self.options]
         with self.log_file.open("ab") as output:
             self._process = subprocess.Popen(command, cwd=self.place, stdout=output, stderr=output)
         deadline = time.monotonic() + STARTS_WITHIN_S
@@ -196,12 +198,12 @@ class Service:
 
 
 @contextmanager
-def running(place: Path, *options: str) -> Iterator[Service]:
+def running(place: Path, *options: str, before: Sequence[str] = ()) -> Iterator[Service]:
     """
     A service that is stopped at the end, in order, whatever the test did.
     """
     place.mkdir(parents=True, exist_ok=True)
-    service = Service(place, *options)
+    service = Service(place, *options, before=before)
     try:
         yield service.start()
         service.stop()

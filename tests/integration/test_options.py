@@ -6,7 +6,6 @@ import filecmp
 import os
 import re
 import socket
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +20,7 @@ from tests.integration.conftest import require
 from tests.integration.media import SECONDS, Stream, decoding_errors, packets, probe
 from tests.integration.nginx_server import Nginx
 from tests.integration.service_child import Service
+from tests.needs import memory_disk
 
 CANARY = "CANARY-5b1d"
 PICTURES_PER_S = 25
@@ -77,12 +77,8 @@ class TestSaveLocation:
 @pytest.fixture
 def other_file_system(tmp_path: Path) -> Iterator[Path]:
     """A directory on a file system of its own, in memory."""
-    place = tmp_path / "memory"
-    place.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(place)], capture_output=True).returncode:
-        pytest.skip("this user may not mount a tmpfs")
-    yield place
-    subprocess.run(["umount", "--lazy", str(place)], check=True)
+    with memory_disk(tmp_path / "memory", "64m") as place:
+        yield place
 
 
 def test_temp_directory(service: Service, plain: str, tmp_path: Path, other_file_system: Path) -> None:
