@@ -140,7 +140,7 @@ class Job:
         listing = await self._workdir.open(self._expected)
         try:
             await self._in_thread(make_directory, self._directory, 0o755)  # work may lie elsewhere
-            self._debug.note(f"url {self._task.spec.url} settings {self._settings}")
+            self._debug.note(f"url {redact_url(self._task.spec.url)} settings {self._settings}")
             recovered = await self._recover()
             if recovered is not None:
                 self.warnings = list(self._task.warnings)  # what the run that made it had to say
