@@ -334,7 +334,16 @@ class DownloadService:
 
     async def _tell(self) -> None:
         """
-        Empty the outbox: `task_changed` for each event, forgotten only once it was told.
+        Tell the plugins what changed, or do it when the store is back.
+        """
+        try:
+            await self._empty_outbox()
+        except STORE_TROUBLE as error:
+            self._postpone(error)
+
+    async def _empty_outbox(self) -> None:
+        """
+        `task_changed` for each event, forgotten only once it was told. A task's row outlives its events: `_erase`.
         """
         await self._telling.acquire()
         try:
@@ -343,14 +352,12 @@ class DownloadService:
                     try:
                         task = await self._store.load(event.task_id, include_deleting=True)
                     except TaskNotFound:
-                        continue
+                        continue  # somebody else's hand removed the row: there is nothing left to tell of
                     previous = None if event.previous is None else attrs.evolve(task, status=event.previous)
                     await self._tools.plugins.hooks.tell(
                         "task_changed", task=attrs.evolve(task, status=event.status), previous=previous
                     )
                 await self._store.forget_events(event.id for event in events)
-        except STORE_TROUBLE as error:
-            self._postpone(error)
         finally:
             self._telling.release()
 
@@ -504,6 +511,7 @@ class DownloadService:
             return
         self._rows.pop(task.id, None)
         try:
+            await self._empty_outbox()  # what happened to it is told while there still is a task to tell of
             await self._store.delete(task.id)
         except STORE_TROUBLE as error:
             self._unerased[task.id] = task

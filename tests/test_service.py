@@ -700,3 +700,15 @@ async def test_stop_waits_for_a_task_that_is_being_started(bench: Bench) -> None
     await until(lambda: stopping)
     await stopping[0]
     assert [] == bench.service.running()
+
+
+@test
+async def test_a_deleted_task_is_told_of_to_its_end(bench: Bench) -> None:
+    """Plugins hear of every change of a task although it was deleted at once after it."""
+    await bench.service.start()
+    task = await bench.create()
+    await bench.until_status(task, COMPLETED)
+    await bench.service.remove(task.id, with_files=True)
+    await until(lambda: no_rows(bench.store))
+    assert [] == await bench.store.events()
+    assert COMPLETED in [status for told, _, status in bench.listener.told if told == task.id]
