@@ -138,6 +138,8 @@ class Download:
         self._awaited: dict[int, list[Deferred[None]]] = {}
         self._unrecorded: dict[int, SegmentRow] = {}
         self.skipped: list[LeftOut] = []
+        self.lost: list[LeftOut] = []
+        """Given up, where the task allows gaps."""
         self.warnings: list[str] = []
 
     async def run(self) -> None:
@@ -281,6 +283,7 @@ class Download:
             raise failed from error
         self._tracker.finished(size_bytes=0)
         self.warnings.append(failed.text("zh"))
+        self.lost.append(LeftOut(segment=segment, reason=failed.text("zh"), status=None))
         self._put(_gap(_absent(segment, failed.text("zh")), keep=True))
 
     async def _attempt(self, job: SegmentJob, attempt: int) -> MediaFile:

@@ -9,7 +9,7 @@ once the caller has stored that the task is done (`clean_up`).
 
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -230,7 +230,12 @@ class Job:
         selection: Selection = await self._in_thread(select_skips, self._rules, playlist.segments)
         self.warnings += selection.warnings
         answers = await self._tools.plugins.hooks.union("skip_segments", segments=playlist.segments, task=self._task)
-        return {skip.position: skip.reason for answer in answers for skip in answer.value}
+        skips = {skip.position: skip.reason for answer in answers for skip in answer.value}
+        if skips:
+            self.warnings.append(f"按设置跳过了 {len(skips)} 个分片：{ranges(skips)}")
+        elif self._rules.selects:
+            self.warnings.append(f"跳过表达式没有匹配任何分片：{self._settings.skip_ts_info}")
+        return skips
 
     async def _carry_out(self, plan: DownloadPlan, download: Download) -> str:
         """
@@ -248,7 +253,7 @@ class Job:
                 await self._workdir.sync_rest(download.synced)
             raise
         finally:
-            self.warnings += download.warnings
+            self.warnings += download.warnings + left_out_by_status(download)
             await self._write_skip_list(plan, download)
 
     async def _result(self, plan: DownloadPlan, download: Download) -> str:
@@ -319,7 +324,7 @@ class Job:
 
     def _all_warnings(self, download: Download | None) -> tuple[str, ...]:
         withheld = [f"请求头 {name} 未发送到其他站点" for name in sorted(self._wire.withheld)]
-        fetching = [] if download is None else download.warnings
+        fetching = [] if download is None else download.warnings + left_out_by_status(download)
         return tuple(dict.fromkeys([*self.warnings, *fetching, *withheld]))
 
     async def _in_thread(self, function: Callable[..., R], *arguments: object) -> R:
@@ -330,9 +335,33 @@ class Job:
         return result
 
 
+def ranges(positions: Iterable[int]) -> str:
+    """
+    Positions as people write them: ``1、5-7``.
+    """
+    spans: list[list[int]] = []
+    for position in sorted(positions):
+        if spans and spans[-1][1] == position - 1:
+            spans[-1][1] = position
+        else:
+            spans.append([position, position])
+    return "、".join(str(first) if first == last else f"{first}-{last}" for first, last in spans)
+
+
+def left_out_by_status(download: Download) -> list[str]:
+    """
+    What the server decided by its answers: it is named, whoever allowed it.
+    """
+    if not download.skipped:
+        return []
+    named = ranges(each.segment.position for each in download.skipped)
+    return [f"按 http.code 跳过了 {len(download.skipped)} 个分片：{named}"]
+
+
 def skip_list(plan: DownloadPlan, download: Download) -> str:
     """
-    The origin's skip.txt (origin-semantics 2.5), with a section of ours for what the expression left out.
+    The origin's skip.txt (origin-semantics 2.5), with sections of ours for what the expression left out and
+    for what was given up.
     """
     lines = []
     if download.skipped:
@@ -345,6 +374,9 @@ def skip_list(plan: DownloadPlan, download: Download) -> str:
     if dropped:
         lines.append("skipByExpression")
         lines += [f"filename={absent.position:05d}.ts,reason={absent.reason}" for absent in dropped]
+    if download.lost:
+        lines.append("skipByFailure")
+        lines += [f"filename={each.segment.position:05d}.ts,reason={each.reason}" for each in download.lost]
     return "".join(f"{line}\n" for line in lines)
 
 

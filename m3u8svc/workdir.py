@@ -45,6 +45,7 @@ SYNC_AFTER_S = 3.0
 SYNC_BATCH = 32
 _VECTORS = 512
 """Chunks per call; the kernel takes 1,024."""
+FOLDER_TRIES = 20
 _BOOT = "boot"
 _NEW = ".new"
 
@@ -337,7 +338,7 @@ def _write_all(descriptor: int, chunks: list[bytes]) -> None:
 
 def _open(path: Path, expected: dict[tuple[int, str], int], boot_id: str) -> Listing:
     make_directory(path.parent.parent, 0o755)
-    make_directory(path, 0o700)
+    _make_ours(path)
     same_boot = bool(boot_id) and _marked_boot(path / _BOOT) == boot_id
     found: dict[tuple[int, str], Stored] = {}
     inits = set()
@@ -356,6 +357,18 @@ def _open(path: Path, expected: dict[tuple[int, str], int], boot_id: str) -> Lis
     if not same_boot:  # only now that nothing unsynced of another boot is left, or a crash in between would adopt it
         (path / _BOOT).write_text(boot_id, encoding="ascii")
     return Listing(segments=found, inits=frozenset(inits))
+
+
+def _make_ours(path: Path) -> None:
+    """
+    Make the directory, although another task that ends may take the empty folder of both away in between.
+    """
+    for _ in range(FOLDER_TRIES):
+        try:
+            return make_directory(path, 0o700)
+        except FileNotFoundError:
+            continue
+    make_directory(path, 0o700)
 
 
 def _marked_boot(mark: Path) -> str:

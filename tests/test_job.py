@@ -568,3 +568,28 @@ async def test_removing_kept_segments_leaves_what_the_user_put_there(bench: Benc
     (Path(outcome.output) / "my subtitles.srt").write_text("mine")
     await bench.job(bench.task(path, no_merge_ts=True)).remove_output()
     assert ["my subtitles.srt"] == os.listdir(outcome.output)
+
+
+@test
+@pytest.mark.parametrize(
+    ("expression", "tweak", "said"),
+    [
+        ("2,4-5", "", "按设置跳过了 3 个分片：2、4-5"),
+        ("99", "", "跳过表达式没有匹配任何分片：99"),
+        ("http.code=404,if-http.code-merge_ts", "status=404", "按 http.code 跳过了 1 个分片：3"),
+    ],
+)
+async def test_what_was_left_out_is_named(bench: Bench, expression: str, tweak: str, said: str) -> None:
+    """Nothing is skipped in silence, and an expression that does nothing says so."""
+    path = bench.put_list(lines(s2=tweak) if tweak else lines())
+    outcome = await bench.run(path, skip_ts_info=expression)
+    assert said in outcome.warnings
+
+
+@test
+async def test_holes_stand_in_the_skip_list(bench: Bench) -> None:
+    """With allow_gaps the list names what could not be had, and why."""
+    path = bench.put_list(lines(s2="status=404"))
+    await bench.run(path, extensions=Extensions(allow_gaps=True), log_skipped_ts=True)
+    listed = (bench.save / "film.mp4_skip.txt").read_text()
+    assert "skipByFailure\nfilename=00003.ts,reason=" in listed and "404" in listed

@@ -295,3 +295,28 @@ def test_discard_cancelled_twice_still_cleans_up(tmp_path: Path) -> None:
         slow.step()
     assert ["boot"] == os.listdir(workdir.path)
     assert part._fd == -1
+
+
+def test_a_folder_taken_away_meanwhile_is_made_again(tmp_path: Path) -> None:
+    """Tasks that begin and tasks that end share a folder: beginning never fails over its removal."""
+    other, mine = at(tmp_path / "s" / ".m3u8svc" / "other"), at(tmp_path / "s" / ".m3u8svc" / "mine")
+    result(other.open())
+    failures: list[BaseException] = []
+    stop = threading.Event()
+
+    def come_and_go() -> None:
+        while not stop.is_set():
+            result(other.open())
+            result(other.remove())
+
+    thread = threading.Thread(target=come_and_go)
+    thread.start()
+    for _ in range(300):
+        try:
+            result(mine.open())
+            result(mine.remove())
+        except DiskError as error:
+            failures.append(error)
+    stop.set()
+    thread.join()
+    assert [] == failures

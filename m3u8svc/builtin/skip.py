@@ -23,7 +23,7 @@ class SkipExpression:
         The segments the expression leaves out, each with the item that did it.
         """
         rules = parse_skip_expression(task.spec.settings.skip_ts_info)
-        if rules == parse_skip_expression(""):
+        if not rules.selects:
             return None
         selection: Selection = await settled(self._in_thread(select_skips, rules, segments))
         return [Skip(position=position, reason=reason) for position, reason in selection.skips.items()]

@@ -120,7 +120,7 @@ class _Warnings:
     def texts(self) -> tuple[str, ...]:
         """One line for people per kind, in order of appearance."""
         return tuple(
-            f"第 {line} 行：{text}" + (f"（共 {count} 处）" if count > 1 else "")
+            (f"第 {line} 行：{text}" if line else text) + (f"（共 {count} 处）" if count > 1 else "")
             for text, (line, count) in self._seen.items()
         )
 

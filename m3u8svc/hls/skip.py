@@ -56,6 +56,11 @@ class SkipRules:
     merge_despite_status: bool = False
     warnings: tuple[str, ...] = ()
 
+    @property
+    def selects(self) -> bool:
+        """Whether they leave anything out by number or time."""
+        return bool(self.index_ranges or self.drop_intervals or self.keep_intervals)
+
 
 @attrs.frozen(kw_only=True)
 class Selection:
