@@ -15,7 +15,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.web.iweb import IAgent
 
-from m3u8svc.errors import Fault, M3u8svcError, SegmentError, SegmentFailed, SkippedByStatus
+from m3u8svc.errors import Fault, M3u8svcError, MissingInit, SegmentError, SegmentFailed, SkippedByStatus
 from m3u8svc.fetch import Fetched, Fetcher, FetchLimits
 from m3u8svc.hls.decrypt import Decryption, read_data_uri, read_key
 from m3u8svc.hls.media import Media, MediaCheck, check_init
@@ -299,6 +299,8 @@ class Download:
                 request, sink, agent_for=self._wire.agent_for(attempt), limits=limits
             )
             media = sink.finish(length_known=fetched.length_known)
+            if media.kind == "fmp4" and init is None:
+                raise MissingInit(position=segment.position, reason="")
             stored = await self._keep(job, part, media, fetched)
         except BaseException:  # also when cancelled: nothing half-written stays
             await part.discard()

@@ -367,6 +367,15 @@ class NotMedia(SegmentError):
     en = "segment {position} is not media (starts with {start!r})"
 
 
+class MissingInit(SegmentError):
+    """An fMP4 segment without the init section (EXT-X-MAP) that says how to read it."""
+
+    code = "missing_init"
+    retriable = False
+    zh = "第 {position} 个分片缺少初始化段（EXT-X-MAP）"
+    en = "segment {position} has no init section (EXT-X-MAP)"
+
+
 class DecryptError(SegmentError):
     """Length not a multiple of 16, or wrong padding: usually a wrong key."""
 

@@ -593,3 +593,13 @@ async def test_holes_stand_in_the_skip_list(bench: Bench) -> None:
     await bench.run(path, extensions=Extensions(allow_gaps=True), log_skipped_ts=True)
     listed = (bench.save / "film.mp4_skip.txt").read_text()
     assert "skipByFailure\nfilename=00003.ts,reason=" in listed and "404" in listed
+
+
+@test
+async def test_fragments_without_an_init_section_are_no_film(bench: Bench) -> None:
+    """An fMP4 segment among TS ones, and nothing that says how to read it: the task fails and names it."""
+    box = b"\x00\x00\x00\x10moof" + bytes(8) + b"\x00\x00\x00\x10mdat" + bytes(8)
+    bench.origin.put("/x.m4s", box, content_type="video/mp4")
+    mixed = [*lines()[:2], SegmentLine(uri="x.m4s", duration_s=1.0), *lines()[3:]]
+    error = await bench.failure(bench.put_list(mixed))
+    assert isinstance(error, SegmentFailed) and "第 3 个分片缺少初始化段" in error.text("zh")

@@ -37,6 +37,7 @@ export const ERRORS = {
   bad_byterange: "The server sent another part than asked for", decompression_bomb: "Compressed data grows beyond reason",
   redirect_refused: "A redirect leads where it may not", proxy_unsupported: "Proxies do not work yet; nothing was connected directly",
   bad_segment: "A segment is wrong", not_media: "A segment is not media",
+  missing_init: "A segment has no init section",
   decrypt_failed: "A segment cannot be decrypted", key_invalid: "The key is not valid",
   segment_failed: "A segment could not be downloaded", merge_failed: "Merging failed", merger_died: "Merging stopped unexpectedly",
   no_media: "There is no usable audio or video", verify_failed: "The merged file is not what it should be",
