@@ -15,6 +15,7 @@ from pathlib import Path
 
 import attrs
 from twisted.internet.defer import CancelledError, Deferred, DeferredLock
+from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
@@ -44,6 +45,8 @@ LEDGER_S = 0.25
 PROGRESS_S = 5.0
 CATCH_UP_S = 1.0
 CAS_TRIES = 10
+STOP_S = 3.0
+"""How long a stop waits for jobs: the process shall be gone in five seconds."""
 STORE_TROUBLE = (StoreError, DiskFull)
 """How the store says that it could not."""
 
@@ -156,10 +159,23 @@ class DownloadService:
         reached = [(run.task.id, run.job.progress()) for run in runs]
         for run in runs:
             self._cancel(run)
-        for run in runs:
-            await run.ended
+        await self._ended(runs)
         await self._flush()
         await self._save_progress(reached)
+
+    async def _ended(self, runs: list[Run]) -> None:
+        """
+        Wait for jobs that were cancelled, but not for ever: what is on disk is safe however they end.
+        """
+        deadline = self._tools.clock.seconds() + STOP_S
+        for run in runs:
+            ended: Deferred[None] = Deferred()
+            run.ended.chainDeferred(ended)
+            left_s = max(0.0, deadline - self._tools.clock.seconds())
+            try:
+                await ended.addTimeout(left_s, self._tools.clock)
+            except DeferredTimeout:
+                self.log.error("task {task} does not end", task=run.task.id)
 
     # -- What the API asks
 

@@ -4,6 +4,7 @@ reactor; klein, the database and the web room are imported inside `makeService`,
 nothing and ``--reactor`` still works.
 """
 
+import os
 import random
 import secrets
 import time
@@ -86,8 +87,6 @@ def configuration_of(options: "usage.Options | dict[str, Any]") -> "Configuratio
     Raises:
         ConfigError: something in them is wrong; all problems in one text.
     """
-    import os
-
     from m3u8svc.config import Configuration, load_configuration, with_flags
 
     configuration = Configuration()
@@ -195,6 +194,7 @@ class WholeService(Service):
             forbidden=own_places(self._held.home.path, store.file, configuration.file),
             new_id=lambda: secrets.token_hex(6),
         )
+        await self._look_at_save_dir(in_thread)
         await downloads.start()
         self._undo.append(downloads.stop)
         site = make_site(
@@ -207,6 +207,21 @@ class WholeService(Service):
         )
         for description in configuration.listen:
             await self._listen(description, site)
+
+    async def _look_at_save_dir(self, in_thread: Callable[..., Deferred[Any]]) -> None:
+        """
+        Say now, not with the first task, that results cannot be saved. No reason not to start: a disk may come later.
+        """
+        from m3u8svc.places import make_directory
+
+        save_dir = Path(self._configuration.save_dir).expanduser().absolute()
+        try:
+            await in_thread(make_directory, save_dir, 0o755)
+            writable: bool = await in_thread(os.access, save_dir, os.W_OK | os.X_OK)
+        except OSError:
+            writable = False
+        if not writable:
+            self.log.warn("nothing can be saved in {save_dir} now", save_dir=str(save_dir))
 
     async def _listen(self, description: str, site: Any) -> None:
         """
@@ -270,7 +285,6 @@ def end_with_failure() -> None:
     Make the process end with status 1. twistd ends with 0 however its reactor was stopped.
     """
     import atexit
-    import os
     import sys
 
     def leave() -> None:

@@ -30,7 +30,7 @@ from m3u8svc.job import Tools, work_path
 from m3u8svc.loading import load_builtins
 from m3u8svc.merge import Muxing
 from m3u8svc.plugin import hookimpl
-from m3u8svc.service import DownloadService
+from m3u8svc.service import STOP_S, DownloadService
 from m3u8svc.store import Store
 from m3u8svc.tap import boot_id, disk_threads
 from m3u8svc.tasks.ledger import SegmentRow
@@ -712,3 +712,18 @@ async def test_a_deleted_task_is_told_of_to_its_end(bench: Bench) -> None:
     await until(lambda: no_rows(bench.store))
     assert [] == await bench.store.events()
     assert COMPLETED in [status for told, _, status in bench.listener.told if told == task.id]
+
+
+@test
+async def test_stop_does_not_wait_for_ever(bench: Bench) -> None:
+    """A job that does not end when it is cancelled keeps the process no longer than a few seconds."""
+    await bench.service.start()
+    task = await bench.create(**{LAST: "hang=body"})
+    await bench.until_some_finished(task, COUNT - 1)
+    job = bench.service._jobs[task.id]
+    bench.service._jobs[task.id] = Deferred()  # whoever cancels it cancels nothing
+    started = reactor.seconds()
+    await bench.service.stop()
+    assert STOP_S <= reactor.seconds() - started < STOP_S + 2
+    job.cancel()
+    await job
