@@ -13,7 +13,7 @@ import attrs
 
 from m3u8svc.cli import words
 from m3u8svc.cli.display import Display, say
-from m3u8svc.errors import M3u8svcError
+from m3u8svc.errors import M3u8svcError, from_os_error
 from m3u8svc.tasks.ledger import SegmentRow
 from m3u8svc.tasks.task import Task
 
@@ -51,8 +51,13 @@ class State:
         """
         The state, locked; ends the process with status 75 if another one has it.
         """
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            reason = from_os_error(error, directory).text(words.language())
+            say(f"m3u8svc: {words.GET_NO_STATE.said(reason=reason)}")
+            raise SystemExit(EXIT_FAILED) from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

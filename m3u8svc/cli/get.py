@@ -10,7 +10,6 @@ import gc
 import hashlib
 from pathlib import Path
 from typing import Any  # Any: settings by name
-from urllib.parse import urlsplit
 
 import attrs
 import click
@@ -22,8 +21,9 @@ from m3u8svc.cli.options import HeaderType, ProxyType
 from m3u8svc.errors import InvalidUrl, SkipExpressionError, UnsupportedScheme
 from m3u8svc.hls.skip import parse_skip_expression
 from m3u8svc.tasks.headers import clean_headers, header_problems
-from m3u8svc.tasks.names import OUR_EXTENSIONS, result_name
+from m3u8svc.tasks.names import LONGEST_NAME_BYTES, OUR_EXTENSIONS, result_name
 from m3u8svc.tasks.task import MAX_THREADS, Extensions, Settings, Task, TaskSpec
+from m3u8svc.tasks.wire import wire_url
 
 MERGERS = {".mp4": "mp4", ".ts": "ts"}
 
@@ -80,13 +80,12 @@ def get(
 
 
 def _task(url: str, output: Path | None, headers: dict[str, tuple[str, ...]], settings: Settings) -> Task:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https"):
-        raise click.BadParameter(
-            UnsupportedScheme(scheme=parts.scheme, url=url).text(words.language()), param_hint="URL"
-        )
-    if not parts.hostname:
-        raise click.BadParameter(InvalidUrl(reason="no host", url=url).text(words.language()), param_hint="URL")
+    try:
+        wire_url(url)
+    except (InvalidUrl, UnsupportedScheme) as error:
+        raise click.BadParameter(error.text(words.language()), param_hint="URL") from error
+    if output is not None and not 1 <= len(output.stem.encode("utf-8", "surrogateescape")) <= LONGEST_NAME_BYTES:
+        raise click.BadParameter(words.BAD_OUTPUT_NAME.said(limit=LONGEST_NAME_BYTES), param_hint="--output")
     target = Path.cwd() if output is None else output.absolute().parent
     merger = "mp4"
     if output is not None and output.suffix.lower() in OUR_EXTENSIONS:

@@ -60,7 +60,7 @@ def wire_url(url: str) -> WireUrl:
 
     Raises:
         UnsupportedScheme: neither http nor https.
-        InvalidUrl: no host, a bad port, control characters, a backslash where a slash belongs.
+        InvalidUrl: no host or one no resolver takes, a bad port, control characters, a backslash where a slash belongs.
     """
     if _FORBIDDEN_IN_URL.search(url):
         raise InvalidUrl(url=url, reason="含有控制字符")
@@ -115,13 +115,24 @@ def _wire_host(url: str, host: str) -> str:
             raise InvalidUrl(url=url, reason="IPv6 地址无效") from error
     if host.isascii():
         # Sent as it is: IDNA would refuse a_b.example and r3---sn-x.example, which DNS has.
-        if not _HOST.fullmatch(host) or host.startswith(".") or ".." in host:
+        if not _HOST.fullmatch(host) or not _resolvable(host):
             raise InvalidUrl(url=url, reason="主机名无效")
         return host
     try:
         return idna.encode(host, uts46=True).decode("ascii")
     except idna.IDNAError as error:
         raise InvalidUrl(url=url, reason="主机名无效") from error
+
+
+def _resolvable(host: str) -> bool:
+    """
+    Whether a resolver can be asked for `host` (RFC 1035 2.3.4). Python's raises UnicodeError for others, in a thread
+    where nobody waits for it.
+    """
+    labels = host.removesuffix(".").split(".")
+    return len(host) <= 253 and all(
+        1 <= len(label) <= 63 and label != "xn--" and any(each.isalnum() for each in label) for label in labels
+    )
 
 
 def _escape(text: str) -> str:

@@ -9,11 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any  # Any: a value out of JSON, before it was checked
 from urllib.parse import urlsplit
 
-from m3u8svc.errors import M3u8svcError
+from m3u8svc.errors import InvalidUrl, M3u8svcError
 from m3u8svc.hls.skip import parse_skip_expression
 from m3u8svc.tasks.directories import is_system_directory
 from m3u8svc.tasks.headers import header_problems
 from m3u8svc.tasks.task import MAX_THREADS, PROXY_TYPES
+from m3u8svc.tasks.wire import wire_url
 
 MAX_URL_BYTES = 8 * 1024
 MAX_NAME_BYTES = 200
@@ -93,6 +94,10 @@ def source_url(value: Any) -> str:
         raise ValueError("必须以 http:// 或 https:// 开头")
     if not host or number == 0 or any(character.isspace() for character in parts.netloc):
         raise ValueError("链接中没有有效的主机名")
+    try:
+        wire_url(url)
+    except InvalidUrl as error:
+        raise ValueError("链接中没有有效的主机名") from error
     return url
 
 

@@ -181,6 +181,9 @@ def test_get_failure_is_one_line_with_its_code(origin: Origin, tmp_path: Path) -
         (["http://h/a.m3u8", "--header", "nonsense"], "--header"),
         (["http://h/a.m3u8", "--proxy", "h:1"], "--proxy"),
         (["http://h/a.m3u8", "--threads", "1001"], "--threads"),
+        ([f"http://{'a' * 64}.com/a.m3u8"], "URL"),
+        (["http://h/a.m3u8", "-o", ""], "--output"),
+        (["http://h/a.m3u8", "-o", "x" * 201 + ".mp4"], "--output"),
     ],
 )
 def test_get_bad_usage_names_it(more: list[str], named: str, tmp_path: Path) -> None:
@@ -229,3 +232,12 @@ def test_state_is_written_in_a_thread(tmp_path: Path) -> None:
         "warnings": "a warning",
         "output": "/film.mp4",
     } == known
+
+
+def test_get_without_a_place_for_its_state(origin: Origin, tmp_path: Path) -> None:
+    """One line that names the place, status 1, no traceback."""
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "get").write_text("a file")
+    failed = run(command(origin, tmp_path))
+    assert (1, []) == (failed.returncode, origin.visits)
+    assert str(tmp_path / "home") in failed.stderr and "Traceback" not in failed.stderr
