@@ -2,8 +2,9 @@
 The connections that requests travel on: pooled, kept alive, capped in headers, closed in bounded time.
 
 One pool per TLS setting, so that a request that wants certificates checked never rides on a connection that did not.
-Three things Twisted's client leaves open are closed here: response headers without end (measured: +138 MiB in 3 s), a
-body whose connection can be ended but not aborted, and host names that IDNA refuses although DNS has them.
+Four things Twisted's client leaves open are closed here: response headers without end (measured: +138 MiB in 3 s), a
+body whose connection can be ended but not aborted, host names that IDNA refuses although DNS has them, and lookups
+without end.
 """
 
 # mypy: disable-error-code="no-untyped-call"
@@ -12,18 +13,23 @@ body whose connection can be ended but not aborted, and host names that IDNA ref
 import ipaddress
 import re
 from collections.abc import Callable, Hashable
-from functools import cached_property
+from functools import cached_property, partial
+from socket import EAI_FAIL, gaierror
 from typing import Any
 
 from OpenSSL import SSL, crypto
 from service_identity import CertificateError, VerificationError
 from service_identity.cryptography import verify_certificate_hostname
+from twisted.internet._resolver import GAIResolver
 from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
-from twisted.internet.error import ConnectionAborted, ConnectionDone
+from twisted.internet.error import ConnectionAborted, ConnectionDone, DNSLookupError
 from twisted.internet.interfaces import (
     IAddress,
+    IHostnameResolver,
     IOpenSSLClientConnectionCreator,
+    IProtocol,
+    IProtocolFactory,
     IReactorTime,
     IStreamClientEndpoint,
 )
@@ -298,7 +304,35 @@ class _HttpConnectionFactory(_HTTP11ClientFactory):
 class _NamedEndpoint(HostnameEndpoint):
     """
     Happy eyeballs as Twisted does them, also for names with ``_`` and for ``r3---sn-x``, which IDNA 2008 refuses.
+
+    Every lookup ends: in addresses, as a name that was not found, or as the cancel it was given. Twisted's own waits
+    for ever when a resolver raises, and tells a cancel as a name that was not found, which would be tried again.
     """
+
+    def connect(self, protocolFactory: IProtocolFactory) -> "Deferred[IProtocol]":
+        """Connect to whichever address of the name answers first."""
+        if self._badHostname:  # else a ValueError, which reads like a bad answer
+            return fail(DNSLookupError(f"no name to ask for: {self._hostText}"))
+        try:
+            attempt = super().connect(protocolFactory)
+        except Exception as error:  # whatever a resolver that was plugged in may raise
+            return fail(DNSLookupError(f"{type(error).__name__}: {error}"))
+
+        def cancel(waiting: "Deferred[IProtocol]") -> None:
+            waiting.errback(CancelledError())
+            attempt.cancel()
+
+        connected: Deferred[IProtocol] = Deferred(cancel)
+        attempt.addCallbacks(
+            connected.callback, lambda failure: None if connected.called else connected.errback(failure)
+        )
+        return connected
+
+    def _getNameResolverAndMaybeWarn(self, reactor: object) -> IHostnameResolver:
+        found: IHostnameResolver = super()._getNameResolverAndMaybeWarn(reactor)
+        if isinstance(found, GAIResolver):
+            return GAIResolver(found._reactor, found._getThreadPool, partial(_look_up, found._getaddrinfo))
+        return found
 
     @staticmethod
     def _hostAsBytesAndText(host: bytes | str) -> tuple[bool, bytes, str]:
@@ -306,6 +340,18 @@ class _NamedEndpoint(HostnameEndpoint):
         if _ASCII_NAME.fullmatch(text):
             return False, text.encode("ascii"), text
         return HostnameEndpoint._hostAsBytesAndText(host)
+
+
+def _look_up(getaddrinfo: Callable[..., Any], *asked: object) -> Any:  # Any: what the one of `socket` takes and gives
+    """
+    `getaddrinfo`, in a thread. GAIResolver expects a gaierror and nothing else: others it drops, and never answers.
+    """
+    try:
+        return getaddrinfo(*asked)
+    except gaierror:
+        raise
+    except Exception as error:  # UnicodeError for a label over 63 bytes, and what else a name service may raise
+        raise gaierror(EAI_FAIL, f"{type(error).__name__}: {error}") from error
 
 
 @implementer(IAgentEndpointFactory)

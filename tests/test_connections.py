@@ -3,15 +3,18 @@ Connections over real sockets: what the pool keeps, what it refuses, how it ends
 """
 
 from collections.abc import AsyncIterator, Callable
+from socket import gaierror
 from typing import Any
 
 import pytest
 import pytest_twisted
 import treq
 from twisted.internet import reactor as _reactor
+from twisted.internet._resolver import GAIResolver
 from twisted.internet.address import IPv4Address
-from twisted.internet.defer import Deferred, gatherResults
-from twisted.internet.interfaces import IReactorPluggableNameResolver, IResolutionReceiver
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.internet.error import ConnectingCancelledError, DNSLookupError
+from twisted.internet.interfaces import IHostnameResolver, IReactorPluggableNameResolver, IResolutionReceiver
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
@@ -209,12 +212,25 @@ async def test_bytes_beyond_the_announced_length_end_the_connection(connections:
 
 
 @implementer(IReactorPluggableNameResolver)
-class LoopbackNames:
+class Named:
+    """The reactor with another way to look names up."""
+
+    def __init__(self, nameResolver: object) -> None:
+        self.nameResolver = nameResolver
+
+    def installNameResolver(self, resolver: object) -> None:
+        raise NotImplementedError
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(reactor, name)
+
+
+class LoopbackNames(Named):
     """The reactor, for which every name is 127.0.0.1; remembers which were asked."""
 
     def __init__(self) -> None:
+        super().__init__(self)
         self.asked: list[str] = []
-        self.nameResolver = self
 
     def resolveHostName(
         self, receiver: IResolutionReceiver, hostName: str, portNumber: int = 0, *others: object
@@ -225,11 +241,34 @@ class LoopbackNames:
         receiver.resolutionComplete()
         return self
 
-    def installNameResolver(self, resolver: object) -> None:
-        raise NotImplementedError
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(reactor, name)
+@implementer(IHostnameResolver)
+class RaisingNames:
+    """Raises where it is called, before anything is looked up."""
+
+    def resolveHostName(self, receiver: IResolutionReceiver, *asked: object, **others: object) -> object:
+        raise UnicodeError("label too long")
+
+
+@implementer(IHostnameResolver)
+class SilentNames:
+    """Never answers; keeps who waits."""
+
+    def __init__(self) -> None:
+        self.waiting: list[IResolutionReceiver] = []
+
+    def resolveHostName(self, receiver: IResolutionReceiver, *asked: object, **others: object) -> object:
+        self.waiting.append(receiver)
+        return self
+
+
+def raising(kind: type[Exception]) -> Callable[..., Any]:
+    """A getaddrinfo that fails; anew each time, since an exception that is kept keeps its Deferred from being told."""
+
+    def getaddrinfo(*asked: object) -> Any:
+        raise kind("label too long")
+
+    return getaddrinfo
 
 
 NAMES = ["a_b.example", "_x.example", "r3---sn-abc.example", "plain.example", "under_.example."]
@@ -284,3 +323,52 @@ async def test_the_name_is_sent_in_the_handshake(insecure: bool) -> None:
     await origin.stop()
 
     assert names == [b"plain.example", None]
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize(
+    "names",
+    [
+        GAIResolver(reactor, getaddrinfo=raising(gaierror)),
+        GAIResolver(reactor, getaddrinfo=raising(UnicodeError)),
+        GAIResolver(reactor, getaddrinfo=raising(RuntimeError)),
+        RaisingNames(),
+    ],
+    ids=["not found", "unicode error in a thread", "any error in a thread", "error where it is called"],
+)
+@pytest_twisted.ensureDeferred
+async def test_a_lookup_that_raises_ends_the_attempt_at_once(names: object, scheme: str) -> None:
+    """Whatever a resolver raises is a name that was not found; nothing is left unhandled, nothing waits."""
+    connections = Connections(Named(names))
+    began_s = reactor.seconds()
+    answer = Deferred.fromCoroutine(get(connections, f"{scheme}://name.example/a")).addTimeout(1, reactor)
+
+    with pytest.raises(DNSLookupError):
+        await answer
+    assert reactor.seconds() - began_s < 0.9
+    await connections.close()
+
+
+@pytest.mark.parametrize("name", ["-", "xn--", "a-", "-a.example", "a.example-"])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest_twisted.ensureDeferred
+async def test_a_name_that_cannot_be_asked_for_is_not_found(connections: Connections, scheme: str, name: str) -> None:
+    """It is no ValueError, which reads like a bad answer of the server."""
+    with pytest.raises(DNSLookupError):
+        await get(connections, f"{scheme}://{name}/a")
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest_twisted.ensureDeferred
+async def test_a_cancel_during_the_lookup_is_a_cancel(scheme: str) -> None:
+    """Told as a name that was not found it would be tried again; an answer that comes late is nobody's."""
+    names = SilentNames()
+    connections = Connections(Named(names))
+    waiting = Deferred.fromCoroutine(get(connections, f"{scheme}://name.example/a"))
+    assert len(names.waiting) == 1
+    waiting.cancel()
+
+    with pytest.raises((CancelledError, ConnectingCancelledError)):
+        await waiting
+    names.waiting[0].resolutionComplete()
+    await connections.close()
