@@ -20,6 +20,7 @@ from m3u8svc.cli.foreground import Ending, State, run
 from m3u8svc.cli.options import HeaderType, ProxyType
 from m3u8svc.errors import InvalidUrl, SkipExpressionError, UnsupportedScheme
 from m3u8svc.hls.skip import parse_skip_expression
+from m3u8svc.redact import escape_controls
 from m3u8svc.tasks.headers import clean_headers, header_problems
 from m3u8svc.tasks.names import LONGEST_NAME_BYTES, OUR_EXTENSIONS, result_name
 from m3u8svc.tasks.task import MAX_THREADS, Extensions, Settings, Task, TaskSpec
@@ -84,8 +85,6 @@ def _task(url: str, output: Path | None, headers: dict[str, tuple[str, ...]], se
         wire_url(url)
     except (InvalidUrl, UnsupportedScheme) as error:
         raise click.BadParameter(error.text(words.language()), param_hint="URL") from error
-    if output is not None and not 1 <= len(output.stem.encode("utf-8", "surrogateescape")) <= LONGEST_NAME_BYTES:
-        raise click.BadParameter(words.BAD_OUTPUT_NAME.said(limit=LONGEST_NAME_BYTES), param_hint="--output")
     target = Path.cwd() if output is None else output.absolute().parent
     merger = "mp4"
     if output is not None and output.suffix.lower() in OUR_EXTENSIONS:
@@ -100,8 +99,20 @@ def _task(url: str, output: Path | None, headers: dict[str, tuple[str, ...]], se
         settings=attrs.evolve(settings, save_location=str(target)),
         extensions=Extensions(merger=merger),
     )
+    if output is not None and not _is_name(output.name, result_name(spec)):
+        raise click.BadParameter(words.BAD_OUTPUT_NAME.said(limit=LONGEST_NAME_BYTES), param_hint="--output")
     key = "\n".join((url, str(target), result_name(spec), merger))
     return Task(id=hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:12], spec=spec)
+
+
+def _is_name(typed: str, result: str) -> bool:
+    """
+    Whether a file can have the name that was typed, and `result`, which is made of it. Laxer than the API: whoever
+    types here may write anywhere, so that a name such as ``-x`` or ``.x`` is his own affair.
+    """
+    is_empty = not typed.strip(" .") or typed.strip().lower() in OUR_EXTENSIONS
+    fits = len(result.encode("utf-8", "surrogateescape")) <= LONGEST_NAME_BYTES
+    return not is_empty and fits and escape_controls(typed) == typed
 
 
 def _home(home: Path | None) -> Path:

@@ -195,7 +195,8 @@ GET_FAILED = Phrase(zh="失败 [{code}]：{text}", en="failed [{code}]: {text}")
 GET_INTERRUPTED = Phrase(zh="已中断；再输入同一行即可继续", en="interrupted; type the same line again to go on")
 GET_LOCKED = Phrase(zh="同一个下载正在另一个进程中进行", en="the same download is running in another process")
 BAD_OUTPUT_NAME = Phrase(
-    zh="文件名不能为空，也不能超过 {limit} 字节", en="a file name is not empty and has at most {limit} bytes"
+    zh="文件名不能为空，不能含有控制字符，也不能超过 {limit} 字节",
+    en="a file name is not empty, has no control characters and at most {limit} bytes",
 )
 GET_NO_STATE = Phrase(zh="状态目录不可用：{reason}", en="the state directory cannot be used: {reason}")
 BAD_OUTPUT = Phrase(zh="不能生成 {suffix}，可以是 .mp4 或 .ts", en="{suffix} cannot be made; .mp4 and .ts can")

@@ -183,7 +183,14 @@ def test_get_failure_is_one_line_with_its_code(origin: Origin, tmp_path: Path) -
         (["http://h/a.m3u8", "--threads", "1001"], "--threads"),
         ([f"http://{'a' * 64}.com/a.m3u8"], "URL"),
         (["http://h/a.m3u8", "-o", ""], "--output"),
+        (["http://h/a.m3u8", "-o", " .mp4"], "--output"),
+        (["http://h/a.m3u8", "-o", "nowhere/.."], "--output"),
         (["http://h/a.m3u8", "-o", "x" * 201 + ".mp4"], "--output"),
+        (["http://h/a.m3u8", "-o", "x" * 200 + ".foo"], "--output"),
+        (["http://h/a.m3u8", "-o", "影" * 67 + ".mp4"], "--output"),
+        (["http://h/a.m3u8", "-o", "a\nb.mp4"], "--output"),
+        (["http://h/a.m3u8", "-o", "a\x7fb.ts"], "--output"),
+        (["http://h/a.m3u8", "-o", "a\u202eb.mp4"], "--output"),
     ],
 )
 def test_get_bad_usage_names_it(more: list[str], named: str, tmp_path: Path) -> None:
