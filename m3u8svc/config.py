@@ -80,7 +80,7 @@ def load_configuration(
     """
     problems: list[Problem] = []
     sources = _Sources(environ, read_file, problems)
-    document = {name: sources.resolve(value, name) for name, value in _parse(text).items()}
+    document = {name: sources.resolve(value, name) for name, value in _parse(text, file).items()}
     tables = {name: _table(document, name, problems) for name in ("settings", "plugins")}
     given = _checked(document, _RULES, "", problems, others=tuple(tables))
     settings = _checked(tables["settings"], _SETTING_RULES, "settings.", problems)
@@ -166,13 +166,14 @@ class _Sources:
             raise ValueError(f"the file {name} is not UTF-8 text") from error
 
 
-def _parse(text: str) -> dict[str, Any]:
+def _parse(text: str, file: str) -> dict[str, Any]:
+    where = f"TOML of {file}" if file else "TOML"
     try:
         return tomllib.loads(text.removeprefix("\ufeff"))  # some editors begin a file with a byte order mark
     except ValueError as error:  # TOMLDecodeError is one, and so is a number of too many digits
-        raise ConfigError(where="TOML", reason=str(error)) from error
+        raise ConfigError(where=where, reason=str(error)) from error
     except RecursionError:
-        raise ConfigError(where="TOML", reason="it is nested too deeply") from None
+        raise ConfigError(where=where, reason="it is nested too deeply") from None
 
 
 def _table(parent_table: dict[str, Any], name: str, problems: list[Problem], *, parent: str = "") -> dict[str, Any]:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -94,6 +95,14 @@ def test_unknown_command_is_a_usage_error(invoke: Invoke) -> None:
     result = invoke("frobnicate")
     assert 2 == result.exit_code
     assert "No such command 'frobnicate'" in result.stderr
+
+
+def test_configuration_that_is_not_toml_is_named(tmp_path: Path) -> None:
+    """Status 2, with the file and the line to look at."""
+    (tmp_path / "service.toml").write_text("max_active = = 1\n")
+    ended = run("serve", "--config", str(tmp_path / "service.toml"), "--home", str(tmp_path / "home"))
+    assert 2 == ended.returncode
+    assert str(tmp_path / "service.toml") in ended.stderr and "line 1" in ended.stderr
 
 
 def test_output_without_unicode_is_escaped() -> None:
