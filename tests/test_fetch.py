@@ -279,18 +279,24 @@ async def test_nobody_listens() -> None:
     assert (caught.value.fields["reason"], caught.value.retriable) == ("连接被拒绝", True)
 
 
+@pytest.mark.parametrize("url", ["http://nowhere.invalid/", "http://-a.invalid/", "https://a-/"])
 @pytest_twisted.ensureDeferred
-async def test_a_host_that_does_not_exist(rig: Rig) -> None:
-    """A name without an address is a ConnectError, too."""
+async def test_a_host_that_does_not_exist(rig: Rig, url: str) -> None:
+    """A name without an address is a ConnectError, too, even one that cannot be asked for."""
     with pytest.raises(ConnectError) as caught:
-        await rig.fetch(Request(url="http://nowhere.invalid/", purpose=Purpose.SEGMENT))
+        await rig.fetch(Request(url=url, purpose=Purpose.SEGMENT))
 
     assert caught.value.fields["reason"] == "域名无法解析"
 
 
 @pytest.mark.parametrize(
     ("url", "kind"),
-    [("ftp://a.example/x", UnsupportedScheme), ("file:///etc/passwd", UnsupportedScheme), ("http:///x", InvalidUrl)],
+    [
+        ("ftp://a.example/x", UnsupportedScheme),
+        ("file:///etc/passwd", UnsupportedScheme),
+        ("http:///x", InvalidUrl),
+        (f"http://{'a' * 64}.example/x", InvalidUrl),
+    ],
 )
 @pytest_twisted.ensureDeferred
 async def test_what_cannot_be_requested_is_refused_before_any_agent_is_asked(

@@ -129,8 +129,9 @@ def _resolvable(host: str) -> bool:
     Whether a resolver can be asked for `host` (RFC 1035 2.3.4). Python's raises UnicodeError for others, in a thread
     where nobody waits for it.
     """
-    labels = host.removesuffix(".").split(".")
-    return len(host) <= 253 and all(
+    name = host.removesuffix(".")
+    labels = name.split(".")
+    return len(name) <= 253 and all(
         1 <= len(label) <= 63 and label != "xn--" and any(each.isalnum() for each in label) for label in labels
     )
 

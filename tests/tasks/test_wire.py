@@ -35,6 +35,8 @@ NOW = 1_700_000_000.0  # Tue, 14 Nov 2023 22:13:20 GMT
         ("http://a.example/x?a=\\b", "http://a.example/x?a=%5Cb"),
         ("http://媒体.中国/", "http://xn--tqqy7y.xn--fiqs8s/"),
         ("http://a_b.example/", "http://a_b.example/"),
+        (f"http://{'a.' * 126}b./", f"http://{'a.' * 126}b./"),  # 253 bytes; the dot of the root is not counted
+        (f"http://{'a' * 63}.example/", f"http://{'a' * 63}.example/"),
         ("http://r3---sn-x.example/", "http://r3---sn-x.example/"),
         ("http://[::1]:8080/x", "http://[::1]:8080/x"),
         ("http://[0:0::1]/x", "http://[::1]/x"),
@@ -67,6 +69,7 @@ def test_urls_go_out_as_they_were_written(url: str, text: str) -> None:
         ("http://a..example/", InvalidUrl),
         (f"http://{'a' * 64}.example/", InvalidUrl),
         (f"http://{'a.' * 127}b/", InvalidUrl),
+        (f"http://{'媒' * 60}.example/", InvalidUrl),  # over 63 bytes once it is encoded
         ("http://-/x", InvalidUrl),
         ("http://xn--/", InvalidUrl),
         ("http://.example/", InvalidUrl),
