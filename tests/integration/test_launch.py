@@ -21,6 +21,7 @@ from m3u8svc import __version__
 from tests.integration.media import Stream, packets
 from tests.integration.nginx_server import Nginx
 from tests.integration.service_child import LOOPBACK, STOPS_WITHIN_S, TWISTD, Service
+from tests.needs import lacking
 from tests.test_store import empty_postgres, on_server, postgres  # noqa: F401  # a fixture
 
 PROJECT = Path(__file__).parents[2]
@@ -243,7 +244,7 @@ def test_a_home_that_others_may_write_to(way: str, own: list[str], tmp_path: Pat
 def test_an_endpoint_that_cannot_be(way: str, own: list[str], tmp_path: Path, endpoint: str, reason: str) -> None:
     """Status 1 and one line that names the endpoint and why; no traceback, and the home is free again."""
     if endpoint == "tcp6:0" and not socket.has_ipv6:
-        pytest.skip("this machine has no IPv6")
+        lacking("IPv6")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         status, printed = launch(way, "--listen", endpoint.format(taken=port), *own, cwd=tmp_path)
