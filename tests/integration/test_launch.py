@@ -264,17 +264,17 @@ def test_an_endpoint_that_cannot_be(way: str, own: list[str], tmp_path: Path, en
         ),
         ("nonsense = 1", "nonsense: there is no such key"),
         ("listen = 5", "listen: must be a list of Twisted endpoints"),
-        ("max_active = ", "TOML: "),
+        ("max_active = ", "TOML of {file}: Invalid value"),
     ],
 )
 @every_way
 def test_a_wrong_configuration(way: str, own: list[str], tmp_path: Path, text: str, problem: str) -> None:
-    """A usage error that names key and value; nothing is started or made."""
-    (tmp_path / "m3u8svc.toml").write_text(text)
-    status, printed = launch(way, "--config", str(tmp_path / "m3u8svc.toml"), *own, cwd=tmp_path)
-    assert ({"twistd": 1, "serve": 2}[way], True) == (status, f"the configuration is wrong: {problem}" in printed), (
-        printed
-    )
+    """A usage error that names key and value, or the file that is not TOML; nothing is started or made."""
+    file = tmp_path / "m3u8svc.toml"
+    file.write_text(text)
+    status, printed = launch(way, "--config", str(file), *own, cwd=tmp_path)
+    expected = f"the configuration is wrong: {problem.format(file=file)}"
+    assert ({"twistd": 1, "serve": 2}[way], True) == (status, expected in printed), printed
     assert ("Traceback" in printed, (tmp_path / "home").exists()) == (False, False)
 
 
