@@ -22,7 +22,7 @@ from m3u8svc.hls.media import Media, MediaCheck, check_init
 from m3u8svc.hls.plan import Absent, DownloadPlan, SegmentJob, init_identity
 from m3u8svc.hls.playlist import InitSection, Key, Segment
 from m3u8svc.hooks import Hooks
-from m3u8svc.hookspecs import Gap, MediaFile, Part
+from m3u8svc.offerings import Gap, MediaFile, Part
 from m3u8svc.redact import redact_url
 from m3u8svc.tasks.headers import request_headers
 from m3u8svc.tasks.ledger import SegmentRow

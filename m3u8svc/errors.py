@@ -469,6 +469,15 @@ class NamesExhausted(M3u8svcError):
     en = "no free file name for {name}"
 
 
+class PublishError(M3u8svcError):
+    """A storage could not take a finished file. What was downloaded is kept; resuming tries again."""
+
+    code = "publish_failed"
+    fault = Fault.OPERATOR
+    zh = "保存结果失败：{reason}"
+    en = "the result could not be stored: {reason}"
+
+
 class StoreError(M3u8svcError):
     """The database did not take or give what we asked."""
 

@@ -25,9 +25,9 @@ from m3u8svc.fetch import Fetcher
 from m3u8svc.hls.plan import DownloadPlan, plan_download
 from m3u8svc.hls.playlist import MediaPlaylist
 from m3u8svc.hls.skip import Selection, SkipRules, parse_skip_expression, select_skips
-from m3u8svc.hookspecs import MediaFile, MergeJob, Merger, MergeResult, Storage
 from m3u8svc.kept import Kept, find_kept, forget_kept, keep_segments, remove_kept
 from m3u8svc.loading import PluginSet
+from m3u8svc.offerings import MediaFile, MergeJob, Merger, MergeResult, Published, Storage
 from m3u8svc.places import file_identity, make_directory, publish_path
 from m3u8svc.redact import redact_url
 from m3u8svc.sniff import Sniffer
@@ -178,7 +178,7 @@ class Job:
         """
         await self.clean_up()
         if self._makes_file:
-            staged = self._storage.staging(self._task, self._name, self._merger.extension)
+            staged = self._storage.staging(self._task, self._name, self._extension)
             await self._in_thread(_forget, staged)
         await self._in_thread(forget_kept, self._directory, self._task.id)
 
@@ -187,9 +187,10 @@ class Job:
         Remove the published result, recorded yet or not, if it is still the file or directory we made (R-DEL-1).
         """
         if self._makes_file:
-            output = self._task.output or await self._recover()
-            if output is not None:
-                await self._in_thread(_remove_if_ours, Path(output), self._task.output_id)
+            recovered = None if self._task.output else await self._recover()
+            output = self._task.output or (recovered.location if recovered else "")
+            if output:
+                await self._storage.remove(self._task, output)
         kept: Path | None = await self._in_thread(find_kept, self._directory, self._name, self._task.id)
         if kept is not None:
             await self._in_thread(remove_kept, kept)
@@ -206,11 +207,15 @@ class Job:
     def _storage(self) -> Storage:
         return self._tools.plugins.storages[self._task.spec.extensions.storage]
 
-    async def _recover(self) -> str | None:
+    @property
+    def _extension(self) -> str:
+        return self._merger.extension(self._task)
+
+    async def _recover(self) -> Published | None:
         if self._makes_file:
-            return await self._storage.recover(self._task, self._name, self._merger.extension)
+            return await self._storage.recover(self._task, self._name, self._extension)
         found: Path | None = await self._in_thread(find_kept, self._directory, self._name, self._task.id)
-        return None if found is None else str(found)
+        return None if found is None else await self._in_thread(_kept_result, found)
 
     async def _plan(self) -> DownloadPlan:
         sniffer = Sniffer(
@@ -237,9 +242,9 @@ class Job:
             self.warnings.append(f"跳过表达式没有匹配任何分片：{self._settings.skip_ts_info}")
         return skips
 
-    async def _carry_out(self, plan: DownloadPlan, download: Download) -> str:
+    async def _carry_out(self, plan: DownloadPlan, download: Download) -> Published:
         """
-        Download and merge at once, keep segments if asked, publish; returns where the result is.
+        Download and merge at once, keep segments if asked, publish; returns the result.
         """
         try:
             output = await beside(self._result(plan, download), self._workdir.keep_syncing(download.synced))
@@ -256,14 +261,14 @@ class Job:
             self.warnings += download.warnings + left_out_by_status(download)
             await self._write_skip_list(plan, download)
 
-    async def _result(self, plan: DownloadPlan, download: Download) -> str:
+    async def _result(self, plan: DownloadPlan, download: Download) -> Published:
         if self._makes_file:
             return await self._make_file(plan, download)
         await download.run()
-        return str((await self._keep(download)).path)
+        return await self._in_thread(_kept_result, (await self._keep(download)).path)
 
-    async def _make_file(self, plan: DownloadPlan, download: Download) -> str:
-        extension = self._merger.extension
+    async def _make_file(self, plan: DownloadPlan, download: Download) -> Published:
+        extension = self._extension
         staged = self._storage.staging(self._task, self._name, extension)
         merged: list[MergeResult] = []
         file_time: list[float] = []
@@ -277,6 +282,7 @@ class Job:
                 file_time.append(await self._file_time(download))
             job = MergeJob(
                 target=staged,
+                task=self._task,
                 faststart=self._task.spec.extensions.faststart,
                 file_time=file_time[0] if file_time else None,
                 expected_duration_s=plan.duration_s,
@@ -316,11 +322,12 @@ class Job:
         except OSError as error:
             self.log.warn("task {task}: no debug log: {error}", task=self._task.id, error=error.strerror)
 
-    async def _finish(self, output: str) -> Outcome:
+    async def _finish(self, result: Published) -> Outcome:
         self._published = True
-        size: int = await self._in_thread(_finished, Path(output), self._workdir.path / "skip.txt")
+        beside = Path(result.location) if result.local else self._directory / f"{self._name}{self._extension}"
+        await self._in_thread(_publish_skip_list, self._workdir.path / "skip.txt", beside)
         self._tracker.enter(Phase.NONE)
-        return Outcome(output=output, size_bytes=size, warnings=self._all_warnings(None))
+        return Outcome(output=result.location, size_bytes=result.size_bytes, warnings=self._all_warnings(None))
 
     def _all_warnings(self, download: Download | None) -> tuple[str, ...]:
         withheld = [f"请求头 {name} 未发送到其他站点" for name in sorted(self._wire.withheld)]
@@ -392,15 +399,6 @@ def _prepare(staged: Path, file_time: float | None) -> str:
     return file_identity(staged)
 
 
-def _remove_if_ours(output: Path, output_id: str) -> None:
-    try:
-        if file_identity(output) != output_id:
-            return
-    except FileNotFoundError:
-        return
-    output.unlink()
-
-
 def _forget(path: Path) -> None:
     try:
         path.unlink()
@@ -418,16 +416,21 @@ def _write_text(path: Path, text: str) -> None:
         path.unlink(missing_ok=True)
 
 
-def _finished(output: Path, skip_file: Path) -> int:
+def _publish_skip_list(skip_file: Path, output: Path) -> None:
     """
-    Put the skip list beside the result; returns the result's size in bytes. Blocking.
+    Put the skip list beside the result, if there is one. Blocking.
     """
     if skip_file.exists():
         part = output.with_name(f".{output.name}.skip.part")  # the work directory may be on another file system
         shutil.copyfile(skip_file, part)
         publish_path(part, output.parent, f"{output.name}_skip", ".txt")
         skip_file.unlink()
-    if output.is_dir():
-        media = [entry for entry in output.iterdir() if entry.suffix not in (".txt", ".m3u8")]
-        return sum(entry.stat().st_size for entry in media if not entry.name.startswith("init-"))
-    return output.stat().st_size
+
+
+def _kept_result(directory: Path) -> Published:
+    """
+    A directory of kept segments as a result: its size is that of the media. Blocking.
+    """
+    media = [entry for entry in directory.iterdir() if entry.suffix not in (".txt", ".m3u8")]
+    size = sum(entry.stat().st_size for entry in media if not entry.name.startswith("init-"))
+    return Published(location=str(directory), size_bytes=size, local=True)

@@ -12,7 +12,8 @@ from twisted.internet.interfaces import IReactorTime
 from m3u8svc import hookspecs
 from m3u8svc.errors import ConfigError
 from m3u8svc.hooks import BUILTIN_PREFIX, Hooks
-from m3u8svc.hookspecs import PROJECT, Merger, Storage
+from m3u8svc.hookspecs import PROJECT
+from m3u8svc.offerings import Merger, Storage
 
 
 @attrs.frozen(kw_only=True)
