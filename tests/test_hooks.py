@@ -137,7 +137,7 @@ def test_builtin_errors_pass_through() -> None:
     class Refusing:
         @hookimpl
         def provide_agent(self) -> Any:
-            raise ProxyUnsupported(proxy_type="socks5")
+            raise ProxyUnsupported(proxy_type="socks5", reason="")
 
     (found,) = outcome(
         hooks_of((BUILTIN_PREFIX + "r", Refusing())).ask("provide_agent", request=None, task=None, attempt=1)
