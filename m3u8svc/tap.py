@@ -316,6 +316,7 @@ def make_tools(reactor: Any, in_thread: Callable[..., Deferred[Any]]) -> "tuple[
     from m3u8svc.builtin.disk import DiskPlugin, DiskStorage
     from m3u8svc.builtin.failures import RetryPolicy
     from m3u8svc.builtin.mp4 import Mp4Plugin
+    from m3u8svc.builtin.proxy import ProxyAgent
     from m3u8svc.builtin.skip import SkipExpression
     from m3u8svc.builtin.ts import TsPlugin
     from m3u8svc.builtin.variant import BestVariant
@@ -328,6 +329,7 @@ def make_tools(reactor: Any, in_thread: Callable[..., Deferred[Any]]) -> "tuple[
     connections = Connections(reactor)
     builtins = [
         DirectAgent(connections),
+        ProxyAgent(connections),
         RetryPolicy(random.random),
         SkipExpression(in_thread),
         BestVariant(),
