@@ -516,15 +516,25 @@ class _HttpProxyAgent:
         return self._asking.request(method, uri, ours, bodyProducer).addCallbacks(self._answered, self._unanswered)
 
     def _answered(self, response: IResponse) -> IResponse:
-        if response.code == 407:  # nobody but a proxy answers so (RFC 9110, 15.5.8)
+        if _asks_for_credentials(response):
             if isinstance(response, ConnectedResponse):
                 response.connection.abort_now()
-            raise ProxyAuthFailed(proxy=self._proxy.shown, reason="HTTP 407")
+            raise ProxyAuthFailed(proxy=self._proxy.shown, reason=f"HTTP {response.code}")
         return response
 
     def _unanswered(self, failure: Failure) -> Failure:
         found = blamed(failure.value, self._proxy)
         return failure if found is None else Failure(found)
+
+
+def _asks_for_credentials(response: IResponse) -> bool:
+    """
+    Whether it is the proxy that answers, and wants to know who we are: 407 is nobody else's (RFC 9110, 15.5.8).
+    tinyproxy says 407 to no credentials and 401 to wrong ones; whom that is from is in a header that it passes on from
+    origins unchanged.
+    """
+    server: bytes = response.headers.getRawHeaders(b"Server", [b""])[0]
+    return response.code == 407 or (response.code == 401 and server.startswith(b"tinyproxy/"))
 
 
 # -- Whom to trust ---------------------------------------------------------------------------------------------------

@@ -105,7 +105,7 @@ class HttpConnect:
         if 200 <= status < 300:
             return
         reason = f"HTTP {status}"
-        if status == 407:
+        if status in (401, 407):  # tinyproxy says 401 to wrong credentials, and 407 to none
             raise ProxyAuthFailed(proxy=self._proxy.shown, reason=reason)
         kind = ProxyTargetUnreachable if status >= 500 or status in _WORTH_ASKING_AGAIN else ProxyRefused
         raise kind(proxy=self._proxy.shown, target=self._target, reason=reason)

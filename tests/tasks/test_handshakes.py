@@ -84,7 +84,7 @@ def test_connect_is_done_after_a_2xx(answer: bytes, in_pieces: bool) -> None:
 STATUSES: list[tuple[int, type[ProxyError]]] = [
     (302, ProxyRefused),
     (400, ProxyRefused),
-    (401, ProxyRefused),
+    (401, ProxyAuthFailed),
     (403, ProxyRefused),
     (404, ProxyRefused),
     (405, ProxyRefused),
