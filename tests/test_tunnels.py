@@ -10,12 +10,21 @@ from typing import Any
 import attrs
 import pytest
 import pytest_twisted
+from OpenSSL import SSL
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import CancelledError, Deferred, gatherResults, maybeDeferred
+from twisted.internet.error import (
+    ConnectingCancelledError,
+    ConnectionDone,
+    ConnectionLost,
+    DNSLookupError,
+)
+from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.internet.protocol import ClientFactory, Factory, Protocol, connectionDone
 from twisted.internet.ssl import Certificate, trustRootFromCertificates
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
+from twisted.web._newclient import ResponseNeverReceived
 from twisted.web.iweb import IAgent
 
 from m3u8svc.connections import Connections
@@ -37,12 +46,14 @@ from m3u8svc.tasks.proxy import Proxy
 from m3u8svc.tasks.request import Purpose, Request
 from m3u8svc.testing.certificate import SelfSigned
 from m3u8svc.testing.origin import Origin
+from m3u8svc.tunnels import blamed
 from tests.test_connections import LoopbackNames, until
 
 reactor: Any = _reactor  # a module to mypy, the reactor to everybody else
 BODY = b"0123456789abcdef" * 20_000
 LIMITS = FetchLimits(connect_s=2.0, headers_s=2.0, silence_s=5.0)
 CONNECT_S = 0.4
+PROXY = Proxy(kind="http", host="p.example", port=3128)
 PASSWORD = "s3cret:@% 密"
 WAYS = [("http", False), ("http", True), ("https", False), ("https", True), ("socks5", False), ("socks5", True)]
 """Kind of proxy, and whether the origin has TLS."""
@@ -216,7 +227,7 @@ class Rig:
     def connect(self, *, trusting: bool = True, names: Any = reactor, **options: Any) -> Connections:
         pems = [pem for pem in (self.tls_origin.certificate_pem, *(each.certificate for each in self.proxies)) if pem]
         trusted = trustRootFromCertificates([Certificate.loadPEM(pem) for pem in pems] if trusting else [])
-        self.connections.append(Connections(names, connect_s=CONNECT_S, trust_root=trusted, **options))
+        self.connections.append(Connections(names, **({"connect_s": CONNECT_S, "trust_root": trusted} | options)))
         return self.connections[-1]
 
     async def stop(self) -> None:
@@ -360,6 +371,27 @@ async def test_a_dead_proxy_is_the_proxy_s_fault(rig: Rig, kind: str, tls: bool)
     assert 0 == rig.of(tls).accepted
 
 
+@pytest.mark.parametrize(
+    ("reasons", "expected"),
+    [
+        ([ConnectionDone()], ProxyUnreachable),
+        ([ConnectTimeout()], ProxyUnreachable),
+        ([DNSLookupError()], ProxyUnreachable),
+        ([SSL.Error([("", "", "certificate verify failed")])], ProxyUntrusted),
+        ([ConnectionLost(), SSL.Error([("", "", "certificate verify failed")])], ProxyUntrusted),
+        ([ConnectionDone(), CancelledError()], None),
+        ([ConnectionDone(), ConnectingCancelledError(None)], None),
+        ([ConnectionDone(), BadResponse(url="", reason="")], None),
+        ([ValueError()], None),
+        ([], None),
+    ],
+)
+def test_who_is_blamed(reasons: list[Exception], expected: type[ProxyError] | None) -> None:
+    """The proxy for a lost connection, with the best reason there is; nobody for our own cancel, or what is said."""
+    found = blamed(ResponseNeverReceived([Failure(reason) for reason in reasons]), PROXY)
+    assert expected == (None if found is None else type(found))
+
+
 TUNNELLED = [("http", True), ("https", True), ("socks5", False), ("socks5", True)]
 
 
@@ -493,9 +525,9 @@ async def test_a_cancel_in_mid_body_is_felt_at_once(rig: Rig, kind: str, tls: bo
     assert 1 == proxy.aborted
 
 
-@pytest.mark.parametrize(("kind", "tls"), TUNNELLED)
+@every_way
 @pytest_twisted.ensureDeferred
-async def test_a_cancel_during_the_handshake_is_felt_at_once(rig: Rig, kind: str, tls: bool) -> None:
+async def test_a_cancel_before_the_proxy_answers_is_felt_at_once(rig: Rig, kind: str, tls: bool) -> None:
     """And is told as a cancel, not as a failure to try again."""
     proxy = rig.proxy(kind, tls, silent=True)
     fetching = started(rig.connect().agent(False, proxy.as_proxy()), rig.of(tls).url("/a"))
@@ -512,7 +544,7 @@ async def test_a_cancel_during_the_handshake_is_felt_at_once(rig: Rig, kind: str
 async def test_close_ends_every_connection(rig: Rig, kind: str, tls: bool) -> None:
     """Idle ones, busy ones and those still shaking hands, of every proxy; when it returns they are gone."""
     serving, silent = rig.proxy(kind, tls), rig.proxy(kind, tls, silent=True)
-    connections = rig.connect()
+    connections = rig.connect(connect_s=30.0)
     agent = connections.agent(False, serving.as_proxy())
     await gatherResults([started(agent, rig.of(tls).url("/a", delay=0.02)) for _ in range(2)])
     failures: list[Failure] = []

