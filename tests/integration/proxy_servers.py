@@ -174,7 +174,7 @@ def tinyproxy(place: Path) -> Iterator[ProxyServer]:
     """
     _require("tinyproxy")
     (port,) = free_ports(1)
-    username, password = "tiny", "t1nypass"
+    username, password = "t1ny", "p4ss"
     (place / "tinyproxy.conf").write_text(
         _TINYPROXY.format(port=port, outgoing=OUTGOING, username=username, password=password)
     )

@@ -227,7 +227,7 @@ def test_the_system_settings_name_a_proxy_for_all(
     assert {OUTGOING} == film.addresses
 
 
-@pytest.mark.parametrize(("name", "scheme"), [("squid", "https"), ("squid-tls", "http"), ("microsocks", "socks5h")])
+@pytest.mark.parametrize(("name", "scheme"), [("squid-tls", "http"), ("microsocks", "socks5h")])
 def test_get_goes_through_a_proxy(
     tmp_path: Path,
     trust: list[str],
