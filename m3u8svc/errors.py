@@ -525,6 +525,15 @@ class NamesExhausted(M3u8svcError):
     en = "no free file name for {name}"
 
 
+class PublishError(M3u8svcError):
+    """A storage could not take a finished file. What was downloaded is kept; resuming tries again."""
+
+    code = "publish_failed"
+    fault = Fault.OPERATOR
+    zh = "保存结果失败：{reason}"
+    en = "the result could not be stored: {reason}"
+
+
 class StoreError(M3u8svcError):
     """The database did not take or give what we asked."""
 
@@ -578,6 +587,24 @@ class PluginError(M3u8svcError):
     fault = Fault.PLUGIN
     zh = "插件 {plugin} 的 {hook} 失败：{reason}"
     en = "hook {hook} of plugin {plugin} failed: {reason}"
+
+
+class PluginUnavailable(M3u8svcError):
+    """A task names a plugin that is off, broken, disabled or not there."""
+
+    code = "plugin_unavailable"
+    fault = Fault.OPERATOR
+    zh = "任务需要的插件 {plugin} 不可用：{reason}"
+    en = "the task needs the plugin {plugin}, which cannot be used: {reason}"
+
+
+class NotOffered(M3u8svcError):
+    """A task names a merger or storage that nobody offers (any more)."""
+
+    code = "not_offered"
+    fault = Fault.OPERATOR
+    zh = "没有名为“{name}”的 {kind}；可用：{known}{hint}"
+    en = 'nobody offers a {kind} called "{name}"; known: {known}{hint}'
 
 
 class OptionError(M3u8svcError):

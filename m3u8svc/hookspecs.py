@@ -1,26 +1,27 @@
 """
-The hook contract. Each hook is called in one of five ways, named by the first word of its docstring, plus a pipeline:
+The hook contract, version 1. Each hook is called in one of five ways, named by the first word of its docstring, plus a
+pipeline:
 
-- *own*: once per plugin, with its own configuration;
+- *own*: once per plugin, with its own configuration or options;
 - *offer*: at start; named records from all plugins, the same name twice is a startup error;
 - *ask*: the first answer that is not None wins, last registered first, built-ins last;
 - *union*: the answers of all are joined;
-- *tell*: the answer is ignored.
+- *tell*: the answer is ignored;
+- *pipeline*: each may change the value that is passed on.
 
-Hooks may return a value or an awaitable. Arguments are passed by name; an implementation takes those it wants.
-`hooks.py` does the calling: order, deadline, isolation, blame.
+Arguments are passed by name; an implementation takes those it wants. Hooks return a value or an awaitable. A plain
+`def` runs in a thread of its plugin, an `async def` on the reactor, where it must not block. Each has a deadline.
+`hooks.py` does the calling. The examples are whole plugins: a test runs each.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Literal  # Any: a plugin's configuration and options are its own
 
-import attrs
 import pluggy
 
 from m3u8svc.errors import M3u8svcError
-from m3u8svc.hls.media import MediaKind as MediaKind
-from m3u8svc.hls.playlist import MasterPlaylist, Segment, Variant
+from m3u8svc.hls.playlist import Key, MasterPlaylist, Segment, Variant
+from m3u8svc.offerings import Merger, SegmentGroup, SegmentOutcome, Services, Skip, Storage
 from m3u8svc.tasks.request import Request
 from m3u8svc.tasks.retry import FailureDecision
 from m3u8svc.tasks.task import Task
@@ -35,141 +36,115 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 Kind = Literal["own", "offer", "ask", "union", "tell", "pipeline"]
 
 
-# -- Values ----------------------------------------------------------------------------------------------------------
-
-
-@attrs.frozen(kw_only=True)
-class Skip:
+@hookspec
+def configure(config: Mapping[str, Any], services: Services) -> None:
     """
-    One segment to leave out: its 1-based `position` and a reason people can read.
+    *own*: at start, before any other hook of the plugin. Read the configuration, get ready.
+
+    Args:
+        config: the table ``[plugins.<name>]`` of the configuration, ``$env`` and ``$file`` resolved; empty without one.
+        services: clock, threads, logger, a directory of its own, the door out.
+
+    Raises:
+        NotConfigured: the plugin stays off, and says why. Normal.
+        ConfigError: what is configured is wrong: the service does not start.
+
+    Anything else makes the plugin "broken": the service starts without it, and says so.
+
+    Example::
+
+        from m3u8svc.plugin import NotConfigured, hookimpl
+
+        class Plugin:
+            @hookimpl
+            def configure(self, config, services):
+                if "token" not in config:
+                    raise NotConfigured(reason="there is no token in [plugins.example]")
+                self.token = config["token"]
+                self.log = services.log
     """
-
-    position: int
-    reason: str
+    raise NotImplementedError
 
 
-@attrs.frozen(kw_only=True)
-class MediaFile:
+@hookspec
+def check_options(options: Mapping[str, Any]) -> None:
     """
-    One finished, decrypted, verified segment on disk, handed to a merger in order.
+    *own*: a request names the plugin in ``"plugins": {"<name>": {...}}``. Say whether its options can be used.
+
+    Args:
+        options: the object of the request, any JSON. A plugin without this hook takes no options.
+
+    Raises:
+        OptionError: `path` (below the plugin's own object) and `reason`; the request is answered 400.
+
+    Example::
+
+        from m3u8svc.plugin import OptionError, hookimpl
+
+        class Plugin:
+            @hookimpl
+            def check_options(self, options):
+                quality = options.get("quality", "best")
+                if quality not in ("best", "worst"):
+                    raise OptionError(path="quality", reason='must be "best" or "worst"')
     """
-
-    position: int
-    path: Path
-    kind: MediaKind
-    duration_s: float
-    discontinuity_sequence: int = 0
-    init: Path | None = None
-    size_bytes: int = 0
+    raise NotImplementedError
 
 
-@attrs.frozen(kw_only=True)
-class Gap:
+@hookspec
+def close() -> None:
     """
-    A segment that is not there: skipped, declared as GAP, or given up. The merger keeps or closes the hole by `keep`.
+    *own*: the service stops. Let go of everything; what takes longer than the deadline is left behind.
+
+    Example::
+
+        from m3u8svc.plugin import hookimpl
+
+        class Plugin:
+            @hookimpl
+            def configure(self, services):
+                self.file = open(services.state_dir / "journal", "a")
+
+            @hookimpl
+            def close(self):
+                self.file.close()
     """
-
-    position: int
-    duration_s: float
-    discontinuity_sequence: int = 0
-    reason: str = ""
-    keep: bool = False
-    """True: its time stays empty in the output. False: what follows moves up (a skipped segment)."""
-
-
-Part = MediaFile | Gap
-
-
-@attrs.frozen(kw_only=True)
-class MergeJob:
-    """
-    What a merger is told besides the parts. `target` is the hidden file to write. `file_time` (epoch seconds) becomes
-    the creation time inside the file when given; the clock is never asked, so that a replay is byte-identical.
-    """
-
-    target: Path
-    faststart: bool = False
-    file_time: float | None = None
-    expected_duration_s: float = 0.0
-
-
-@attrs.frozen(kw_only=True)
-class MergeResult:
-    """
-    A finished, verified and synced target file.
-    """
-
-    size_bytes: int
-    duration_s: float
-    warnings: tuple[str, ...] = ()
-
-
-class MergeProgress(Protocol):
-    """
-    Called by a merger as it goes: how many parts are in the file.
-    """
-
-    def __call__(self, parts_done: int) -> None: ...
-
-
-class Merger(Protocol):
-    """
-    One way to make one file of many segments.
-    """
-
-    name: str
-    extension: str
-    """Of the finished file, with its dot; "" when `merge` makes no file (the `none` merger)."""
-
-    async def merge(self, job: MergeJob, parts: AsyncIterator[Part], progress: MergeProgress) -> MergeResult:
-        """
-        Write `job.target` from `parts`, in order, as they come; return when it is complete, verified and fsynced.
-
-        Raises:
-            MergeError: no verified file; nothing is left at `job.target`.
-        """
-        ...
-
-
-class Storage(Protocol):
-    """
-    Where a finished file goes.
-    """
-
-    name: str
-
-    def staging(self, task: Task, name: str, extension: str) -> Path:
-        """A local path to write to, hidden, on the same file system as the end place when that is local."""
-        ...
-
-    async def recover(self, task: Task, name: str, extension: str) -> str | None:
-        """Where an earlier run published this task's file already, if a crash came before that was recorded."""
-        ...
-
-    async def publish(self, task: Task, staged: Path, name: str, extension: str) -> str:
-        """Make `staged` visible under `name`, never overwriting; returns where it is. Called once it is verified."""
-        ...
-
-
-@attrs.frozen(kw_only=True)
-class Services:
-    """
-    What a plugin may use: the clock, threads, a logger of its own, a directory of its own.
-    """
-
-    clock: Any  # IReactorTime; zope interfaces are not types
-    in_thread: Callable[..., Any]  # deferToThread's shape: generic callables cannot be spelled
-    log: Any  # twisted.logger.Logger: kept out of this module's imports
-    state_dir: Path
-
-
-# -- Hooks -----------------------------------------------------------------------------------------------------------
+    raise NotImplementedError
 
 
 @hookspec
 def register_mergers() -> Iterable[Merger]:
     """
-    *offer*: at start. The mergers this plugin brings; requests choose one by `name` ("merger": "mp4").
+    *offer*: at start, after `configure`. The mergers this plugin brings; requests choose one by `name`.
+
+    Returns:
+        Objects with the methods of `Merger`. One that lacks some makes the plugin broken.
+
+    Example::
+
+        from m3u8svc.plugin import MediaFile, MergeError, MergeResult, hookimpl
+
+        class FirstOnly:
+            name = "first-only"
+
+            def extension(self, task):
+                return ".ts"
+
+            async def merge(self, job, parts, progress):
+                first = None
+                async for part in parts:
+                    if first is None and isinstance(part, MediaFile):
+                        first = part
+                if first is None:
+                    raise MergeError(reason="there is nothing to merge")
+                job.target.write_bytes(first.path.read_bytes())
+                progress(1)
+                return MergeResult(size_bytes=first.size_bytes, duration_s=first.duration_s)
+
+        class Plugin:
+            @hookimpl
+            def register_mergers(self):
+                return [FirstOnly()]
     """
     raise NotImplementedError
 
@@ -177,7 +152,47 @@ def register_mergers() -> Iterable[Merger]:
 @hookspec
 def register_storage() -> Iterable[Storage]:
     """
-    *offer*: at start. The places this plugin can publish to; requests choose one by `name`.
+    *offer*: at start, after `configure`. The places this plugin can publish to; requests choose one by `name`.
+
+    Returns:
+        Objects with the methods of `Storage`. One that lacks some makes the plugin broken.
+
+    Example::
+
+        import os
+        from pathlib import Path
+
+        from m3u8svc.plugin import Published, hookimpl
+
+        class Shelf:
+            name = "shelf"
+
+            def __init__(self, directory):
+                self.directory = directory
+
+            def staging(self, task, name, extension):
+                return self.directory / f".{task.id}{extension}"
+
+            async def recover(self, task, name, extension):
+                return None
+
+            async def publish(self, task, staged, name, extension):
+                final = self.directory / f"{name}-{task.id}{extension}"
+                size = staged.stat().st_size
+                os.rename(staged, final)
+                return Published(location=str(final), size_bytes=size, local=True)
+
+            async def remove(self, task, location):
+                Path(location).unlink(missing_ok=True)
+
+        class Plugin:
+            @hookimpl
+            def configure(self, services):
+                self.shelf = Shelf(services.state_dir)
+
+            @hookimpl
+            def register_storage(self):
+                return [self.shelf]
     """
     raise NotImplementedError
 
@@ -185,15 +200,42 @@ def register_storage() -> Iterable[Storage]:
 @hookspec(firstresult=True)
 def choose_variant(master: MasterPlaylist, task: Task) -> Variant | None:
     """
-    *ask*: after a multivariant playlist. which to download. Default: best BANDWIDTH, then size.
+    *ask*: after a multivariant playlist. Which variant to download; None = no opinion. Default: the best BANDWIDTH.
+
+    Returns:
+        One of `master.variants`.
+
+    Example::
+
+        from m3u8svc.plugin import hookimpl
+
+        class Plugin:
+            @hookimpl
+            def choose_variant(self, master):
+                small = [variant for variant in master.variants if (variant.height or 0) <= 720]
+                return max(small, key=lambda variant: variant.bandwidth, default=None)
     """
     raise NotImplementedError
 
 
 @hookspec
-def skip_segments(segments: tuple[Segment, ...], task: Task) -> Iterable[Skip] | None:
+def skip_segments(segments: tuple[Segment, ...], groups: tuple[SegmentGroup, ...], task: Task) -> Iterable[Skip] | None:
     """
-    *union*: after each media playlist. segments to leave out, with reasons. Default: the skip expression.
+    *union*: after each media playlist. Segments to leave out, each with a reason people will read in the task.
+    Default: the task's skip expression. Its deadline is two minutes, because it may look into segments.
+
+    Args:
+        segments: all of the playlist, in order.
+        groups: the same, cut at discontinuities; ``await group.signature()`` tells how one was encoded.
+
+    Example::
+
+        from m3u8svc.plugin import Skip, hookimpl
+
+        class Plugin:
+            @hookimpl
+            def skip_segments(self, segments):
+                return [Skip(position=each.position, reason="advert") for each in segments if "/ads/" in each.uri]
     """
     raise NotImplementedError
 
@@ -201,7 +243,22 @@ def skip_segments(segments: tuple[Segment, ...], task: Task) -> Iterable[Skip] |
 @hookspec
 def prepare_request(request: Request, task: Task) -> Request | None:
     """
-    *pipeline*: before every attempt. A changed copy of the request, or None. An error fails the attempt.
+    *pipeline*: before every attempt (playlist, key, init section, segment). A changed copy of the request, or None.
+    Fails closed: an error, or no answer in time, fails the attempt; a half-signed request does not go out.
+
+    Args:
+        request: its secret headers (Cookie, Authorization …) have the value "***"; left so, they go out unchanged.
+
+    Example::
+
+        import attrs
+
+        from m3u8svc.plugin import hookimpl
+
+        class Plugin:
+            @hookimpl
+            def prepare_request(self, request):
+                return attrs.evolve(request, headers=(*request.headers, ("X-Purpose", request.purpose.value)))
     """
     raise NotImplementedError
 
@@ -209,10 +266,56 @@ def prepare_request(request: Request, task: Task) -> Request | None:
 @hookspec(firstresult=True)
 def provide_agent(request: Request, task: Task, attempt: int) -> "IAgent | None":
     """
-    *ask*, fail-closed: before every attempt. The agent that carries it; None = no opinion. Default: direct, pooled.
+    *ask*: before every attempt, counted from 1. The agent that carries the request; None = no opinion. Default: the
+    task's proxy, else a direct pooled connection. A task with proxy fields is the built-in proxy's before anybody is
+    asked.
 
-    If an implementation raises, hangs or answers nonsense the request is not sent: a broken proxy never becomes a
-    direct connection. Must be `async` or not block.
+    Fails closed: if an implementation raises, hangs or answers nonsense the request is not sent, and nobody else is
+    asked; a broken proxy never becomes a direct connection.
+
+    Returns:
+        A `twisted.web.iweb.IAgent`. Make agents once and keep them: their connections are reused.
+
+    Example::
+
+        from twisted.internet import endpoints
+        from twisted.web.client import Agent, HTTPConnectionPool, ProxyAgent
+
+        from m3u8svc.plugin import hookimpl
+
+        class Plugin:
+            agent = None
+
+            @hookimpl
+            async def provide_agent(self, request):
+                if not request.url.startswith("http://"):
+                    return None
+                if self.agent is None:
+                    from twisted.internet import reactor
+
+                    proxy = endpoints.HostnameEndpoint(reactor, "proxy.example", 3128)
+                    self.agent = ProxyAgent(proxy, reactor, pool=HTTPConnectionPool(reactor))
+                return self.agent
+    """
+    raise NotImplementedError
+
+
+@hookspec(firstresult=True)
+def provide_key(key: Key, task: Task) -> bytes | None:
+    """
+    *ask*: an encrypted segment needs its key, once per key and run. The 16 bytes; None = no opinion. Default: what is
+    at `key.uri`.
+
+    Example::
+
+        from m3u8svc.plugin import hookimpl
+
+        class Plugin:
+            @hookimpl
+            def provide_key(self, key):
+                if key.uri.startswith("https://keys.example/"):
+                    return bytes.fromhex("00112233445566778899aabbccddeeff")
+                return None
     """
     raise NotImplementedError
 
@@ -221,27 +324,86 @@ def provide_agent(request: Request, task: Task, attempt: int) -> "IAgent | None"
 def after_failure(segment: Segment, error: M3u8svcError, attempt: int, task: Task) -> FailureDecision | None:
     """
     *ask*: one attempt at a segment failed (`attempt` counts from 1). What now; None = no opinion. Default: backoff,
-    Retry-After and the expression's ``http.code=`` rules.
+    Retry-After and the ``http.code=`` rules of the skip expression.
+
+    Returns:
+        `Retry`, `SkipSegment` or `GiveUp`.
+
+    Example::
+
+        from m3u8svc.plugin import Retry, hookimpl
+
+        class Plugin:
+            @hookimpl
+            def after_failure(self, error, attempt):
+                if error.code == "timeout" and attempt <= 20:
+                    return Retry(delay_s=1.0)
+                return None
     """
     raise NotImplementedError
 
 
 @hookspec
-def task_changed(task: Task, previous: Task | None) -> None:
+def segment_finished(segment: Segment, outcome: SegmentOutcome, task: Task) -> None:
     """
-    *tell*: after every transition, once it is stored. At least once, in order per task.
+    *tell*: a segment is on disk, left out or given up. The download waits for the answer: be quick.
+
+    Example::
+
+        from m3u8svc.plugin import hookimpl
+
+        class Plugin:
+            def __init__(self):
+                self.bytes = 0
+
+            @hookimpl
+            def segment_finished(self, outcome):
+                self.bytes += outcome.size_bytes
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def task_changed(task: Task, previous: Task | None, event_id: int) -> None:
+    """
+    *tell*: after every transition, once it is stored. In order per task; at least once: after a crash an event may come
+    again, with the same `event_id`.
+
+    Args:
+        previous: the task before, None when it was just created.
+        event_id: grows with every event of this service.
+
+    Example::
+
+        from m3u8svc.plugin import Status, hookimpl
+
+        class Plugin:
+            @hookimpl
+            def configure(self, services):
+                self.log = services.log
+
+            @hookimpl
+            def task_changed(self, task, event_id):
+                if task.status is Status.COMPLETED:
+                    self.log.info("{name} is there", name=task.spec.filename, event=event_id)
     """
     raise NotImplementedError
 
 
 KINDS: dict[str, Kind] = {
+    "configure": "own",
+    "check_options": "own",
+    "close": "own",
     "register_mergers": "offer",
     "register_storage": "offer",
     "choose_variant": "ask",
     "skip_segments": "union",
     "prepare_request": "pipeline",
     "provide_agent": "ask",
+    "provide_key": "ask",
     "after_failure": "ask",
+    "segment_finished": "tell",
     "task_changed": "tell",
 }
-FAIL_CLOSED = frozenset({"provide_agent"})
+FAIL_CLOSED = frozenset({"prepare_request", "provide_agent"})
+"""Where "log and go on" would send what must not be sent."""

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import attrs
 
-from m3u8svc.hookspecs import MediaFile
+from m3u8svc.offerings import MediaFile
 from m3u8svc.places import TRIES, make_directory, publish_path, sync_directory
 from m3u8svc.tasks.names import numbered
 

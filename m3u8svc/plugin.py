@@ -1,51 +1,73 @@
 """
-The public import for plugin authors: the marker, the values hooks see, the errors they may raise.
+The public import for plugin authors: the marker, the values hooks see and give, the errors they may raise.
+
+Everything an author needs is here, and nothing else of m3u8svc is promised (docs/stability.md).
 """
 
-from m3u8svc.errors import ConfigError, M3u8svcError, MergeError, NotConfigured, OptionError
-from m3u8svc.hls.playlist import MasterPlaylist, MediaPlaylist, Segment, Variant
-from m3u8svc.hookspecs import (
+from m3u8svc.errors import ConfigError, M3u8svcError, MergeError, NotConfigured, OptionError, PublishError
+from m3u8svc.hls.fingerprint import Signature
+from m3u8svc.hls.playlist import ByteRange, InitSection, Key, MasterPlaylist, Rendition, Segment, Variant
+from m3u8svc.hookspecs import hookimpl
+from m3u8svc.offerings import (
+    Fetch,
     Gap,
     MediaFile,
     MergeJob,
+    MergeProgress,
     Merger,
     MergeResult,
     Part,
+    Published,
+    SegmentGroup,
+    SegmentOutcome,
     Services,
     Skip,
     Storage,
-    hookimpl,
 )
 from m3u8svc.tasks.request import Purpose, Request
 from m3u8svc.tasks.retry import FailureDecision, GiveUp, Retry, SkipSegment
-from m3u8svc.tasks.task import Status, Task
+from m3u8svc.tasks.task import Extensions, Progress, Settings, Status, Task, TaskSpec
 
 __all__ = [
+    "ByteRange",
     "ConfigError",
+    "Extensions",
     "FailureDecision",
+    "Fetch",
     "Gap",
     "GiveUp",
+    "InitSection",
+    "Key",
     "M3u8svcError",
     "MasterPlaylist",
     "MediaFile",
-    "MediaPlaylist",
     "MergeError",
     "MergeJob",
+    "MergeProgress",
     "MergeResult",
     "Merger",
     "NotConfigured",
     "OptionError",
     "Part",
+    "Progress",
+    "PublishError",
+    "Published",
     "Purpose",
+    "Rendition",
     "Request",
     "Retry",
     "Segment",
+    "SegmentGroup",
+    "SegmentOutcome",
     "Services",
+    "Settings",
+    "Signature",
     "Skip",
     "SkipSegment",
     "Status",
     "Storage",
     "Task",
+    "TaskSpec",
     "Variant",
     "hookimpl",
 ]

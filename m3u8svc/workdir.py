@@ -26,7 +26,7 @@ from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from m3u8svc.errors import from_os_error
-from m3u8svc.hookspecs import MediaKind
+from m3u8svc.hls.media import MediaKind
 from m3u8svc.places import make_directory, sync_directory
 from m3u8svc.waiting import InThread, settled
 

@@ -23,9 +23,12 @@ from twisted.internet.threads import deferToThread
 from m3u8svc.builtin.mp4 import Mp4Plugin
 from m3u8svc.builtin.ts import TsMerger, TsPlugin
 from m3u8svc.errors import DiskFull, MergeError, MergerDied, NoMedia
-from m3u8svc.hookspecs import Gap, MediaFile, MergeJob, Part
 from m3u8svc.merge import WINDOW, Child, Muxing, Script
+from m3u8svc.offerings import Gap, MediaFile, MergeJob, Part
+from m3u8svc.tasks.task import Task, TaskSpec
 from tests.needs import memory_disk
+
+TASK = Task(id="task1", spec=TaskSpec(url="http://origin.invalid/list.m3u8", filename="film"))
 
 
 @pytest.fixture(scope="session")
@@ -50,7 +53,7 @@ def muxing() -> Muxing:
 @pytest.fixture
 def job(tmp_path: Path) -> MergeJob:
     """A job with a target of its own."""
-    return MergeJob(target=tmp_path / ".hidden.part.mp4")
+    return MergeJob(task=TASK, target=tmp_path / ".hidden.part.mp4")
 
 
 def media(segments: tuple[Path, ...]) -> list[Part]:
@@ -225,7 +228,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 @pytest_twisted.ensureDeferred
 async def test_full_disk(merger: str, segments: tuple[Path, ...], muxing: Muxing, small_disk: Path) -> None:
     """A full disk is the operator's problem: said so, and no half file takes what room there is."""
-    job = MergeJob(target=small_disk / ".part")
+    job = MergeJob(task=TASK, target=small_disk / ".part")
     merge = muxing.merge if merger == "mp4" else TsMerger(deferToThread).merge
     with pytest.raises(DiskFull):
         await merge(job, feed(media(segments * 3)), ignore)
@@ -374,7 +377,7 @@ async def test_children_take_turns(segments: tuple[Path, ...], tmp_path: Path) -
         nonlocal most
         most = max(most, len(children()))
 
-    jobs = [MergeJob(target=tmp_path / f"{n}.mp4") for n in range(3)]
+    jobs = [MergeJob(task=TASK, target=tmp_path / f"{n}.mp4") for n in range(3)]
     running = [Deferred.fromCoroutine(muxing.merge(job, feed(media(segments)), watch)) for job in jobs]
     for each in running:
         await each
@@ -414,4 +417,4 @@ class TestTs:
 def test_mergers_are_offered(muxing: Muxing) -> None:
     """The plugins offer one merger each, under the names of the API."""
     offered = [*Mp4Plugin(muxing).register_mergers(), *TsPlugin(deferToThread).register_mergers()]
-    assert [("mp4", ".mp4"), ("ts", ".ts")] == [(merger.name, merger.extension) for merger in offered]
+    assert [("mp4", ".mp4"), ("ts", ".ts")] == [(merger.name, merger.extension(TASK)) for merger in offered]

@@ -11,8 +11,8 @@ import pytest
 from twisted.internet.defer import Deferred, maybeDeferred
 
 from m3u8svc.builtin.disk import DiskStorage
-from m3u8svc.hookspecs import MediaFile
 from m3u8svc.kept import find_kept, forget_kept, keep_segments, remove_kept
+from m3u8svc.offerings import MediaFile, Published
 from m3u8svc.places import file_identity, publish_path, rename_without_replacing
 from m3u8svc.tasks.task import Settings, Task, TaskSpec
 
@@ -59,7 +59,8 @@ def test_disk_storage_recognises_its_own_file_after_a_crash(tmp_path: Path) -> N
     assert result(storage.recover(task, "movie", ".mp4")) is None
     assert result(storage.recover(known, "movie", ".mp4")) is None
     published = result(storage.publish(known, staged, "movie", ".mp4"))
-    assert str(tmp_path / "movie_0001.mp4") == published == result(storage.recover(known, "movie", ".mp4"))
+    expected = Published(location=str(tmp_path / "movie_0001.mp4"), size_bytes=4, local=True)
+    assert expected == published == result(storage.recover(known, "movie", ".mp4"))
 
 
 def files(work: Path) -> list[MediaFile]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from m3u8svc.errors import from_os_error
 from m3u8svc.places import file_identity, publish_path
-from m3u8svc.plugin import Storage, Task, hookimpl
+from m3u8svc.plugin import Published, Storage, Task, hookimpl
 from m3u8svc.waiting import InThread, settled
 
 
@@ -28,7 +28,7 @@ class DiskStorage:
         """
         return Path(task.spec.settings.save_location) / f".{task.id}.part{extension}"
 
-    async def recover(self, task: Task, name: str, extension: str) -> str | None:
+    async def recover(self, task: Task, name: str, extension: str) -> Published | None:
         """
         The file an earlier run renamed into place, known by the identity stored with the task before it was renamed.
         """
@@ -37,7 +37,7 @@ class DiskStorage:
         directory = Path(task.spec.settings.save_location)
         return await settled(self._in_thread(_find, directory, name, extension, task.output_id))
 
-    async def publish(self, task: Task, staged: Path, name: str, extension: str) -> str:
+    async def publish(self, task: Task, staged: Path, name: str, extension: str) -> Published:
         """
         Rename `staged` to the first free one of name, name_0001 …; durable when it returns.
 
@@ -45,10 +45,22 @@ class DiskStorage:
             NamesExhausted, DiskFull, DiskError: nothing was published, `staged` is still there.
         """
         try:
-            final: str = await settled(self._in_thread(_publish, staged, name, extension))
+            published: Published = await settled(self._in_thread(_publish, staged, name, extension))
         except OSError as error:
             raise from_os_error(error, staged.parent) from error
-        return final
+        return published
+
+    async def remove(self, task: Task, location: str) -> None:
+        """
+        Remove the file, if it is still the one we made (R-DEL-1).
+
+        Raises:
+            DiskError: it cannot be removed.
+        """
+        try:
+            await settled(self._in_thread(_remove_if_ours, Path(location), task.output_id))
+        except OSError as error:
+            raise from_os_error(error, location) from error
 
 
 class DiskPlugin:
@@ -67,11 +79,21 @@ class DiskPlugin:
         return [self._storage]
 
 
-def _publish(staged: Path, name: str, extension: str) -> str:
-    return str(publish_path(staged, staged.parent, name, extension))
+def _publish(staged: Path, name: str, extension: str) -> Published:
+    return _published(publish_path(staged, staged.parent, name, extension))
 
 
-def _find(directory: Path, name: str, extension: str, identity: str) -> str | None:
+def _published(path: Path) -> Published:
+    return Published(location=str(path), size_bytes=path.stat().st_size, local=True)
+
+
+def _remove_if_ours(output: Path, output_id: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        if file_identity(output) == output_id:
+            output.unlink()
+
+
+def _find(directory: Path, name: str, extension: str, identity: str) -> Published | None:
     try:
         candidates = [path for path in directory.iterdir() if path.name.startswith(name) and path.suffix == extension]
     except OSError:
@@ -79,5 +101,5 @@ def _find(directory: Path, name: str, extension: str, identity: str) -> str | No
     for candidate in candidates:  # all of them: a file before ours in the numbering may be gone by now
         with contextlib.suppress(FileNotFoundError):
             if file_identity(candidate) == identity:
-                return str(candidate)
+                return _published(candidate)
     return None

@@ -4,8 +4,10 @@ The merger "mp4": everything into one MP4, muxed by a child process while segmen
 
 from collections.abc import AsyncIterator, Iterable
 
-from m3u8svc.hookspecs import MergeJob, MergeProgress, Merger, MergeResult, Part, hookimpl
+from m3u8svc.hookspecs import hookimpl
 from m3u8svc.merge import Muxing
+from m3u8svc.offerings import MergeJob, MergeProgress, Merger, MergeResult, Part
+from m3u8svc.tasks.task import Task
 
 
 class Mp4Merger:
@@ -14,10 +16,13 @@ class Mp4Merger:
     """
 
     name = "mp4"
-    extension = ".mp4"
 
     def __init__(self, muxing: Muxing) -> None:
         self._muxing = muxing
+
+    def extension(self, task: Task) -> str:
+        """Always the same."""
+        return ".mp4"
 
     async def merge(self, job: MergeJob, parts: AsyncIterator[Part], progress: MergeProgress) -> MergeResult:
         """

@@ -12,7 +12,9 @@ from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 
 from m3u8svc.errors import MergeError, NoMedia, VerifyError, from_os_error
-from m3u8svc.hookspecs import MediaFile, MergeJob, MergeProgress, Merger, MergeResult, Part, hookimpl
+from m3u8svc.hookspecs import hookimpl
+from m3u8svc.offerings import MediaFile, MergeJob, MergeProgress, Merger, MergeResult, Part
+from m3u8svc.tasks.task import Task
 from m3u8svc.waiting import InThread, settled
 
 COPY_BYTES = 1 << 20
@@ -25,10 +27,13 @@ class TsMerger:
     """
 
     name = "ts"
-    extension = ".ts"
 
     def __init__(self, in_thread: InThread) -> None:
         self._in_thread = in_thread
+
+    def extension(self, task: Task) -> str:
+        """Always the same."""
+        return ".ts"
 
     async def merge(self, job: MergeJob, parts: AsyncIterator[Part], progress: MergeProgress) -> MergeResult:
         """

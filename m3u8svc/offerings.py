@@ -1,0 +1,237 @@
+"""
+What plugins hand over and are handed: mergers and storages with the values that pass through them, groups of segments,
+services. The hooks themselves are in `hookspecs.py`; authors import all of it from `m3u8svc.plugin`.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import attrs
+
+from m3u8svc.hls.fingerprint import Signature
+from m3u8svc.hls.media import MediaKind
+from m3u8svc.hls.playlist import Segment
+from m3u8svc.tasks.task import Task
+
+
+@attrs.frozen(kw_only=True)
+class Skip:
+    """
+    One segment to leave out: its 1-based `position` and a reason people can read.
+    """
+
+    position: int
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class SegmentGroup:
+    """
+    Segments between two discontinuities, in order: what a splice brought in, or a stretch of the programme.
+    """
+
+    discontinuity_sequence: int
+    segments: tuple[Segment, ...] = attrs.field(repr=False)
+    _look: Callable[["SegmentGroup"], Awaitable[Signature]] = attrs.field(repr=False, eq=False)
+
+    @property
+    def positions(self) -> tuple[int, ...]:
+        """The 1-based positions of its segments."""
+        return tuple(segment.position for segment in self.segments)
+
+    @property
+    def start_s(self) -> float:
+        """Where it begins in the playlist, in seconds."""
+        return self.segments[0].start_s
+
+    @property
+    def duration_s(self) -> float:
+        """The sum of its EXTINF."""
+        return sum(segment.duration_s for segment in self.segments)
+
+    async def signature(self) -> Signature:
+        """
+        How this group was encoded: parameter sets and audio format of its first segment, which is fetched the normal
+        way (headers, proxy, key, retries) and kept, so that it is not fetched again. Await it in an `async def` hook.
+
+        Raises:
+            M3u8svcError: the segment could not be fetched; the group cannot be judged by this.
+        """
+        return await self._look(self)
+
+
+@attrs.frozen(kw_only=True)
+class SegmentOutcome:
+    """
+    How one segment ended: "done", "skipped" (left out by a rule) or "lost" (given up, its time stays empty).
+    `attempts` counts from 1; `reason` is "" for "done".
+    """
+
+    kind: Literal["done", "skipped", "lost"]
+    attempts: int
+    size_bytes: int = 0
+    reason: str = ""
+
+
+# -- Merging ---------------------------------------------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class MediaFile:
+    """
+    One finished, decrypted, verified segment on disk, handed to a merger in order.
+    """
+
+    position: int
+    path: Path
+    kind: MediaKind
+    duration_s: float
+    discontinuity_sequence: int = 0
+    init: Path | None = None
+    size_bytes: int = 0
+
+
+@attrs.frozen(kw_only=True)
+class Gap:
+    """
+    A segment that is not there: skipped, declared as GAP, or given up. The merger keeps or closes the hole by `keep`.
+    """
+
+    position: int
+    duration_s: float
+    discontinuity_sequence: int = 0
+    reason: str = ""
+    keep: bool = False
+    """True: its time stays empty in the output. False: what follows moves up (a skipped segment)."""
+
+
+Part = MediaFile | Gap
+"""What a merger gets, in order."""
+
+
+@attrs.frozen(kw_only=True)
+class MergeJob:
+    """
+    What a merger is told besides the parts. `target` is the hidden file to write; `task` has the merger's own options
+    (``job.task.options_for("merge-ffmpeg")``). `file_time` (epoch seconds) becomes the creation time inside the file
+    when given; the clock is never asked, so that a replay is byte-identical.
+    """
+
+    target: Path
+    task: Task
+    faststart: bool = False
+    file_time: float | None = None
+    expected_duration_s: float = 0.0
+
+
+@attrs.frozen(kw_only=True)
+class MergeResult:
+    """
+    A finished, verified and synced target file.
+    """
+
+    size_bytes: int
+    duration_s: float
+    warnings: tuple[str, ...] = ()
+
+
+class MergeProgress(Protocol):
+    """
+    Called by a merger as it goes: how many parts are in the file.
+    """
+
+    def __call__(self, parts_done: int) -> None: ...
+
+
+class Merger(Protocol):
+    """
+    One way to make one file of many segments. Requests choose it by `name`. Called on the reactor: it must not block.
+    """
+
+    name: str
+
+    def extension(self, task: Task) -> str:
+        """Of the finished file, with its dot. Asked several times in a task's life, always with the same answer."""
+        ...
+
+    async def merge(self, job: MergeJob, parts: AsyncIterator[Part], progress: MergeProgress) -> MergeResult:
+        """
+        Write `job.target` from `parts`, in order, as they come; return when it is complete, verified and fsynced.
+        Cancelled (a pause), it ends what it started before it lets the cancellation go on.
+
+        Raises:
+            MergeError: no verified file; nothing is left at `job.target`.
+        """
+        ...
+
+
+# -- Storing ---------------------------------------------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class Published:
+    """
+    Where a result is: a path, or the URL of an object elsewhere. `local`: it is a file of this machine, which can be
+    known again, and removed, by its identity.
+    """
+
+    location: str
+    size_bytes: int
+    local: bool = False
+
+
+class Storage(Protocol):
+    """
+    Where a finished file goes. Requests choose it by `name`. Called on the reactor: it must not block.
+    """
+
+    name: str
+
+    def staging(self, task: Task, name: str, extension: str) -> Path:
+        """A local path to write to, hidden, on the same file system as the end place when that is local."""
+        ...
+
+    async def recover(self, task: Task, name: str, extension: str) -> Published | None:
+        """What an earlier run published of this task already, if a crash came before that was recorded."""
+        ...
+
+    async def publish(self, task: Task, staged: Path, name: str, extension: str) -> Published:
+        """
+        Make `staged` visible under `name`, never overwriting, whole or not at all. Called once it is verified. When it
+        returns `staged` is gone; when it raises, `staged` is still there and nothing half-done is left elsewhere.
+        """
+        ...
+
+    async def remove(self, task: Task, location: str) -> None:
+        """Remove a result of this task: somebody asked for that. Gone already is fine."""
+        ...
+
+
+# -- Services --------------------------------------------------------------------------------------------------------
+
+
+class Fetch(Protocol):
+    """
+    The one door out, for a plugin: GET, with the service's timers, redirects and limits.
+    """
+
+    async def __call__(
+        self, url: str, *, headers: Sequence[tuple[str, str]] = (), max_bytes: int = 1 << 20, total_s: float = 30.0
+    ) -> bytes: ...
+
+
+@attrs.frozen(kw_only=True)
+class Services:
+    """
+    What a plugin may use: a clock, threads, a logger of its own, a directory of its own (it exists), the door out.
+    """
+
+    clock: Any
+    """IReactorTime: ``seconds()`` is monotonic, ``callLater(seconds, function)``."""
+    in_thread: Callable[..., Any]
+    """``await services.in_thread(function, *arguments)``: for work that blocks, in an `async def` hook."""
+    log: Any
+    """A twisted.logger.Logger under ``m3u8svc.plugin.<name>``."""
+    state_dir: Path
+    fetch: Fetch
