@@ -3,6 +3,7 @@ What several commands take: the service's address, headers, a proxy, a state. Ea
 a usage error that names the option and shows no secret.
 """
 
+import json
 from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar  # Any: click's own annotations, and settings by name
 from urllib.parse import quote, unquote, urlsplit
@@ -99,6 +100,29 @@ class ProxyType(click.ParamType):  # type: ignore[type-arg]  # not generic befor
             "proxy_username": username,
             "proxy_password": password,
         }
+
+
+class PluginOptionType(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.5
+    """
+    ``plugin`` alone, or ``plugin.option=value`` where the value is JSON, or text where it is none.
+    """
+
+    name = "option"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, dict[str, Any]]:
+        """The plugin's name, and its option if there is one."""
+        left, equals, given = value.partition("=")
+        plugin, dot, option = left.partition(".")
+        if not plugin or bool(dot) is not bool(equals) or (dot and not option):
+            self.fail(words.BAD_PLUGIN_OPTION.said(value=value), param, ctx)
+        if not option:
+            return plugin, {}
+        try:
+            return plugin, {option: json.loads(given)}
+        except ValueError:
+            return plugin, {option: given}
 
 
 class StatusType(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.5

@@ -33,6 +33,12 @@ def test_plain_add_sends_url_and_name_and_prints_the_id(service: StubService, in
         (["--insecure"], {"advanced": True, "allow_insecure_https": True}),
         (["--keep-ts"], {"advanced": True, "keep_ts_files": True}),
         (["--no-merge"], {"advanced": True, "no_merge_ts": True}),
+        (["--merger", "ffmpeg", "--storage", "s3"], {"merger": "ffmpeg", "storage": "s3"}),
+        (["--plugin", "skip-ads"], {"plugins": {"skip-ads": {}}}),
+        (
+            ["--plugin", "a.mode=auto", "--plugin", "a.most=0.4", "--plugin", "a.drop=[1, 2]", "--plugin", "b.x=a=b"],
+            {"plugins": {"a": {"mode": "auto", "most": 0.4, "drop": [1, 2]}, "b": {"x": "a=b"}}},
+        ),
         (
             ["--header", "Referer: https://a.example/x", "--header", "Cookie:a=1", "--header", "Cookie: b=2:3"],
             {
@@ -140,3 +146,10 @@ def test_wrong_line_is_a_usage_error(service: StubService, invoke: Invoke, argum
     assert said in result.stderr
     assert "s3cret" not in result.stderr
     assert [] == service.visits
+
+
+@pytest.mark.parametrize("given", ["", "a.", "a.b", "a=1", ".b=1", "a.=1"])
+def test_a_plugin_option_that_is_none(service: StubService, invoke: Invoke, given: str) -> None:
+    """A usage error that shows how it is written; nothing is sent."""
+    result = invoke("add", URL, "--plugin", given)
+    assert (2, True, []) == (result.exit_code, "PLUGIN.OPTION=VALUE" in result.stderr, service.visits)
