@@ -19,7 +19,19 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.logger import Logger
 
-from m3u8svc.plugin import ConfigError, MergeError, OptionError, Segment, SegmentGroup, Services, Signature, Skip
+from m3u8svc.plugin import (
+    ConfigError,
+    MergeError,
+    OptionError,
+    Segment,
+    SegmentGroup,
+    Services,
+    Signature,
+    Skip,
+    Status,
+)
+from m3u8svc.testing.harness import Harness
+from m3u8svc.testing.playlists import SegmentLine
 
 FILM, ADVERT = Signature(video="h264:film"), Signature(video="h264:advert")
 
@@ -249,3 +261,48 @@ def test_report_of_very_many_groups_is_cut_but_names_all_that_are_left_out() -> 
     assert MOST_LINES + 2 == len(lines)
     assert lines[-2].startswith(f"group {MOST_LINES + 20}:") and "按请求去除" in lines[-2]
     assert f"{MOST_LINES + 50} groups in all" in lines[-1]
+
+
+SPLICED = [
+    *(SegmentLine(uri=f"film{number}.ts") for number in range(1, 9)),
+    SegmentLine(uri="http://ads.test/spot1.ts", discontinuity=True),
+    SegmentLine(uri="http://ads.test/spot2.ts"),
+    *(SegmentLine(uri=f"film{number}.ts", discontinuity=number == 9) for number in range(9, 17)),
+]
+
+
+@pytest.mark.parametrize(
+    ("config", "options", "skipped"),
+    [
+        ({}, {"mode": "auto"}, True),
+        ({"default_mode": "auto"}, None, True),
+        ({"default_mode": "auto"}, {"mode": "off"}, False),
+        ({}, None, False),
+        ({}, {"regex": "^http://ads[.]test/"}, True),
+        ({}, {"mode": "auto", "max_share": 0.01}, False),
+    ],
+)
+def test_download_leaves_adverts_out(
+    tmp_path: Path, config: dict[str, Any], options: dict[str, Any] | None, skipped: bool
+) -> None:
+    """Adverts of another host, between discontinuities: not in the result, not even fetched, named in the task."""
+    harness = Harness(Plugin(), tmp_path, name="skip-ads", config=config)
+    harness.serve_stream("/film/list.m3u8", SPLICED)
+    run = harness.download("/film/list.m3u8", plugins={} if options is None else {"skip-ads": options})
+    assert run.status is Status.COMPLETED and run.output is not None
+    assert skipped == (b"spot" not in run.output)
+    assert skipped == ("/spot2.ts" not in run.requests)
+    assert 16 == run.output.count(b"film")
+    assert skipped == any("广告（第 2 组）：00:48–01:00" in warning for warning in run.warnings)
+
+
+def test_look_keeps_what_it_fetched(tmp_path: Path) -> None:
+    """A segment that was looked into is not fetched again, and one that cannot be read proves nothing."""
+    harness = Harness(Plugin(), tmp_path, name="skip-ads", config={"default_mode": "auto"})
+    lines = [attrs.evolve(each, uri=each.uri.rpartition("/")[2].replace("spot", "film9")) for each in SPLICED]
+    harness.serve_stream("/film/list.m3u8", lines)
+    run = harness.download("/film/list.m3u8")
+    assert run.status is Status.COMPLETED
+    assert sorted(set(run.requests)) == sorted(run.requests)
+    assert 19 == len(run.requests)
+    assert () == run.warnings

@@ -211,8 +211,8 @@ def running(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ru
 
 def test_service_knows_the_plugin(running: Running) -> None:
     """Installed, it is active without being configured."""
-    (found,) = [each for each in running.ask("/api/plugins") if each["name"] == "skip-ads"]
-    assert "active" == found["status"]
+    (found,) = [each for each in running.ask("/api/plugins")["plugins"] if each["name"] == "skip-ads"]
+    assert "active" == found["state"]
 
 
 def test_adverts_of_another_encoder_are_gone_and_the_programme_is_whole(made: Made, running: Running) -> None:
