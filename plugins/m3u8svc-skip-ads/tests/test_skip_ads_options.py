@@ -78,6 +78,7 @@ def test_options_stand_over_the_configuration() -> None:
         ({"regex": "(?=a)b"}, "regex", "RE2"),
         ({"regex": r"(a)\1"}, "regex", "RE2"),
         ({"regex": "((a{100}){100}){100}"}, "regex", "RE2"),
+        ({"regex": r"(\pL{10}){10}"}, "regex", "RE2"),
         ({"regex": ["a"]}, "regex", "1 到 500"),
         ({"drop": 2}, "drop", "列表"),
         ({"drop": [1, 0]}, "drop[1]", "从 1 开始"),

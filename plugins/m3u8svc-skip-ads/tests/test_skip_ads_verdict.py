@@ -118,6 +118,32 @@ CASES = {
         [attrs.evolve(piece, encoder="film" if "a." in piece.path else "other") for piece in SHARDS],
         [1, 4, 7, 10],
     ),
+    "too long for an advert": ([film(2000), advert(151), film(2000)], []),
+    "as long as an advert may be": ([film(2000), advert(150), film(2000)], [2]),
+    "directories that differ in numbers only": (
+        [
+            film(20, path="http://x/20240501/{}.ts"),
+            advert(encoder="film", path="http://x/20230310/{}.ts"),
+            film(20, path="http://x/20240501/{}.ts"),
+        ],
+        [2],
+    ),
+    "directories that count": (
+        [
+            *(film(6, path=f"http://x/part{number}/{{}}.ts", joined=True) for number in range(6)),
+            advert(encoder="film", path=ELSEWHERE),
+            *(film(12, path=f"http://x/part{number}/{{}}.ts") for number in range(6, 8)),
+        ],
+        [2],
+    ),
+    "names that are hashes": (
+        [
+            *(film(1, path=f"http://x/f/{3 * number:x}f2a9c0{number:02x}e.ts", joined=True) for number in range(9, 30)),
+            advert(encoder="film", path=ELSEWHERE),
+            film(20, path="http://x/f/7b21f0{}a3.ts"),
+        ],
+        [2],
+    ),
     "one segment only": ([film(1)], []),
     "a name for every segment": (
         [film(20, path="http://x/{0}/" + "abc.ts"), advert(encoder="film"), film(20, path="http://x/{0}/z.ts")],
@@ -209,6 +235,31 @@ def test_missing_majority_is_told() -> None:
 
 
 # -- Questions -------------------------------------------------------------------------------------------------------
+
+
+def test_no_more_is_asked_than_allowed() -> None:
+    """The limit ends the questions in the middle of the doubts too."""
+    assert ([4], [3, 1]) == (
+        dropped(PLAIN, attrs.evolve(AUTO, max_signatures=2)),
+        judged(PLAIN, attrs.evolve(AUTO, max_signatures=2))[1],
+    )
+
+
+def test_what_is_marked_is_not_asked_about() -> None:
+    """The playlist has said what it is."""
+    pieces = [film(20), advert(marks=OUT), film(20, marks=IN)]
+    assert ([2], []) == (dropped(pieces), judged(pieces)[1])
+
+
+def test_segments_without_durations_count() -> None:
+    """Where no durations are told, a share is one of segments."""
+    groups = [
+        attrs.evolve(group, segments=tuple(attrs.evolve(each, duration_s=0.0) for each in group.segments))
+        for group in groups_of([film(6), film(4)])
+    ]
+    for share, expected in ((0.4, 4), (0.3, 0)):
+        options = Options(drop=Chosen(groups=frozenset({2})), max_share=share)
+        assert expected == len(analyse(cut(groups), {}, options).skips)
 
 
 def test_nobody_is_asked_without_a_doubt() -> None:

@@ -194,7 +194,7 @@ class _Case:
         )
 
     def _same_encoder(self, stretch: Stretch) -> bool:
-        return self.settled and bool(self._known.get(stretch.number)) and not self._other_encoder(stretch)
+        return bool(self._known.get(stretch.number)) and not self._other_encoder(stretch)
 
     def _common(self, field: str) -> str | None:
         return majority(self._weighed(field), self._total_s)
