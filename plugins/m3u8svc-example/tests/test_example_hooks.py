@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.padding import PKCS7
 from m3u8svc_example import NAME, Plugin
 
-from m3u8svc.plugin import ConfigError, OptionError, Status
+from m3u8svc.plugin import ConfigError, OptionError, Purpose, Request, Status
 from m3u8svc.testing.harness import Harness, ts_segment
 from m3u8svc.testing.playlists import KeyLine, SegmentLine, VariantLine, master_playlist
 
@@ -124,6 +124,14 @@ def test_header_is_added_to_every_request(tmp_path: Path) -> None:
     harness.download("/list.m3u8")
     harness.download("/list.m3u8", filename="second", headers={"X-Client": ["desk"]})
     assert ["nas"] * 3 + ["desk"] * 3 == [sent["X-Client"] for sent in harness.origin.sent]
+
+
+def test_header_of_the_task_stays(tmp_path: Path) -> None:
+    """Hooks may be called directly, once the harness has configured the plugin. None: no change."""
+    plugin = Plugin()
+    Harness(plugin, tmp_path, name=NAME, config={"headers": {"X-Client": "nas"}})
+    request = Request(url="http://x/", purpose=Purpose.SEGMENT, headers=(("x-client", "desk"),))
+    assert plugin.prepare_request(request=request) is None
 
 
 # -- tell ------------------------------------------------------------------------------------------------------------
