@@ -6,7 +6,8 @@ when most of the programme has one shape: where every segment has its own, they 
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from functools import cached_property
 from itertools import groupby
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -60,7 +61,7 @@ class Stretch:
         """Where it ends."""
         return self.segments[-1].start_s + self.segments[-1].duration_s
 
-    @property
+    @cached_property
     def weight_s(self) -> float:
         """Its duration, never nothing."""
         return weight_s(self.segments)
@@ -84,12 +85,14 @@ def cut(groups: Sequence[SegmentGroup]) -> Cut:
     segments = tuple(segment for group in groups for segment in group.segments)
     marks = read_marks(segments)
     broken = marks.by_position()
-    shape, programme = _telling_shape(segments)
+    shapes, programme = _telling_shapes(segments)
     stretches: list[Stretch] = []
     for index, group in enumerate(groups):
         pieces = [
             (key, tuple(piece))
-            for key, piece in groupby(group.segments, lambda each: (broken.get(each.position, -1), shape(each.uri)))
+            for key, piece in groupby(
+                group.segments, lambda each: (broken.get(each.position, -1), shapes.get(each.position, ""))
+            )
         ]
         for (mark, pattern), piece in pieces:
             stretches.append(
@@ -127,16 +130,18 @@ def majority(weighed: Iterable[tuple[_T, float]], total: float) -> _T | None:
 # -- Shapes of addresses ---------------------------------------------------------------------------------------------
 
 
-def _telling_shape(segments: tuple[Segment, ...]) -> tuple[Callable[[str], str], str]:
+def _telling_shapes(segments: tuple[Segment, ...]) -> tuple[dict[int, str], str]:
     """
-    The most exact shape in which most of the playlist agrees, and that of the programme; without one, nothing differs.
+    By position the most exact shape in which most of the playlist agrees, and that of the programme; without one,
+    nothing differs.
     """
     total = weight_s(segments)
     for shape in (exact_shape, loose_shape):
-        found = majority(((shape(each.uri), weight_s([each])) for each in segments), total)
+        shapes = {each.position: shape(each.uri) for each in segments}
+        found = majority(((shapes[each.position], weight_s([each])) for each in segments), total)
         if found is not None:
-            return shape, found
-    return (lambda uri: ""), ""
+            return shapes, found
+    return {}, ""
 
 
 def exact_shape(uri: str) -> str:

@@ -274,6 +274,7 @@ def _share(stretches: Sequence[Stretch], *dropped: Mapping[int, Mapping[int, str
     gone_s = sum(
         weight_s(each for each in stretch.segments if any(each.position in one[stretch.number] for one in dropped))
         for stretch in stretches
+        if any(one[stretch.number] for one in dropped)
     )
     return gone_s / sum(stretch.weight_s for stretch in stretches) if stretches else 0.0
 
