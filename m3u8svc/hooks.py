@@ -246,8 +246,8 @@ class Hooks:
                 "hook {hook} of {plugin} ({arguments}) answers {answer}",
                 hook=name,
                 plugin=plugin,
-                arguments=redact_text(repr(wanted))[:500],
-                answer=redact_text(repr(answer))[:500],
+                arguments=", ".join(f"{argument}={_traced(value)}" for argument, value in wanted.items()),
+                answer=_traced(answer),
             )
         return answer
 
@@ -348,6 +348,17 @@ def _without_secrets(plugin: str, value: Any) -> Any:
     if isinstance(value, Task):
         return task_for_plugin(value, plugin)
     return request_for_plugin(value) if isinstance(value, Request) else value
+
+
+def _traced(value: object) -> str:
+    """
+    A value for the log. Of tables only the names, of bytes only the number: secrets and keys are among them.
+    """
+    if isinstance(value, bytes):
+        return f"{len(value)} bytes"
+    if isinstance(value, Mapping):
+        return f"a table of {', '.join(sorted(map(str, value))) or 'nothing'}"
+    return _shown(value)
 
 
 # -- Answers ---------------------------------------------------------------------------------------------------------

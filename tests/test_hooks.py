@@ -12,6 +12,7 @@ import pytest_twisted
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.task import Clock, deferLater
+from twisted.logger import formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 
 from m3u8svc import hookspecs
@@ -600,6 +601,33 @@ def test_a_mask_without_a_secret_is_nonsense() -> None:
     answer = attrs.evolve(REQUEST, headers=(("Authorization", "***"),))
     hooks = hooks_of(("plugin", implementing("prepare_request", lambda: answer)))
     assert_blamed("prepare_request", outcome(call(hooks, "prepare_request")), "Authorization")
+
+
+@pytest.mark.parametrize("name", sorted(KINDS))
+def test_traces_hold_no_secrets(name: str) -> None:
+    """--trace-hooks shows who is called with what; never a key, a password or a configuration's values."""
+    lines: list[str] = []
+
+    def observe(event: dict[str, Any]) -> None:
+        lines.append(formatEvent(event))
+
+    secret = "h0sh-h0sh-h0sh-h"
+    taken = {"configure": "config, services", "check_options": "options", "provide_key": "key, task"}
+    body = f"lambda self, {taken[name]}: {secret.encode()!r}" if name in taken else "lambda self: None"
+    plugin = type("Plugin", (), {name: hookimpl(eval(body))})()
+    hooks = hooks_of(("plugin", plugin), trace=True)
+    globalLogPublisher.addObserver(observe)
+    try:
+        arguments = {"config": {"token": secret}, "services": None, "options": {"token": secret}}
+        if name in ("configure", "check_options"):
+            given = {argument: arguments[argument] for argument in ARGUMENTS[name]}
+            outcome(hooks.own(name, "plugin", **given))
+        else:
+            outcome(call(hooks, name))
+    finally:
+        globalLogPublisher.removeObserver(observe)
+    [line] = [each for each in lines if f"hook {name} of plugin" in each]
+    assert secret not in line
 
 
 # -- Offers ----------------------------------------------------------------------------------------------------------
