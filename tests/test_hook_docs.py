@@ -64,10 +64,10 @@ def test_every_example_is_a_plugin(name: str, tmp_path: Path) -> None:
 
 
 PUBLIC = """
-ByteRange ConfigError Extensions FailureDecision Fetch Gap GiveUp InitSection Key M3u8svcError MasterPlaylist MediaFile
-MergeError MergeJob MergeProgress MergeResult Merger NotConfigured OptionError Part Progress PublishError Published
-Purpose Rendition Request Retry Segment SegmentGroup SegmentOutcome Services Settings Signature Skip SkipSegment Status
-Storage Task TaskSpec Variant hookimpl
+ByteRange ConfigError DiskError DiskFull Extensions FailureDecision Fetch Gap GiveUp InitSection Key M3u8svcError
+MasterPlaylist MediaFile MediaPlaylist MergeError MergeJob MergeProgress MergeResult Merger NotConfigured Note
+OptionError Part Progress PublishError Published Purpose Rendition Request Retry Segment SegmentGroup SegmentOutcome
+Services Settings Signature Skip SkipSegment Status Storage Task TaskSpec Variant hookimpl settled
 """.split()
 
 

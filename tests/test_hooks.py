@@ -17,11 +17,11 @@ from twisted.python.failure import Failure
 
 from m3u8svc import hookspecs
 from m3u8svc.errors import ConfigError, ConnectError, OptionError, PluginError
-from m3u8svc.hls.playlist import Key, MasterPlaylist, Segment, Variant
+from m3u8svc.hls.playlist import Key, MasterPlaylist, MediaPlaylist, Segment, Variant
 from m3u8svc.hooks import BUILTIN_PREFIX, LONGER, STRIKES, Answer, Hooks
 from m3u8svc.hookspecs import FAIL_CLOSED, KINDS, PROJECT, hookimpl
 from m3u8svc.loading import load_builtins
-from m3u8svc.offerings import SegmentOutcome, Skip
+from m3u8svc.offerings import Note, SegmentOutcome, Skip
 from m3u8svc.pluginthreads import PluginThreads, run_inline
 from m3u8svc.tasks.plugins import DEADLINE_S
 from m3u8svc.tasks.request import Purpose, Request
@@ -38,6 +38,9 @@ REQUEST = Request(url="http://h/1.ts", purpose=Purpose.SEGMENT, headers=(("Cooki
 ERROR = ConnectError(url="http://h/", reason="")
 
 
+PLAYLIST = MediaPlaylist(url="http://h/list.m3u8", segments=(SEGMENT,))
+
+
 class Agent:
     """Looks like an IAgent."""
 
@@ -52,7 +55,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "register_mergers": {},
     "register_storage": {},
     "choose_variant": {"master": MasterPlaylist(url="http://h/m.m3u8", variants=(VARIANT,)), "task": TASK},
-    "skip_segments": {"segments": (SEGMENT,), "groups": (), "task": TASK},
+    "skip_segments": {"segments": (SEGMENT,), "groups": (), "playlist": PLAYLIST, "task": TASK},
     "prepare_request": {"request": REQUEST, "task": TASK},
     "provide_agent": {"request": REQUEST, "task": TASK, "attempt": 1},
     "provide_key": {"key": Key(method="AES-128", uri="http://h/k"), "task": TASK},
@@ -68,7 +71,7 @@ GOOD: dict[str, Any] = {
     "register_mergers": [RECORD],
     "register_storage": [RECORD],
     "choose_variant": VARIANT,
-    "skip_segments": [Skip(position=1, reason="advert")],
+    "skip_segments": [Skip(position=1, reason="advert"), Note(reason="one advert")],
     "prepare_request": attrs.evolve(REQUEST, url="http://h/2.ts", headers=(("Cookie", "***"),)),
     "provide_agent": AGENT,
     "provide_key": b"k" * 16,
