@@ -175,6 +175,8 @@ def command_arguments(
         *("-max_muxing_queue_size", "4096"),
         *PRESETS[options.preset].arguments,
     ]
+    if PRESETS[options.preset].encodes_video and "-r" not in options.args:
+        arguments += ["-fps_mode", "vfr"]  # each picture once: a hole is not filled with copies
     if file_time is not None:
         arguments += ["-metadata", f"creation_time={datetime.fromtimestamp(file_time, UTC):%Y-%m-%dT%H:%M:%SZ}"]
     if faststart and to.mp4_family and "-movflags" not in options.args:

@@ -26,6 +26,9 @@ AHEAD = 10 * HZ
 _SYNC = 0x47
 _FLAG_START = bytes(1 if value & 0x40 else 0 for value in range(256))
 _FLAG_FIELD = bytes(1 if value & 0x20 else 0 for value in range(256))
+_ADTS = 0x0F
+_ADTS_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)
+_TAIL_PACKETS = 4096
 _AUDIO_VIDEO = frozenset({0x01, 0x02, 0x03, 0x04, 0x06, 0x0F, 0x10, 0x11, 0x1B, 0x24, 0x81, 0x84, 0x87})
 """Stream types that are heard or seen; timed ID3, SCTE-35 and sections are not."""
 
@@ -77,6 +80,8 @@ class Timeline:
         self._dropped = False
         self._pids: frozenset[int] = frozenset()
         self._timed: frozenset[int] = frozenset()
+        self._adts: frozenset[int] = frozenset()
+        self._tail = b""
 
     def skip(self, duration_s: float, *, keep: bool) -> None:
         """
@@ -91,8 +96,10 @@ class Timeline:
         """
         Decide the offset of the segment that begins with `head`. True when its clock jumped and nobody had said so.
         """
+        self._measure_last()
         self._pids = frozenset(programme.streams)
         self._timed = frozenset(programme.media)
+        self._adts = frozenset(pid for pid, kind in programme.media.items() if kind == _ADTS)
         firsts = self._first_times(head)
         jumped = False
         if self._ends and firsts:
@@ -111,7 +118,9 @@ class Timeline:
         moved = bytearray(piece)
         for at in _marked(moved):
             self._shift_packet(moved, at)
-        return bytes(moved)
+        shifted = bytes(moved)
+        self._tail = (self._tail + shifted)[-_TAIL_PACKETS * PACKET :]
+        return shifted
 
     def _shift_packet(self, data: bytearray, at: int) -> None:
         if data[at + 3] & 0x20 and data[at + 4] >= 7 and data[at + 5] & 0x10:
@@ -134,6 +143,17 @@ class Timeline:
             self._steps[pid] = step
         self._last[pid] = time
         self._ends[pid] = (time + self._steps.get(pid, 0)) % WRAP
+
+    def _measure_last(self) -> None:
+        """
+        Where streams of AAC really end: the last PES of a segment holds fewer frames than the others, and what is
+        taken for its length becomes a hole at a splice.
+        """
+        for pid in self._adts & self._last.keys():
+            length = adts_duration(_last_pes(self._tail, pid))
+            if length:
+                self._ends[pid] = (self._last[pid] + length) % WRAP
+        self._tail = b""
 
     def _first_times(self, head: bytes) -> dict[int, int]:
         firsts: dict[int, int] = {}
@@ -181,13 +201,14 @@ def _marked(data: bytes | bytearray) -> Iterator[int]:
 
 def _resynced(data: bytes | bytearray) -> Iterator[int]:
     at = 0
+    in_step = True
     while at + PACKET <= len(data):
         following = at + PACKET
-        if data[at] == _SYNC and (following >= len(data) or data[following] == _SYNC):
+        if data[at] == _SYNC and (in_step or following >= len(data) or data[following] == _SYNC):
             yield at
-            at = following
+            at, in_step = following, True
         else:
-            at += 1
+            at, in_step = at + 1, False
 
 
 def _pid(data: bytes | bytearray, at: int) -> int:
@@ -238,6 +259,37 @@ def _add_pcr(data: bytearray, at: int, offset: int) -> None:
 def _ahead(time: int, other: int) -> int:
     """How far `time` is ahead of `other`, across a wrap; negative when it is behind."""
     return (time - other + WRAP // 2) % WRAP - WRAP // 2
+
+
+def _last_pes(data: bytes, pid: int) -> bytes:
+    """The payload of the last PES of a stream, b"" when its beginning is not in `data`."""
+    pieces: list[bytes] = []
+    for at in range(len(data) // PACKET * PACKET - PACKET, -1, -PACKET):
+        if data[at] != _SYNC or _pid(data, at) != pid or (begin := _payload(data, at)) is None:
+            continue
+        if (pes := _pes_start(data, at)) is None:
+            pieces.append(data[begin : at + PACKET])
+            continue
+        pieces.append(data[pes + 9 + data[pes + 8] : at + PACKET])
+        return b"".join(reversed(pieces))
+    return b""
+
+
+def adts_duration(frames: bytes) -> int:
+    """
+    How long these AAC frames last, in ticks; 0 when they are none.
+    """
+    at = samples = 0
+    rate = 0
+    while at + 7 <= len(frames) and frames[at] == 0xFF and frames[at + 1] & 0xF6 == 0xF0:
+        index = frames[at + 2] >> 2 & 0xF
+        length = (frames[at + 3] & 3) << 11 | frames[at + 4] << 3 | frames[at + 5] >> 5
+        if length < 7 or index >= len(_ADTS_RATES):
+            break
+        rate = _ADTS_RATES[index]
+        samples += 1024 * ((frames[at + 6] & 3) + 1)
+        at += length
+    return samples * HZ // rate if rate else 0
 
 
 # -- Tables ----------------------------------------------------------------------------------------------------------
