@@ -23,7 +23,8 @@ from m3u8svc.errors import ConfigError, SkipExpressionError
 from m3u8svc.hls.skip import parse_skip_expression
 from m3u8svc.redact import MASK, is_secret_header, redact_text
 from m3u8svc.tasks.directories import is_system_directory
-from m3u8svc.tasks.task import MAX_THREADS, PROXY_TYPES, SETTING_NAMES, Settings
+from m3u8svc.tasks.plugins import PluginChoice
+from m3u8svc.tasks.task import MAX_THREADS, PROXY_TYPES, SETTING_NAMES, Settings, SystemSettings
 
 DEFAULT_LISTEN = ("tcp:8080:interface=127.0.0.1",)
 DEFAULT_SAVE_DIR = "~/Downloads/m3u8svc"
@@ -49,7 +50,8 @@ def default_home() -> Path:
 class Configuration:
     """
     What the service is told at start. Paths may begin with ``~`` or be relative; whoever uses them resolves them. An
-    empty `database` is the SQLite file in `home`. `plugins` holds each plugin's table as it is, for the plugin to read.
+    empty `database` is the SQLite file in `home`. `choice` says which plugins are wanted, `plugins` holds each one's
+    table as it is, for the plugin to read.
     `file` is where this was read from, "" for nowhere.
     """
 
@@ -58,9 +60,11 @@ class Configuration:
     save_dir: str = DEFAULT_SAVE_DIR
     max_active: int = DEFAULT_MAX_ACTIVE
     database: str = attrs.field(default="", repr=False)  # a password may be in it
-    settings: Settings = attrs.field(factory=Settings)
+    system: SystemSettings = attrs.field(factory=SystemSettings)
+    choice: PluginChoice = attrs.field(factory=PluginChoice)
     plugins: Mapping[str, Mapping[str, Any]] = attrs.field(factory=lambda: MappingProxyType({}), repr=False)
     file: str = ""
+    trace_hooks: bool = False
 
 
 def load_configuration(
@@ -84,13 +88,22 @@ def load_configuration(
     tables = {name: _table(document, name, problems) for name in ("settings", "plugins")}
     given = _checked(document, _RULES, "", problems, others=tuple(tables))
     settings = _checked(tables["settings"], _SETTING_RULES, "settings.", problems)
+    beside = {name: settings.pop(name) for name in ("merger", "storage") if name in settings}
+    named = {name: tables["plugins"].pop(name) for name in tuple(_CHOICE_RULES) if name in tables["plugins"]}
+    choice = _checked(named, _CHOICE_RULES, "plugins.", problems)
     if not any(where.startswith("settings.proxy_") for where, _ in problems):
         problems += _proxy_problems(Settings(**settings))
     for name in tables["plugins"]:
         _table(tables["plugins"], name, problems, parent="plugins.")
     _raise_all(problems)
     plugins = {name: MappingProxyType(_plain(table)) for name, table in tables["plugins"].items()}
-    return Configuration(**given, settings=Settings(**settings), plugins=MappingProxyType(plugins), file=file)
+    return Configuration(
+        **given,
+        system=SystemSettings(settings=Settings(**settings), **beside),
+        choice=PluginChoice(**choice),
+        plugins=MappingProxyType(plugins),
+        file=file,
+    )
 
 
 def with_flags(configuration: Configuration, **given: Any) -> Configuration:
@@ -297,6 +310,18 @@ def _endpoints(value: Any) -> tuple[str, ...]:
     return tuple(_text(each) for each in value)
 
 
+def _name(value: Any) -> str:
+    if not _text(value):
+        raise ValueError("must be a name")
+    return str(value)
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(each, str) and each for each in value):
+        raise ValueError("must be a list of names of plugins")
+    return tuple(_text(each) for each in value)
+
+
 def _proxy_type(value: Any) -> str:
     if not isinstance(value, str) or (value or "none") not in PROXY_TYPES:
         raise ValueError(f"must be one of {', '.join(PROXY_TYPES)}")
@@ -352,4 +377,8 @@ _BY_NAME: dict[str, Rule] = {
     "proxy_password": _credential,
 }
 # The others are switches; a new setting of another kind is found by the test that gives every field a wrong type.
-_SETTING_RULES: dict[str, Rule] = {name: _BY_NAME.get(name, _boolean) for name in SETTING_NAMES}
+_SETTING_RULES: dict[str, Rule] = {name: _BY_NAME.get(name, _boolean) for name in SETTING_NAMES} | {
+    "merger": _name,
+    "storage": _name,
+}
+_CHOICE_RULES: dict[str, Rule] = {"enabled": _names, "disabled": _names, "required": _names}

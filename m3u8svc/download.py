@@ -7,6 +7,7 @@ A worker takes the next job, asks for key and init section, fetches, decrypts, c
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Literal
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -22,7 +23,7 @@ from m3u8svc.hls.media import Media, MediaCheck, check_init
 from m3u8svc.hls.plan import Absent, DownloadPlan, SegmentJob, init_identity
 from m3u8svc.hls.playlist import InitSection, Key, Segment
 from m3u8svc.hooks import Hooks
-from m3u8svc.offerings import Gap, MediaFile, Part
+from m3u8svc.offerings import Gap, MediaFile, Part, SegmentOutcome
 from m3u8svc.redact import redact_url
 from m3u8svc.tasks.headers import request_headers
 from m3u8svc.tasks.ledger import SegmentRow
@@ -137,6 +138,8 @@ class Download:
         self._ready: dict[int, Part] = {}
         self._awaited: dict[int, list[Deferred[None]]] = {}
         self._unrecorded: dict[int, SegmentRow] = {}
+        self._stored: dict[tuple[int, str], Stored] = {}
+        self._inits: set[str] = set()
         self.skipped: list[LeftOut] = []
         self.lost: list[LeftOut] = []
         """Given up, where the task allows gaps."""
@@ -158,6 +161,25 @@ class Download:
         await together(*(self._work(jobs) for _ in range(workers)))
         if self.skipped and not self._merge_despite_status:
             raise SkippedByStatus(count=len(self.skipped))
+
+    async def fetch_one(self, position: int) -> Part:
+        """
+        One segment alone, fetched if it is not there yet.
+
+        Raises:
+            SegmentFailed: it was given up.
+        """
+        if position not in self._ready:
+            [job] = [each for each in self._plan.jobs if each.segment.position == position]
+            if not self._adopt(job):
+                await self._carry_out(job)
+        return self._ready[position]
+
+    def listing(self) -> Listing:
+        """
+        What is on disk now: found there, or fetched since.
+        """
+        return Listing(segments={**self._found.segments, **self._stored}, inits=self._found.inits | self._inits)
 
     async def parts(self) -> AsyncIterator[Part]:
         """
@@ -223,13 +245,31 @@ class Download:
             except M3u8svcError as error:
                 decision = await self._decide(job, error, attempt)
                 if isinstance(decision, SkipSegment):
-                    return self._leave_out(job, decision, attempt)
+                    self._leave_out(job, decision, attempt)
+                    return await self._tell(job, "skipped", attempt, reason=decision.reason)
                 if isinstance(decision, GiveUp):
-                    return self._give_up(job, error)
+                    self._give_up(job, error)
+                    return await self._tell(job, "lost", attempt, reason=error.text("en"))
                 await self._sleep(decision.delay_s)
                 attempt += 1
                 continue
-            return self._done(job, part, attempt)
+            self._done(job, part, attempt)
+            return await self._tell(job, "done", attempt, size_bytes=part.size_bytes)
+
+    async def _tell(
+        self,
+        job: SegmentJob,
+        kind: Literal["done", "skipped", "lost"],
+        attempts: int,
+        *,
+        size_bytes: int = 0,
+        reason: str = "",
+    ) -> None:
+        """
+        Tell the plugins how a segment ended; a slow one holds this worker up and no other.
+        """
+        outcome = SegmentOutcome(kind=kind, attempts=attempts, size_bytes=size_bytes, reason=reason)
+        await self._wire.hooks.tell("segment_finished", segment=job.segment, outcome=outcome, task=self._task)
 
     async def _decide(self, job: SegmentJob, error: M3u8svcError, attempt: int) -> Retry | SkipSegment | GiveUp:
         position = job.segment.position
@@ -302,6 +342,7 @@ class Download:
             if media.kind == "fmp4" and init is None:
                 raise MissingInit(position=segment.position, reason="")
             stored = await self._keep(job, part, media, fetched)
+            self._stored[segment.position, job.identity] = stored
         except BaseException:  # also when cancelled: nothing half-written stays
             await part.discard()
             raise
@@ -319,6 +360,9 @@ class Download:
         return await self._once.get(f"key {key.uri}", lambda: self._fetch_key(key))
 
     async def _fetch_key(self, key: Key) -> bytes:
+        provided: bytes | None = await self._wire.hooks.ask("provide_key", key=key, task=self._task)
+        if provided is not None:
+            return provided
         if key.uri.startswith("data:"):
             return read_key(read_data_uri(key.uri, KEY_BYTES), key.uri)
         request = await self._wire.request(key.uri, Purpose.KEY)
@@ -342,7 +386,9 @@ class Download:
             decryption = Decryption(key=await self._key(init.key), iv=init.iv, position=0)
             body = decryption.update(body) + decryption.finish()
         check_init(body)
-        return await self._workdir.store_bytes(path.name, body)
+        stored = await self._workdir.store_bytes(path.name, body)
+        self._inits.add(path.name)
+        return stored
 
     def _put(self, part: Part) -> None:
         self._ready[part.position] = part

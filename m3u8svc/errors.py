@@ -533,6 +533,24 @@ class PluginError(M3u8svcError):
     en = "hook {hook} of plugin {plugin} failed: {reason}"
 
 
+class PluginUnavailable(M3u8svcError):
+    """A task names a plugin that is off, broken, disabled or not there."""
+
+    code = "plugin_unavailable"
+    fault = Fault.OPERATOR
+    zh = "任务需要的插件 {plugin} 不可用：{reason}"
+    en = "the task needs the plugin {plugin}, which cannot be used: {reason}"
+
+
+class NotOffered(M3u8svcError):
+    """A task names a merger or storage that nobody offers (any more)."""
+
+    code = "not_offered"
+    fault = Fault.OPERATOR
+    zh = "没有名为“{name}”的 {kind}；可用：{known}{hint}"
+    en = 'nobody offers a {kind} called "{name}"; known: {known}{hint}'
+
+
 class OptionError(M3u8svcError):
     """An option a plugin does not take: 400 naming the path."""
 

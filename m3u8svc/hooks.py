@@ -3,28 +3,48 @@ How hooks are called: order, awaiting, deadline, isolation, blame (DESIGN 5.6, r
 
 Not by pluggy's own multicall: there one raising plugin ends the call for everybody, and a Deferred that will fire None
 wins a `firstresult`. We walk the implementations ourselves, last registered first, built-ins last, and give each only
-the arguments it asked for. What a third party's hook does wrong becomes a `PluginError` with its name; what a
-built-in raises on purpose passes through, since it is our own decision.
+the arguments it asked for. A plain `def` of a plugin runs in a thread of the plugin, an `async def` here; either has a
+deadline. What it does wrong becomes a `PluginError` with its name and counts against it: three times in a row with the
+same hook, and the plugin is not asked any more until the next start; the hooks that fail closed stay closed then. What
+a built-in raises on purpose passes through, since it is our own decision.
 """
 
 import inspect
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
 from typing import Any  # hook arguments and answers are as different as the hooks
 
 import attrs
 import pluggy
-from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from m3u8svc.errors import M3u8svcError, PluginError
 from m3u8svc.hookspecs import FAIL_CLOSED, KINDS
+from m3u8svc.offerings import Skip
+from m3u8svc.pluginthreads import RunPlain
+from m3u8svc.redact import redact_text
+from m3u8svc.tasks.request import Request
+from m3u8svc.tasks.retry import GiveUp, Retry, SkipSegment
+from m3u8svc.tasks.task import Task
+from m3u8svc.tasks.views import request_for_plugin, request_from_plugin, task_for_plugin
 
 DEADLINE_S = 5.0
+DEADLINES_S = {"skip_segments": 120.0}
+"""For hooks that may take longer: this one may fetch segments to look into."""
+IMPORT_S = 30.0
+"""For importing a plugin and making its object: a cold disk may hold a large library."""
 SLOW_S = 0.1
+"""A plain hook that takes longer is slow."""
+SLOW_ASYNC_S = 1.0
+"""The same for one that may wait for others."""
+STRIKES = 3
 BUILTIN_PREFIX = "builtin."
 """Plugin names that start so are ours."""
+KEY_BYTES = 16
+MOST_SKIPS = 1_000_000
 
 
 @attrs.frozen(kw_only=True)
@@ -37,31 +57,96 @@ class Answer:
     value: Any
 
 
+@attrs.define
+class Tally:
+    """
+    What one hook of one plugin has done since the start. `in_a_row` counts failures without a good call between.
+    """
+
+    calls: int = 0
+    failures: int = 0
+    slow: int = 0
+    in_a_row: int = 0
+
+
 class Hooks:
     """
-    The calls, over one pluggy manager. `clock` measures deadlines.
+    The calls, over one pluggy manager. `clock` measures deadlines, `run_plain` runs plain functions of plugins.
     """
 
     log = Logger()
 
-    def __init__(self, manager: pluggy.PluginManager, *, clock: IReactorTime, deadline_s: float = DEADLINE_S) -> None:
+    def __init__(
+        self,
+        manager: pluggy.PluginManager,
+        *,
+        clock: IReactorTime,
+        run_plain: RunPlain,
+        deadline_s: float = DEADLINE_S,
+        trace: bool = False,
+    ) -> None:
         self._manager = manager
         self._clock = clock
+        self._run_plain = run_plain
         self._deadline_s = deadline_s
+        self._trace = trace
+        self._tallies: dict[tuple[str, str], Tally] = {}
+        self.disabled: dict[str, str] = {}
+        """Plugins that are not asked any more, and why."""
 
-    def offers(self, name: str) -> list[Answer]:
+    def heard(self, name: str) -> bool:
         """
-        *offer*: every record every plugin brings, built-ins first. Called at start, synchronous.
+        Whether anybody implements this hook; for calls that cost something to prepare.
+        """
+        return bool(self._impls(name))
+
+    def tallies(self, plugin: str) -> Mapping[str, Tally]:
+        """
+        The counters of one plugin by hook.
+        """
+        return {hook: tally for (owner, hook), tally in self._tallies.items() if owner == plugin}
+
+    async def import_plugin(self, plugin: str, load: Callable[[], Any]) -> Any:
+        """
+        What `load` gives, run in the plugin's thread, within a deadline.
+
+        Raises:
+            PluginError: it took too long. Anything else it raises is passed on.
+        """
+        try:
+            return await self._within(IMPORT_S, self._plain(plugin, load))
+        except _Withdrawn:
+            raise CancelledError() from None
+        except DeferredTimeout:
+            raise PluginError(plugin=plugin, hook="import", reason=f"no end within {IMPORT_S:.0f} s") from None
+
+    async def own(self, name: str, plugin: str, **arguments: Any) -> bool:
+        """
+        *own*: the hook of one plugin; False when it has none.
+
+        Raises:
+            M3u8svcError: what the plugin raised on purpose.
+            PluginError: anything else it did wrong.
+        """
+        assert KINDS[name] == "own"
+        found = [impl for impl in self._impls(name) if impl.plugin_name == plugin]
+        for impl in found:
+            await self._call(impl, name, arguments, on_purpose=True)
+        return bool(found)
+
+    async def offers(self, name: str, plugin: str) -> list[Any]:
+        """
+        *offer*: the records one plugin brings.
+
+        Raises:
+            PluginError: it does not answer with some.
         """
         assert KINDS[name] == "offer"
-        found = []
+        found: list[Any] = []
         for impl in self._impls(name):
-            try:
-                records: Iterable[object] = impl.function()  # type: ignore[assignment]  # pluggy types every hook as object
-                found += [Answer(plugin=impl.plugin_name, value=record) for record in records]
-            except Exception as error:  # a plugin's offer must not keep the service from starting
-                self._blame(impl.plugin_name, name, error)
-        return found[::-1]
+            if impl.plugin_name == plugin:
+                found += await self._call(impl, name, {}) or ()
+        return found
 
     async def ask(self, name: str, **arguments: Any) -> Any:
         """
@@ -74,10 +159,9 @@ class Hooks:
         for impl in self._impls(name):
             try:
                 answer = await self._call(impl, name, arguments)
-            except PluginError as error:
+            except PluginError:
                 if name in FAIL_CLOSED:
                     raise
-                self._note(error)
                 continue
             if answer is not None:
                 return answer
@@ -85,7 +169,7 @@ class Hooks:
 
     async def union(self, name: str, **arguments: Any) -> list[Answer]:
         """
-        *union*: the answers of all that have one.
+        *union*: the answers of all that have one; what went wrong is among them as the `PluginError` it is.
         """
         assert KINDS[name] == "union"
         answers = []
@@ -93,8 +177,7 @@ class Hooks:
             try:
                 value = await self._call(impl, name, arguments)
             except PluginError as error:
-                self._note(error)
-                continue
+                value = error
             if value is not None:
                 answers.append(Answer(plugin=impl.plugin_name, value=value))
         return answers
@@ -117,44 +200,239 @@ class Hooks:
         for impl in self._impls(name):
             try:
                 await self._call(impl, name, arguments)
-            except PluginError as error:
-                self._note(error)
+            except PluginError:
+                continue  # noted where it was blamed
 
     def _impls(self, name: str) -> list[pluggy.HookImpl]:
+        """
+        In the order they are asked: a built-in that must be first, plugins, built-ins. Of those that are disabled only
+        the ones that must go on failing.
+        """
         caller: pluggy.HookCaller = getattr(self._manager.hook, name)
-        return caller.get_hookimpls()[::-1]
+        impls = [
+            impl
+            for impl in reversed(caller.get_hookimpls())
+            if impl.plugin_name not in self.disabled or name in FAIL_CLOSED
+        ]
+        return sorted(impls, key=_turn)
 
-    async def _call(self, impl: pluggy.HookImpl, name: str, arguments: dict[str, Any]) -> Any:
+    async def _call(
+        self, impl: pluggy.HookImpl, name: str, arguments: dict[str, Any], *, on_purpose: bool = False
+    ) -> Any:
         wanted = {argument: arguments[argument] for argument in impl.argnames}
-        if impl.plugin_name.startswith(BUILTIN_PREFIX):
+        if _is_builtin(impl):
             answer: Any = impl.function(**wanted)
             return await answer if _awaitable(answer) else answer
+        plugin = impl.plugin_name
+        if plugin in self.disabled:
+            raise PluginError(plugin=plugin, hook=name, reason=self.disabled[plugin])
+        tally = self._tallies.setdefault((plugin, name), Tally())
+        tally.calls += 1
         started = self._clock.seconds()
         try:
-            return await self._within_deadline(impl.function, wanted)
-        except CancelledError:
-            raise
+            deadline_s = DEADLINES_S.get(name, self._deadline_s)
+            answer = await self._within(deadline_s, self._run(impl, _shown_to(plugin, wanted)))
+            answer = _checked(name, answer, arguments)
+        except _Withdrawn:
+            raise CancelledError() from None
         except (Exception, SystemExit) as error:  # the service is protected from a plugin, sys.exit() included
-            raise PluginError(plugin=impl.plugin_name, hook=name, reason=_reason(error)) from error
-        finally:
-            took = self._clock.seconds() - started
-            if took > SLOW_S:
-                self.log.warn(
-                    "hook {hook} of {plugin} took {took:.2f} s", hook=name, plugin=impl.plugin_name, took=took
-                )
+            if on_purpose and isinstance(error, M3u8svcError):
+                raise
+            raise self._blame(plugin, name, tally, error) from error
+        tally.in_a_row = 0
+        self._time(impl, name, tally, self._clock.seconds() - started)
+        if self._trace:
+            self.log.info(
+                "hook {hook} of {plugin} ({arguments}) answers {answer}",
+                hook=name,
+                plugin=plugin,
+                arguments=redact_text(repr(wanted))[:500],
+                answer=redact_text(repr(answer))[:500],
+            )
+        return answer
 
-    def _within_deadline(self, function: Callable[..., Any], arguments: dict[str, Any]) -> Deferred[Any]:
-        return maybeDeferred(function, **arguments).addTimeout(self._deadline_s, self._clock)
+    def _within(self, deadline_s: float, work: Coroutine[Any, Any, Any]) -> Deferred[Any]:
+        """
+        What `work` answers within its deadline, even if it does not listen to being cancelled. Cancelling this is told
+        apart from a plugin that cancels its own work: it fires `_Withdrawn`.
+        """
 
-    def _note(self, error: PluginError) -> None:
-        self.log.warn("{error}", error=error.text("en"))
+        def settle(result: Any) -> None:
+            if not outer.called:  # else nobody waits for what a plugin still does after its end was decided
+                if timer.active():
+                    timer.cancel()
+                outer.callback(result)
 
-    def _blame(self, plugin: str, hook: str, error: Exception) -> None:
-        self._note(PluginError(plugin=plugin, hook=hook, reason=_reason(error)))
+        def end(error: Exception) -> None:
+            settle(Failure(error))
+            inner.cancel()
+
+        outer: Deferred[Any] = Deferred(lambda _: end(_Withdrawn()))
+        timer = self._clock.callLater(deadline_s, lambda: end(DeferredTimeout()))
+        inner: Deferred[Any] = Deferred.fromCoroutine(work)
+        inner.addBoth(settle)
+        return outer
+
+    async def _run(self, impl: pluggy.HookImpl, arguments: dict[str, Any]) -> Any:
+        function: Callable[..., Any] = impl.function
+        if inspect.iscoroutinefunction(function):
+            return await function(**arguments)
+        return await self._plain(impl.plugin_name, lambda: _materialised(function(**arguments)))
+
+    async def _plain(self, plugin: str, call: Callable[[], Any]) -> Any:
+        answer = await self._run_plain(plugin, call)
+        return await answer if _awaitable(answer) else answer
+
+    def _time(self, impl: pluggy.HookImpl, name: str, tally: Tally, took_s: float) -> None:
+        if took_s <= (SLOW_ASYNC_S if inspect.iscoroutinefunction(impl.function) else SLOW_S):
+            return
+        tally.slow += 1
+        if tally.slow in (1, 10, 100, 1000):  # a hook is called for every segment: the log shall not drown in it
+            self.log.warn(
+                "hook {hook} of plugin {plugin} took {took:.2f} s ({times} times slow so far)",
+                hook=name,
+                plugin=impl.plugin_name,
+                took=took_s,
+                times=tally.slow,
+            )
+
+    def _blame(self, plugin: str, hook: str, tally: Tally, error: BaseException) -> PluginError:
+        """
+        Count and tell what a plugin did wrong; the third time in a row it is out.
+        """
+        reason = _reason(error)
+        tally.failures += 1
+        tally.in_a_row += 1
+        blame = PluginError(plugin=plugin, hook=hook, reason=reason)
+        if KINDS[hook] in ("own", "offer"):
+            return blame  # judged where it is loaded, or answered to who asked
+        self.log.warn("{error}{where}", error=blame.text("en"), where=_authors_lines(error))
+        if tally.in_a_row >= STRIKES and plugin not in self.disabled:
+            self.disabled[plugin] = f"disabled after {STRIKES} failures in a row of its hook {hook}, the last: {reason}"
+            self.log.error(
+                "plugin {plugin} is {why}; it is not asked any more until the next start",
+                plugin=plugin,
+                why=self.disabled[plugin],
+            )
+        return blame
+
+
+class _Withdrawn(Exception):
+    """Whoever asked does not wait any more."""
+
+
+def _is_builtin(impl: pluggy.HookImpl) -> bool:
+    return impl.plugin_name.startswith(BUILTIN_PREFIX)
+
+
+def _turn(impl: pluggy.HookImpl) -> int:
+    """A built-in that must be first, then plugins as pluggy orders them, then built-ins."""
+    return 1 if not _is_builtin(impl) else 0 if impl.tryfirst else 2
 
 
 def _awaitable(answer: object) -> bool:
     return inspect.isawaitable(answer) or isinstance(answer, Deferred | Awaitable)
+
+
+def _materialised(answer: Any) -> Any:
+    """A generator's work is done where the hook runs, not where its answer is read."""
+    return tuple(answer) if isinstance(answer, Iterator) and not _awaitable(answer) else answer
+
+
+def _shown_to(plugin: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """The arguments as a plugin of somebody else may see them: without secrets."""
+    return {name: _without_secrets(plugin, value) for name, value in arguments.items()}
+
+
+def _without_secrets(plugin: str, value: Any) -> Any:
+    if isinstance(value, Task):
+        return task_for_plugin(value, plugin)
+    return request_for_plugin(value) if isinstance(value, Request) else value
+
+
+# -- Answers ---------------------------------------------------------------------------------------------------------
+
+
+def _checked(name: str, answer: Any, arguments: Mapping[str, Any]) -> Any:
+    """
+    The answer, if it is one of this hook's.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    check = _CHECKS.get(name)
+    return answer if check is None or answer is None else check(answer, arguments)
+
+
+def _variant(answer: Any, arguments: Mapping[str, Any]) -> Any:
+    variants = arguments["master"].variants
+    if not any(answer is variant or answer == variant for variant in variants):
+        raise ValueError(f"answered {_shown(answer)}, which is none of the {len(variants)} variants")
+    return answer
+
+
+def _skips(answer: Any, arguments: Mapping[str, Any]) -> tuple[Skip, ...]:
+    if not isinstance(answer, Iterable) or isinstance(answer, str | bytes):
+        raise ValueError(f"answered {_shown(answer)}, not Skips")
+    skips = []
+    for each in answer:
+        if not isinstance(each, Skip) or type(each.position) is not int or not isinstance(each.reason, str):
+            raise ValueError(f"answered {_shown(each)} among its Skips")
+        skips.append(each)
+        if len(skips) > MOST_SKIPS:
+            raise ValueError(f"answered more than {MOST_SKIPS} Skips")
+    return tuple(skips)
+
+
+def _request(answer: Any, arguments: Mapping[str, Any]) -> Request:
+    if not isinstance(answer, Request):
+        raise ValueError(f"answered {_shown(answer)}, not a Request")
+    return request_from_plugin(answer, arguments["request"])
+
+
+def _agent(answer: Any, arguments: Mapping[str, Any]) -> Any:
+    if not callable(getattr(answer, "request", None)):
+        raise ValueError(f"answered {_shown(answer)}, not an IAgent")
+    return answer
+
+
+def _key(answer: Any, arguments: Mapping[str, Any]) -> bytes:
+    if not isinstance(answer, bytes) or len(answer) != KEY_BYTES:
+        raise ValueError(f"answered {type(answer).__name__}, not {KEY_BYTES} bytes")  # never the bytes themselves
+    return answer
+
+
+def _decision(answer: Any, arguments: Mapping[str, Any]) -> Any:
+    if not isinstance(answer, Retry | SkipSegment | GiveUp):
+        raise ValueError(f"answered {_shown(answer)}, not Retry, SkipSegment or GiveUp")
+    if isinstance(answer, Retry) and not 0 <= answer.delay_s <= 3600:
+        raise ValueError(f"answered a Retry in {answer.delay_s} s, which is not 0 to 3600")
+    return answer
+
+
+def _records(answer: Any, arguments: Mapping[str, Any]) -> tuple[Any, ...]:
+    if not isinstance(answer, Iterable) or isinstance(answer, str | bytes):
+        raise ValueError(f"answered {_shown(answer)}, not records")
+    return tuple(answer)
+
+
+_CHECKS: dict[str, Callable[[Any, Mapping[str, Any]], Any]] = {
+    "register_mergers": _records,
+    "register_storage": _records,
+    "choose_variant": _variant,
+    "skip_segments": _skips,
+    "prepare_request": _request,
+    "provide_agent": _agent,
+    "provide_key": _key,
+    "after_failure": _decision,
+}
+
+
+def _shown(value: object) -> str:
+    try:
+        return redact_text(repr(value))[:80]
+    except Exception:  # a repr of somebody else's
+        return type(value).__name__
 
 
 def _reason(error: BaseException) -> str:
@@ -162,4 +440,19 @@ def _reason(error: BaseException) -> str:
         return error.text("en")
     if isinstance(error, DeferredTimeout):
         return "no answer in time"
-    return f"{type(error).__name__}: {error}"
+    return redact_text(f"{type(error).__name__}: {error}")
+
+
+def _authors_lines(error: BaseException) -> str:
+    """
+    Where in the plugin it happened: the author's own frames, ours left out.
+    """
+    lines = []
+    trace = error.__traceback__
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        module = trace.tb_frame.f_globals.get("__name__", "")
+        if not module.startswith(("m3u8svc.", "twisted.")) or module.startswith("m3u8svc.testing"):
+            lines.append(f"\n  {code.co_filename}:{trace.tb_lineno} in {code.co_name}")
+        trace = trace.tb_next
+    return "".join(lines[-8:])

@@ -9,7 +9,7 @@ once the caller has stored that the task is done (`clean_up`).
 
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -17,26 +17,38 @@ from typing import Protocol, TypeVar
 import attrs
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
+from twisted.web.iweb import IAgent
 
 from m3u8svc.debuglog import DebugLog
 from m3u8svc.download import Download, Wire
-from m3u8svc.errors import M3u8svcError, MergeError, SkippedByStatus, from_os_error
+from m3u8svc.errors import (
+    M3u8svcError,
+    MergeError,
+    NotOffered,
+    PluginError,
+    PublishError,
+    SkippedByStatus,
+    from_os_error,
+)
 from m3u8svc.fetch import Fetcher
 from m3u8svc.hls.plan import DownloadPlan, plan_download
 from m3u8svc.hls.playlist import MediaPlaylist
 from m3u8svc.hls.skip import Selection, SkipRules, parse_skip_expression, select_skips
+from m3u8svc.hooks import BUILTIN_PREFIX
 from m3u8svc.kept import Kept, find_kept, forget_kept, keep_segments, remove_kept
 from m3u8svc.loading import PluginSet
 from m3u8svc.offerings import MediaFile, MergeJob, Merger, MergeResult, Published, Storage
 from m3u8svc.places import file_identity, make_directory, publish_path
-from m3u8svc.redact import redact_url
+from m3u8svc.probe import Probe
+from m3u8svc.redact import redact_text, redact_url
+from m3u8svc.report import left_out_by_status, ranges, skip_list, skipped_by_plugin
 from m3u8svc.sniff import Sniffer
 from m3u8svc.tasks.ledger import SegmentRow
 from m3u8svc.tasks.names import result_name
 from m3u8svc.tasks.task import Phase, Progress, Task
 from m3u8svc.tasks.tracker import Tracker
 from m3u8svc.waiting import InThread, beside, settled, together
-from m3u8svc.workdir import WorkDir
+from m3u8svc.workdir import Listing, WorkDir
 
 R = TypeVar("R")
 
@@ -46,7 +58,8 @@ WORK_FOLDER = ".m3u8svc"
 @attrs.frozen(kw_only=True)
 class Tools:
     """
-    What every job works with. `wall` is the time of day, `chance` random(), `boot_id` this boot of the machine.
+    What every job works with. `wall` is the time of day, `chance` random(), `boot_id` this boot of the machine,
+    `direct_agent` the pooled connections of requests that belong to no task.
     """
 
     clock: IReactorTime
@@ -55,6 +68,7 @@ class Tools:
     in_thread: InThread
     fetcher: Fetcher
     plugins: PluginSet
+    direct_agent: IAgent
     boot_id: str
 
 
@@ -137,6 +151,7 @@ class Job:
             M3u8svcError: the task failed, and why; what was fetched is kept.
         """
         self._tracker.enter(Phase.SNIFF)
+        self._tools.plugins.need(self._task.spec.extensions)
         listing = await self._workdir.open(self._expected)
         try:
             await self._in_thread(make_directory, self._directory, 0o755)  # work may lie elsewhere
@@ -145,7 +160,7 @@ class Job:
             if recovered is not None:
                 self.warnings = list(self._task.warnings)  # what the run that made it had to say
             else:
-                plan = await self._plan()
+                plan, listing = await self._plan(listing)
                 self._tracker.begin(total=len(plan.jobs))
                 self._tracker.enter(Phase.DOWNLOAD)
                 download = Download(
@@ -178,8 +193,11 @@ class Job:
         """
         await self.clean_up()
         if self._makes_file:
-            staged = self._storage.staging(self._task, self._name, self._extension)
-            await self._in_thread(_forget, staged)
+            try:
+                staged = self._storage.staging(self._task, self._name, self._extension)
+                await self._in_thread(_forget, staged)
+            except (NotOffered, PluginError) as error:  # its plugin is gone, and deleting goes on without it
+                self.log.warn("task {task}: {error}", task=self._task.id, error=error.text("en"))
         await self._in_thread(forget_kept, self._directory, self._task.id)
 
     async def remove_output(self) -> None:
@@ -187,13 +205,26 @@ class Job:
         Remove the published result, recorded yet or not, if it is still the file or directory we made (R-DEL-1).
         """
         if self._makes_file:
-            recovered = None if self._task.output else await self._recover()
-            output = self._task.output or (recovered.location if recovered else "")
-            if output:
-                await self._storage.remove(self._task, output)
+            await self._remove_file()
         kept: Path | None = await self._in_thread(find_kept, self._directory, self._name, self._task.id)
         if kept is not None:
             await self._in_thread(remove_kept, kept)
+
+    async def _remove_file(self) -> None:
+        output = self._task.output
+        try:
+            if not output:
+                recovered = await self._recover()
+                output = recovered.location if recovered else ""
+            if output:
+                await self._storage.remove(self._task, output)
+        except (NotOffered, PluginError, PublishError) as error:  # the task goes all the same; its result is named
+            self.log.warn(
+                "task {task}: {output} is not removed: {error}",
+                task=self._task.id,
+                output=redact_text(output) or "a result",
+                error=error.text("en"),
+            )
 
     @property
     def _makes_file(self) -> bool:
@@ -201,11 +232,11 @@ class Job:
 
     @property
     def _merger(self) -> Merger:
-        return self._tools.plugins.mergers[self._task.spec.extensions.merger]
+        return self._tools.plugins.merger(self._task.spec.extensions.merger)
 
     @property
     def _storage(self) -> Storage:
-        return self._tools.plugins.storages[self._task.spec.extensions.storage]
+        return self._tools.plugins.storage(self._task.spec.extensions.storage)
 
     @property
     def _extension(self) -> str:
@@ -217,27 +248,54 @@ class Job:
         found: Path | None = await self._in_thread(find_kept, self._directory, self._name, self._task.id)
         return None if found is None else await self._in_thread(_kept_result, found)
 
-    async def _plan(self) -> DownloadPlan:
+    async def _plan(self, listing: Listing) -> tuple[DownloadPlan, Listing]:
+        """
+        What to download, and what is there already, with what had to be fetched to decide it.
+        """
         sniffer = Sniffer(
             wire=self._wire, clock=self._tools.clock, in_thread=self._tools.in_thread, chance=self._tools.chance
         )
         playlist = await sniffer.media_playlist(self._task.spec.url)
         self._tracker.enter(Phase.PLAYLIST)
-        skips = await self._skips(playlist)
+        probe = self._probe(playlist, listing)
+        skips = await self._skips(playlist, probe)
         plan: DownloadPlan = await self._in_thread(plan_download, playlist, skips)
         self.warnings += playlist.warnings
         self.warnings += [
             f"第 {each.position} 个分片在播放列表中标为缺失（GAP）" for each in plan.absent if each.declared
         ]
-        return plan
+        return plan, probe.listing
 
-    async def _skips(self, playlist: MediaPlaylist) -> dict[int, str]:
+    def _probe(self, playlist: MediaPlaylist, listing: Listing) -> Probe:
+        return Probe(
+            playlist,
+            listing,
+            wire=self._wire,
+            workdir=self._workdir,
+            clock=self._tools.clock,
+            in_thread=self._tools.in_thread,
+            record=self._journal.segment,
+        )
+
+    async def _skips(self, playlist: MediaPlaylist, probe: Probe) -> dict[int, str]:
         selection: Selection = await self._in_thread(select_skips, self._rules, playlist.segments)
         self.warnings += selection.warnings
-        answers = await self._tools.plugins.hooks.union("skip_segments", segments=playlist.segments, task=self._task)
-        skips = {skip.position: skip.reason for answer in answers for skip in answer.value}
+        answers = await self._tools.plugins.hooks.union(
+            "skip_segments", segments=playlist.segments, groups=probe.groups, task=self._task
+        )
+        skips: dict[int, str] = {}
+        for answer in answers:
+            if isinstance(answer.value, PluginError):
+                self.warnings.append(answer.value.text("zh"))
+                continue
+            mine = {skip.position: skip.reason for skip in answer.value if 1 <= skip.position <= len(playlist.segments)}
+            skips |= mine
+            if not answer.plugin.startswith(BUILTIN_PREFIX):
+                self.warnings += skipped_by_plugin(answer.plugin, mine)
+            elif mine:
+                self.warnings.append(f"按设置跳过了 {len(mine)} 个分片：{ranges(mine)}")
         if skips:
-            self.warnings.append(f"按设置跳过了 {len(skips)} 个分片：{ranges(skips)}")
+            self._debug.note(f"skipped: {ranges(skips)}")
         elif self._rules.selects:
             self.warnings.append(f"跳过表达式没有匹配任何分片：{self._settings.skip_ts_info}")
         return skips
@@ -340,51 +398,6 @@ class Job:
         except OSError as error:
             raise from_os_error(error, self._directory) from error
         return result
-
-
-def ranges(positions: Iterable[int]) -> str:
-    """
-    Positions as people write them: ``1、5-7``.
-    """
-    spans: list[list[int]] = []
-    for position in sorted(positions):
-        if spans and spans[-1][1] == position - 1:
-            spans[-1][1] = position
-        else:
-            spans.append([position, position])
-    return "、".join(str(first) if first == last else f"{first}-{last}" for first, last in spans)
-
-
-def left_out_by_status(download: Download) -> list[str]:
-    """
-    What the server decided by its answers: it is named, whoever allowed it.
-    """
-    if not download.skipped:
-        return []
-    named = ranges(each.segment.position for each in download.skipped)
-    return [f"按 http.code 跳过了 {len(download.skipped)} 个分片：{named}"]
-
-
-def skip_list(plan: DownloadPlan, download: Download) -> str:
-    """
-    The origin's skip.txt (origin-semantics 2.5), with sections of ours for what the expression left out and
-    for what was given up.
-    """
-    lines = []
-    if download.skipped:
-        lines.append("skipByHttpCode")
-        lines += [
-            f"filename={each.segment.position:05d}.ts,url={redact_url(each.segment.uri)}，http.code={each.status}"
-            for each in download.skipped
-        ]
-    dropped = [absent for absent in plan.absent if not absent.declared]
-    if dropped:
-        lines.append("skipByExpression")
-        lines += [f"filename={absent.position:05d}.ts,reason={absent.reason}" for absent in dropped]
-    if download.lost:
-        lines.append("skipByFailure")
-        lines += [f"filename={each.segment.position:05d}.ts,reason={each.reason}" for each in download.lost]
-    return "".join(f"{line}\n" for line in lines)
 
 
 def _prepare(staged: Path, file_time: float | None) -> str:

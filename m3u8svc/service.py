@@ -36,7 +36,7 @@ from m3u8svc.tasks.ledger import SegmentRow
 from m3u8svc.tasks.lifecycle import WANTED, Event, advance
 from m3u8svc.tasks.names import result_name
 from m3u8svc.tasks.pace import status_bar
-from m3u8svc.tasks.task import Progress, Settings, Status, Task, TaskChange, TaskDraft
+from m3u8svc.tasks.task import Progress, Status, SystemSettings, Task, TaskChange, TaskDraft
 from m3u8svc.waiting import in_background, log_failure, settled
 
 TICK_S = 0.1
@@ -88,7 +88,7 @@ class DownloadService:
         tools: Tools,
         max_active: int,
         default_save_location: str,
-        defaults: Settings,
+        defaults: SystemSettings,
         forbidden: tuple[Path, ...],
         new_id: Callable[[], str],
     ) -> None:
@@ -185,9 +185,12 @@ class DownloadService:
 
         Raises:
             UnsafePath: a directory of the request is one of our own, or no place for results.
+            OptionError: a plugin does not take its options.
             StoreError: nothing was created.
         """
-        spec = draft.spec(await self.system_settings())
+        system = await self.system_settings()
+        spec = draft.spec(system)
+        await self._tools.plugins.check_options(spec.extensions.plugins)
         chosen = spec.settings.save_location
         settings = attrs.evolve(
             spec.settings,
@@ -258,20 +261,24 @@ class DownloadService:
             self._cancel(run)
         in_background(f"deleting task {task_id}", self._erase(marked, with_files=with_files))
 
-    async def system_settings(self) -> Settings:
+    async def system_settings(self) -> SystemSettings:
         """
-        The settings of tasks whose request names none.
+        What a task gets where its request says nothing.
         """
         return await self._store.load_settings() or self._defaults
 
-    async def replace_settings(self, settings: Settings) -> Settings:
+    async def replace_settings(self, system: SystemSettings) -> SystemSettings:
         """
         Save the system settings, all of them.
+
+        Raises:
+            UnsafePath, OptionError: they cannot be used; the old ones stay.
         """
-        await self._place("save_location", settings.save_location)
-        await self._place("temp_directory", settings.temp_directory)
-        await self._store.save_settings(settings)
-        return settings
+        await self._place("save_location", system.settings.save_location)
+        await self._place("temp_directory", system.settings.temp_directory)
+        await self._tools.plugins.check_options(system.plugins)
+        await self._store.save_settings(system)
+        return system
 
     def running(self) -> list[Task]:
         """
@@ -371,7 +378,10 @@ class DownloadService:
                         continue  # somebody else's hand removed the row: there is nothing left to tell of
                     previous = None if event.previous is None else attrs.evolve(task, status=event.previous)
                     await self._tools.plugins.hooks.tell(
-                        "task_changed", task=attrs.evolve(task, status=event.status), previous=previous
+                        "task_changed",
+                        task=attrs.evolve(task, status=event.status),
+                        previous=previous,
+                        event_id=event.id,
                     )
                 await self._store.forget_events(event.id for event in events)
         finally:

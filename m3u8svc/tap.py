@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import attrs
 from twisted.application.service import IService, Service
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.threads import deferToThreadPool
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from m3u8svc.config import Configuration
     from m3u8svc.home import HeldHome
     from m3u8svc.job import Tools
+    from m3u8svc.offerings import Services
     from m3u8svc.service import DownloadService
 
 DISK_THREADS = 8
@@ -51,6 +53,10 @@ class Options(usage.Options):
         ["max-active", None, None, "How many tasks download at once. [default: 3]"],
         ["database", None, None, "Database URL. [default: SQLite in --home]"],
         ["config", None, None, "Configuration file (TOML); options win over it."],
+    ]
+    optFlags = [
+        ["no-plugins", None, "Start without any installed plugin."],
+        ["trace-hooks", None, "Log every call of a plugin's hook and its answer."],
     ]
 
     def __init__(self) -> None:
@@ -105,7 +111,12 @@ def configuration_of(options: "usage.Options | dict[str, Any]") -> "Configuratio
         "max_active": _whole("--max-active", options["max-active"]),
         "database": options["database"],
     }
-    return with_flags(configuration, **{name: value for name, value in given.items() if value is not None})
+    flagged = with_flags(configuration, **{name: value for name, value in given.items() if value is not None})
+    return attrs.evolve(
+        flagged,
+        choice=attrs.evolve(flagged.choice, none=bool(options["no-plugins"])),
+        trace_hooks=bool(options["trace-hooks"]),
+    )
 
 
 def makeService(options: Options) -> IService:
@@ -179,9 +190,11 @@ class WholeService(Service):
         self._held.write_pid()
         in_thread, stop_threads = disk_threads(self._reactor)
         self._undo.append(stop_threads)
-        tools, close_connections = make_tools(self._reactor, in_thread)
-        self._undo.append(close_connections)
         configuration = self._configuration
+        tools, close_connections = make_tools(self._reactor, in_thread, trace_hooks=configuration.trace_hooks)
+        self._undo.append(close_connections)
+        await self._load_plugins(tools)
+        self._undo.append(lambda: Deferred.fromCoroutine(tools.plugins.close()))
         store = Store(configuration.database or self._held.home.database_url, reactor=self._reactor)
         await store.open()
         self._undo.append(store.close)
@@ -190,7 +203,7 @@ class WholeService(Service):
             tools=tools,
             max_active=configuration.max_active,
             default_save_location=str(Path(configuration.save_dir).expanduser().absolute()),
-            defaults=configuration.settings,
+            defaults=configuration.system,
             forbidden=own_places(self._held.home.path, store.file, configuration.file),
             new_id=lambda: secrets.token_hex(6),
         )
@@ -201,12 +214,33 @@ class WholeService(Service):
             downloads,
             reactor=self._reactor,
             allowed_hosts=lambda: frozenset(self._hosts),
-            mergers=(*sorted(tools.plugins.mergers), "none"),
-            storages=tuple(sorted(tools.plugins.storages)),
+            plugins=tools.plugins,
             version=__version__,
         )
         for description in configuration.listen:
             await self._listen(description, site)
+
+    async def _load_plugins(self, tools: "Tools") -> None:
+        """
+        Bring in the installed plugins, and see that what the configuration names is among what is offered.
+        """
+        from m3u8svc.loading import installed, load_plugins
+
+        configuration = self._configuration
+        home = self._held.home.path
+        await load_plugins(
+            tools.plugins,
+            [] if configuration.choice.none else installed(),
+            services_for=lambda name: plugin_services(name, home / "plugins", tools),
+            choice=configuration.choice,
+            configs=configuration.plugins,
+        )
+        for where, check, name in (
+            ("merger", tools.plugins.merger_names, configuration.system.merger),
+            ("storage", tools.plugins.storage_names, configuration.system.storage),
+        ):
+            if name not in check:
+                raise ConfigError(where=f"settings.{where}", reason=f"must be one of {', '.join(check)}, not {name!r}")
 
     async def _look_at_save_dir(self, in_thread: Callable[..., Deferred[Any]]) -> None:
         """
@@ -308,7 +342,27 @@ def disk_threads(reactor: Any) -> tuple[Callable[..., Deferred[Any]], Callable[[
     return in_thread, pool.stop
 
 
-def make_tools(reactor: Any, in_thread: Callable[..., Deferred[Any]]) -> "tuple[Tools, Callable[[], Any]]":
+def plugin_services(name: str, states: Path, tools: "Tools") -> "Services":
+    """
+    What the plugin of this name may use. `states` holds a directory for each.
+    """
+    from m3u8svc.offerings import Services
+    from m3u8svc.plugindoor import PluginDoor
+
+    state_dir = states / name
+    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return Services(
+        clock=tools.clock,
+        in_thread=tools.in_thread,
+        log=Logger(namespace=f"m3u8svc.plugin.{name}"),
+        state_dir=state_dir,
+        fetch=PluginDoor(tools.fetcher, tools.direct_agent),
+    )
+
+
+def make_tools(
+    reactor: Any, in_thread: Callable[..., Deferred[Any]], *, trace_hooks: bool = False
+) -> "tuple[Tools, Callable[[], Any]]":
     """
     What jobs work with: the one door, connections, the built-in plugins; and what closes the connections.
     """
@@ -324,8 +378,10 @@ def make_tools(reactor: Any, in_thread: Callable[..., Deferred[Any]]) -> "tuple[
     from m3u8svc.job import Tools
     from m3u8svc.loading import load_builtins
     from m3u8svc.merge import Muxing
+    from m3u8svc.pluginthreads import PluginThreads
 
     connections = Connections(reactor)
+    threads = PluginThreads(lambda *call: reactor.callFromThread(*call))
     builtins = [
         DirectAgent(connections),
         RetryPolicy(random.random),
@@ -341,7 +397,13 @@ def make_tools(reactor: Any, in_thread: Callable[..., Deferred[Any]]) -> "tuple[
         chance=random.random,
         in_thread=in_thread,
         fetcher=Fetcher(clock=reactor, wall=time.time),
-        plugins=load_builtins(builtins, clock=reactor),
+        plugins=load_builtins(
+            builtins,
+            clock=reactor,
+            run_plain=PluginThreads(lambda *call: reactor.callFromThread(*call)).run,
+            trace=trace_hooks,
+        ),
+        direct_agent=connections.agent(False),
         boot_id=boot_id(),
     )
     return tools, lambda: Deferred.fromCoroutine(connections.close())

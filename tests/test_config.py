@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from m3u8svc.config import Configuration, default_home, load_configuration, with_flags
 from m3u8svc.errors import ConfigError
-from m3u8svc.tasks.task import SETTING_NAMES, Settings
+from m3u8svc.tasks.plugins import PluginChoice
+from m3u8svc.tasks.task import SETTING_NAMES, Settings, SystemSettings
 
 SECRET = "hunter2"
 ENVIRON = {
@@ -96,7 +97,8 @@ class TestLoading:
             save_dir="~/Downloads/m3u8svc",
             max_active=3,
             database="",
-            settings=Settings(),
+            system=SystemSettings(),
+            choice=PluginChoice(),
             plugins={},
         ) == load("")
 
@@ -120,7 +122,7 @@ class TestLoading:
             use_server_file_time=True,
             debug_log=True,
         )
-        assert settings == loaded.settings
+        assert settings == loaded.system.settings
         assert [] == [name for name in SETTING_NAMES if getattr(settings, name) == getattr(Settings(), name)]
         assert {"notify"} == loaded.plugins.keys()
         rooms = loaded.plugins["notify"]["rooms"]
@@ -139,7 +141,7 @@ class TestLoading:
             'listen = [{"$env" = "ON"}]\n[settings]\nproxy_password = {"$env" = "ON"}\n'
             + "[plugins.a]\nb={'$env'='ON'}"
         )
-        found = [loaded.listen[0], loaded.settings.proxy_password, loaded.plugins["a"]["b"]]
+        found = [loaded.listen[0], loaded.system.settings.proxy_password, loaded.plugins["a"]["b"]]
         assert [(str, "true")] * 3 == [(type(each), each) for each in found]
 
     @pytest.mark.parametrize(
@@ -156,7 +158,7 @@ class TestLoading:
     )
     def test_a_setting(self, text: str, name: str, value: object) -> None:
         """A setting arrives with the type of its field."""
-        found = getattr(load(f"[settings]\n{text}").settings, name)
+        found = getattr(load(f"[settings]\n{text}").system.settings, name)
         assert (value, type(value)) == (found, type(found))
 
     def test_nothing_secret_in_a_repr(self) -> None:

@@ -1,26 +1,110 @@
-"""How hooks are called: order, isolation, blame."""
+"""How hooks are called: order, isolation, blame. The battery of reference/hooks.md 1.6 over every hook."""
 
+import sys
+import threading
+import time
 from typing import Any
 
+import attrs
 import pluggy
 import pytest
-from twisted.internet.defer import Deferred, fail, succeed
-from twisted.internet.task import Clock
+import pytest_twisted
+from twisted.internet import reactor as _reactor
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
+from twisted.internet.task import Clock, deferLater
 from twisted.python.failure import Failure
 
 from m3u8svc import hookspecs
-from m3u8svc.errors import ConfigError, PluginError, ProxyUnsupported
-from m3u8svc.hooks import BUILTIN_PREFIX, Hooks
+from m3u8svc.errors import ConfigError, ConnectError, OptionError, PluginError
+from m3u8svc.hls.playlist import Key, MasterPlaylist, Segment, Variant
+from m3u8svc.hooks import BUILTIN_PREFIX, DEADLINE_S, DEADLINES_S, STRIKES, Answer, Hooks
 from m3u8svc.hookspecs import FAIL_CLOSED, KINDS, PROJECT, hookimpl
 from m3u8svc.loading import load_builtins
+from m3u8svc.offerings import SegmentOutcome, Skip
+from m3u8svc.pluginthreads import PluginThreads, run_inline
+from m3u8svc.tasks.request import Purpose, Request
+from m3u8svc.tasks.retry import GiveUp, Retry
+from m3u8svc.tasks.task import Extensions, Settings, Task, TaskSpec
+
+reactor: Any = _reactor  # a module to mypy, the reactor to everybody else
+
+VARIANT = Variant(uri="http://h/1.m3u8", bandwidth=1)
+TASK = Task(id="t", spec=TaskSpec(url="http://h/list.m3u8", filename="film"))
+SEGMENT = Segment(position=1, number=0, uri="http://h/1.ts", duration_s=4.0, start_s=0.0)
+REQUEST = Request(url="http://h/1.ts", purpose=Purpose.SEGMENT, headers=(("Cookie", "secret"), ("X-A", "1")))
+
+ERROR = ConnectError(url="http://h/", reason="")
 
 
-def hooks_of(*plugins: tuple[str, object], clock: Clock | None = None) -> Hooks:
+class Agent:
+    """Looks like an IAgent."""
+
+    def request(self, method: bytes, uri: bytes, headers: Any = None, bodyProducer: Any = None) -> None: ...
+
+
+AGENT = Agent()
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "configure": {"config": {}, "services": None},
+    "check_options": {"options": {}},
+    "close": {},
+    "register_mergers": {},
+    "register_storage": {},
+    "choose_variant": {"master": MasterPlaylist(url="http://h/m.m3u8", variants=(VARIANT,)), "task": TASK},
+    "skip_segments": {"segments": (SEGMENT,), "groups": (), "task": TASK},
+    "prepare_request": {"request": REQUEST, "task": TASK},
+    "provide_agent": {"request": REQUEST, "task": TASK, "attempt": 1},
+    "provide_key": {"key": Key(method="AES-128", uri="http://h/k"), "task": TASK},
+    "after_failure": {"segment": SEGMENT, "error": ERROR, "attempt": 1, "task": TASK},
+    "segment_finished": {"segment": SEGMENT, "outcome": SegmentOutcome(kind="done", attempts=1), "task": TASK},
+    "task_changed": {"task": TASK, "previous": None, "event_id": 1},
+}
+RECORD = object()
+GOOD: dict[str, Any] = {
+    "configure": None,
+    "check_options": None,
+    "close": None,
+    "register_mergers": [RECORD],
+    "register_storage": [RECORD],
+    "choose_variant": VARIANT,
+    "skip_segments": [Skip(position=1, reason="advert")],
+    "prepare_request": attrs.evolve(REQUEST, url="http://h/2.ts", headers=(("Cookie", "***"),)),
+    "provide_agent": AGENT,
+    "provide_key": b"k" * 16,
+    "after_failure": Retry(delay_s=2.0),
+    "segment_finished": "ignored",
+    "task_changed": "ignored",
+}
+NONSENSE: dict[str, Any] = {
+    "register_mergers": 5,
+    "register_storage": "disk",
+    "choose_variant": Variant(uri="http://h/other.m3u8"),
+    "skip_segments": [1],
+    "prepare_request": "http://h/",
+    "provide_agent": object(),
+    "provide_key": b"short",
+    "after_failure": True,
+}
+"""Answers of the wrong kind; the other hooks' answers are nobody's concern."""
+EVERY = pytest.mark.parametrize("name", sorted(KINDS))
+
+
+def implementing(name: str, body: Any, *, coroutine: bool = False) -> object:
+    """A plugin with one hook that does `body()`."""
+
+    async def awaited(self: Any) -> Any:
+        answer = body()
+        return await answer if isinstance(answer, Deferred) else answer
+
+    plain = lambda self: body()  # noqa: E731  # a method made at run time
+    return type("Plugin", (), {name: hookimpl(awaited if coroutine else plain)})()
+
+
+def hooks_of(*plugins: tuple[str, object], clock: Clock | None = None, **given: Any) -> Hooks:
     manager = pluggy.PluginManager(PROJECT)
     manager.add_hookspecs(hookspecs)
     for name, plugin in plugins:
         manager.register(plugin, name)
-    return Hooks(manager, clock=clock or Clock())
+    return Hooks(manager, clock=clock or Clock(), **{"run_plain": run_inline, **given})
 
 
 def outcome(coroutine: Any) -> list[Any]:
@@ -29,187 +113,501 @@ def outcome(coroutine: Any) -> list[Any]:
     return found
 
 
-def choosing(answer: Any) -> object:
-    """A plugin whose choose_variant answers, or raises, `answer`."""
-
-    class Chooser:
-        @hookimpl
-        def choose_variant(self, master: Any) -> Any:
-            if isinstance(answer, BaseException):
-                raise answer
-            return answer
-
-    return Chooser()
-
-
-class Default:
-    """A built-in with an answer of its own."""
-
-    @hookimpl(trylast=True)
-    def choose_variant(self) -> str:
-        return "default"
+def call(hooks: Hooks, name: str, plugin: str = "plugin") -> Any:
+    """The hook, called in its way."""
+    arguments = ARGUMENTS[name]
+    match KINDS[name]:
+        case "own":
+            return hooks.own(name, plugin, **arguments)
+        case "offer":
+            return hooks.offers(name, plugin)
+        case "ask":
+            return hooks.ask(name, **arguments)
+        case "union":
+            return hooks.union(name, **arguments)
+        case "tell":
+            return hooks.tell(name, **arguments)
+        case "pipeline":
+            return hooks.pipeline(name, "request", arguments["request"], task=TASK)
 
 
-DEFAULT = (BUILTIN_PREFIX + "Default", Default())
+def expected(name: str) -> Any:
+    """What a call gives when the plugin answers well."""
+    match KINDS[name]:
+        case "own":
+            return True
+        case "union":
+            return [("plugin", tuple(GOOD[name]))]
+        case "tell":
+            return None
+        case "pipeline":
+            return attrs.evolve(GOOD[name], headers=(("Cookie", "secret"),))
+    return GOOD[name]
 
 
-def ask(*plugins: tuple[str, object], clock: Clock | None = None) -> list[Any]:
-    return outcome(hooks_of(DEFAULT, *plugins, clock=clock).ask("choose_variant", master=None, task=None))
+def neutral(name: str) -> Any:
+    """What a call gives when the plugin has nothing to say."""
+    return {"own": True, "offer": [], "ask": None, "union": [], "tell": None, "pipeline": REQUEST}[KINDS[name]]
+
+
+def plainly(found: Any) -> Any:
+    joined = isinstance(found, list) and found and isinstance(found[0], Answer)
+    return [(each.plugin, each.value) for each in found] if joined else found
+
+
+def assert_blamed(name: str, found: list[Any], reason: str) -> None:
+    """The plugin's failure is its own, and named; the service goes on as if it had said nothing, or fails closed."""
+    [result] = found
+    if KINDS[name] in ("own", "offer") or name in FAIL_CLOSED:
+        assert isinstance(result, Failure) and result.check(PluginError), result
+        assert ("plugin", name) == (result.value.fields["plugin"], result.value.fields["hook"])
+        assert reason in str(result.value)
+    elif KINDS[name] == "union":
+        [answer] = result
+        assert isinstance(answer.value, PluginError) and reason in str(answer.value)
+    else:
+        assert result is None
+
+
+# -- The contract ----------------------------------------------------------------------------------------------------
 
 
 def test_every_hook_has_a_kind() -> None:
-    """No hook is called in a sixth way."""
+    """No hook is called in a sixth way, and each is in the battery."""
     marked = {name for name in vars(hookspecs) if hasattr(vars(hookspecs)[name], f"{PROJECT}_spec")}
-    assert marked == set(KINDS)
+    assert marked == set(KINDS) == set(ARGUMENTS) == set(GOOD)
     assert FAIL_CLOSED <= marked
+    assert 13 == len(marked)
 
 
-@pytest.mark.parametrize("name", sorted(KINDS))
+@EVERY
 def test_docstring_begins_with_the_kind(name: str) -> None:
     """The first word of a hook's docstring is how it is called."""
     documented = (getattr(hookspecs, name).__doc__ or "").strip()
     assert documented.startswith(f"*{KINDS[name]}*")
 
 
-@pytest.mark.parametrize("answer", ["mine", succeed("mine")])
-def test_ask_last_registered_wins(answer: Any) -> None:
-    """A plugin's answer, value or awaitable, comes before the built-in's."""
-    assert ["mine"] == ask(("plugin", choosing(answer)))
+# -- The battery -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("answer", [None, succeed(None)])
-def test_ask_none_is_no_opinion(answer: Any) -> None:
-    """None, also from a Deferred, passes the question on."""
-    assert ["default"] == ask(("plugin", choosing(answer)))
+@pytest.mark.parametrize("way", ["plain", "Deferred", "coroutine"])
+@EVERY
+def test_value(name: str, way: str) -> None:
+    """A value counts however it comes: at once, from a Deferred, from a coroutine."""
+    body = (lambda: succeed(GOOD[name])) if way == "Deferred" else (lambda: GOOD[name])
+    [found] = outcome(call(hooks_of(("plugin", implementing(name, body, coroutine=way == "coroutine"))), name))
+    assert expected(name) == plainly(found)
 
 
-@pytest.mark.parametrize("answer", [ValueError("no"), SystemExit(3), fail(ValueError("no"))])
-def test_ask_broken_plugin_is_passed_over(answer: Any) -> None:
-    """A plugin that raises, even SystemExit, loses its say and nothing else."""
-    assert ["default"] == ask(("plugin", choosing(answer)))
+@pytest.mark.parametrize("way", ["plain", "Deferred", "coroutine"])
+@EVERY
+def test_none(name: str, way: str) -> None:
+    """None, however it comes, is no opinion."""
+    body = (lambda: succeed(None)) if way == "Deferred" else (lambda: None)
+    [found] = outcome(call(hooks_of(("plugin", implementing(name, body, coroutine=way == "coroutine"))), name))
+    assert neutral(name) == plainly(found)
 
 
-def test_ask_hanging_plugin_is_passed_over_after_its_deadline() -> None:
-    """Five seconds, then the next is asked."""
+@pytest.mark.parametrize("way", ["plain", "fires failure", "coroutine"])
+@EVERY
+def test_raises(name: str, way: str) -> None:
+    """An exception is the plugin's own."""
+
+    def body() -> Any:
+        if way == "fires failure":
+            return fail(ValueError("no luck"))
+        raise ValueError("no luck")
+
+    hooks = hooks_of(("plugin", implementing(name, body, coroutine=way == "coroutine")))
+    assert_blamed(name, outcome(call(hooks, name)), "no luck")
+
+
+@pytest.mark.parametrize("coroutine", [False, True])
+@EVERY
+def test_system_exit(name: str, coroutine: bool) -> None:
+    """A library that calls sys.exit() in a hook ends nothing."""
+    hooks = hooks_of(("plugin", implementing(name, lambda: sys.exit(3), coroutine=coroutine)))
+    assert_blamed(name, outcome(call(hooks, name)), "SystemExit: 3")
+
+
+@pytest.mark.parametrize("coroutine", [False, True])
+@EVERY
+def test_hangs(name: str, coroutine: bool) -> None:
+    """Nothing before the deadline, and then the call goes on without an answer."""
     clock = Clock()
-    found = ask(("plugin", choosing(Deferred())), clock=clock)
-    clock.advance(4.9)
+    hooks = hooks_of(("plugin", implementing(name, Deferred, coroutine=coroutine)), clock=clock)
+    found = outcome(call(hooks, name))
+    clock.advance(DEADLINES_S.get(name, DEADLINE_S) - 0.1)
     assert [] == found
     clock.advance(0.2)
-    assert ["default"] == found
+    assert_blamed(name, found, "no answer in time")
 
 
-def test_ask_arguments_are_a_subset() -> None:
+@EVERY
+def test_ignores_its_cancellation(name: str) -> None:
+    """A hook that does not listen at its deadline is left behind all the same."""
+    clock = Clock()
+
+    async def deaf() -> Any:
+        while True:
+            try:
+                await Deferred()
+            except CancelledError:
+                continue
+
+    hooks = hooks_of(("plugin", implementing(name, lambda: Deferred.fromCoroutine(deaf()))), clock=clock)
+    found = outcome(call(hooks, name))
+    clock.advance(DEADLINES_S.get(name, DEADLINE_S) + 0.1)
+    assert_blamed(name, found, "no answer in time")
+
+
+@pytest.mark.parametrize("name", sorted(NONSENSE))
+def test_nonsense(name: str) -> None:
+    """An answer of the wrong kind is a failure that shows it."""
+    hooks = hooks_of(("plugin", implementing(name, lambda: NONSENSE[name])))
+    assert_blamed(name, outcome(call(hooks, name)), "answered")
+
+
+@pytest_twisted.ensureDeferred  # type: ignore[misc]  # pytest-twisted has no types
+@EVERY
+async def test_blocks_in_a_thread(name: str) -> None:
+    """A plain hook that blocks is left to its thread; it holds up neither the reactor nor the plugin's next call."""
+    released = threading.Event()
+    calls: list[int] = []
+
+    def body() -> Any:
+        calls.append(1)
+        if len(calls) == 1:
+            released.wait(60)
+        return GOOD[name]
+
+    threads = PluginThreads(reactor.callFromThread)
+    hooks = hooks_of(("plugin", implementing(name, body)), clock=reactor, run_plain=threads.run, deadline_s=0.2)
+    old = DEADLINES_S.copy()
+    DEADLINES_S.clear()  # the one hook with a longer deadline waits no longer than the others here
+    try:
+        started = time.monotonic()
+        turns: list[float] = []
+        found: list[Any] = []
+        Deferred.fromCoroutine(call(hooks, name)).addBoth(found.append)
+        while not found:
+            await deferLater(reactor, 0.01)
+            turns.append(time.monotonic())
+        assert_blamed(name, found, "no answer in time")
+        assert max(late - early for early, late in zip([started, *turns], turns, strict=False)) < 1.0
+        again: list[Any] = []
+        Deferred.fromCoroutine(call(hooks, name)).addBoth(again.append)
+        while not again:
+            await deferLater(reactor, 0.01)
+        assert expected(name) == plainly(again[0])
+    finally:
+        DEADLINES_S.update(old)
+        released.set()
+
+
+# -- Order and arguments ---------------------------------------------------------------------------------------------
+
+
+def default(name: str, answer: Any, **order: Any) -> tuple[str, object]:
+    class Default:
+        pass
+
+    setattr(Default, name, hookimpl(**order)(lambda self: answer))
+    return (BUILTIN_PREFIX + "Default", Default())
+
+
+def test_last_registered_is_asked_first_and_built_ins_last() -> None:
+    """Even a plugin that wants to be last comes before a built-in."""
+    asked: list[str] = []
+
+    def chooser(name: str, **order: Any) -> tuple[str, object]:
+        class Chooser:
+            @hookimpl(**order)
+            def choose_variant(self) -> None:
+                asked.append(name)
+
+        return name, Chooser()
+
+    built_in = default("choose_variant", VARIANT, trylast=True)
+    hooks = hooks_of(
+        built_in, chooser("late", trylast=True), chooser("a"), chooser("b"), chooser("later", trylast=True)
+    )
+    assert [VARIANT] == outcome(call(hooks, "choose_variant"))
+    assert ["b", "a", "late", "later"] == asked
+
+
+def test_a_built_in_that_must_be_first_is() -> None:
+    """The built-in proxy is asked before any plugin, also before one that says it is first."""
+    first = default("provide_agent", AGENT, tryfirst=True)
+
+    class Pushy:
+        @hookimpl(tryfirst=True)
+        def provide_agent(self) -> Any:
+            raise AssertionError("asked although the built-in has answered")
+
+    assert [AGENT] == outcome(call(hooks_of(first, ("pushy", Pushy())), "provide_agent"))
+
+
+def test_arguments_are_a_subset() -> None:
     """An implementation takes the arguments it wants."""
 
     class Curious:
+        seen: Any = None
+
         @hookimpl
         def choose_variant(self, task: Any, master: Any) -> Any:
-            return (task, master)
+            self.seen = (task, master)
 
-    found = outcome(hooks_of(("p", Curious())).ask("choose_variant", master="m", task="t"))
-    assert [("t", "m")] == found
+    curious = Curious()
+    outcome(call(hooks_of(("p", curious)), "choose_variant"))
+    assert (TASK, ARGUMENTS["choose_variant"]["master"]) == curious.seen
 
 
-class BrokenAgent:
-    @hookimpl
-    def provide_agent(self) -> Any:
+def test_a_broken_plugin_is_passed_over() -> None:
+    """The next one is asked."""
+
+    def broken() -> Any:
+        raise ValueError("no")
+
+    hooks = hooks_of(default("provide_key", b"d" * 16, trylast=True), ("plugin", implementing("provide_key", broken)))
+    assert [b"d" * 16] == outcome(call(hooks, "provide_key"))
+
+
+def test_failing_closed_asks_nobody_else() -> None:
+    """A broken proxy plugin is an error that names it, never a direct connection."""
+
+    def broken() -> Any:
         raise ValueError("proxy list unreadable")
 
-
-class DirectAgent:
-    @hookimpl(trylast=True)
-    def provide_agent(self) -> str:
-        return "direct"
-
-
-def test_provide_agent_fails_closed() -> None:
-    """A broken proxy plugin is an error, never a direct connection; the error names it."""
-    hooks = hooks_of((BUILTIN_PREFIX + "direct", DirectAgent()), ("proxies", BrokenAgent()))
-    (found,) = outcome(hooks.ask("provide_agent", request=None, task=None, attempt=1))
+    hooks = hooks_of(default("provide_agent", AGENT, trylast=True), ("proxies", implementing("provide_agent", broken)))
+    [found] = outcome(call(hooks, "provide_agent"))
     assert isinstance(found, Failure) and found.check(PluginError)
     assert "proxies" in str(found.value) and "proxy list unreadable" in str(found.value)
 
 
-def test_builtin_errors_pass_through() -> None:
+def test_built_in_errors_pass_through() -> None:
     """What a built-in raises on purpose is the answer, not a plugin's failure."""
 
     class Refusing:
         @hookimpl
         def provide_agent(self) -> Any:
-            raise ProxyUnsupported(proxy_type="socks5")
+            raise ConnectError(url="http://h/", reason="dead")
 
-    (found,) = outcome(
-        hooks_of((BUILTIN_PREFIX + "r", Refusing())).ask("provide_agent", request=None, task=None, attempt=1)
-    )
-    assert isinstance(found, Failure) and found.check(ProxyUnsupported)
+    [found] = outcome(call(hooks_of((BUILTIN_PREFIX + "r", Refusing())), "provide_agent"))
+    assert isinstance(found, Failure) and found.check(ConnectError)
 
 
-def test_union_joins_answers_and_survives_a_broken_one() -> None:
-    """Everybody's answer counts; a broken plugin's does not."""
+def test_own_errors_on_purpose_pass_through() -> None:
+    """A plugin that refuses options does so in its own words."""
 
-    class Skipping:
-        def __init__(self, answer: Any) -> None:
-            self.answer = answer
+    def refuse() -> Any:
+        raise OptionError(path="quality", reason="unknown")
 
-        @hookimpl
-        def skip_segments(self) -> Any:
-            if isinstance(self.answer, Exception):
-                raise self.answer
-            return self.answer
+    [found] = outcome(call(hooks_of(("plugin", implementing("check_options", refuse))), "check_options"))
+    assert isinstance(found, Failure) and found.check(OptionError)
+
+
+def test_union_joins_answers() -> None:
+    """Everybody's answer counts, a broken one is told beside them."""
+
+    def broken() -> Any:
+        raise ValueError("x")
 
     hooks = hooks_of(
-        ("a", Skipping([1])), ("b", Skipping(ValueError("x"))), ("c", Skipping(None)), ("d", Skipping([2]))
+        ("a", implementing("skip_segments", lambda: [Skip(position=1, reason="a")])),
+        ("b", implementing("skip_segments", broken)),
+        ("c", implementing("skip_segments", lambda: None)),
+        ("d", implementing("skip_segments", lambda: iter([Skip(position=2, reason="d")]))),
     )
-    (found,) = outcome(hooks.union("skip_segments", segments=(), task=None))
-    assert [("d", [2]), ("a", [1])] == [(answer.plugin, answer.value) for answer in found]
+    [found] = outcome(call(hooks, "skip_segments"))
+    assert ["d", "b", "a"] == [answer.plugin for answer in found]
+    assert (Skip(position=2, reason="d"),) == found[0].value
+    assert isinstance(found[1].value, PluginError)
 
 
 def test_pipeline_passes_the_changed_value_on() -> None:
-    """Each may change it; None leaves it; an error fails the whole."""
+    """Each may change it; None leaves it."""
 
-    class Adding:
-        def __init__(self, what: str | None) -> None:
-            self.what = what
+    def adding(letter: str | None) -> object:
+        class Adding:
+            @hookimpl
+            def prepare_request(self, request: Request) -> Request | None:
+                return None if letter is None else attrs.evolve(request, url=request.url + letter)
 
-        @hookimpl
-        def prepare_request(self, request: str) -> str | None:
-            return None if self.what is None else request + self.what
+        return Adding()
 
-    class Failing:
-        @hookimpl
-        def prepare_request(self, request: str) -> str:
-            raise ValueError("no signature")
-
-    good = hooks_of(("a", Adding("a")), ("b", Adding(None)), ("c", Adding("c")))
-    assert [".ca"] == outcome(good.pipeline("prepare_request", "request", ".", task=None))
-    (found,) = outcome(hooks_of(("x", Failing())).pipeline("prepare_request", "request", ".", task=None))
-    assert isinstance(found, Failure) and found.check(PluginError)
+    hooks = hooks_of(("a", adding("a")), ("b", adding(None)), ("c", adding("c")))
+    [found] = outcome(call(hooks, "prepare_request"))
+    assert REQUEST.url + "ca" == found.url
 
 
 def test_tell_reaches_everybody() -> None:
     """One that raises does not keep the news from the others."""
     heard: list[str] = []
 
-    class Listening:
-        def __init__(self, name: str) -> None:
-            self.name = name
-
-        @hookimpl
-        def task_changed(self) -> None:
-            heard.append(self.name)
-            if self.name == "b":
+    def listening(name: str) -> object:
+        def hear() -> None:
+            heard.append(name)
+            if name == "b":
                 raise ValueError("b is broken")
 
-    assert [None] == outcome(hooks_of(*((n, Listening(n)) for n in "abc")).tell("task_changed", task=1, previous=None))
+        return implementing("task_changed", hear)
+
+    assert [None] == outcome(call(hooks_of(*((name, listening(name)) for name in "abc")), "task_changed"))
     assert ["c", "b", "a"] == heard
 
 
+# -- Cancelling ------------------------------------------------------------------------------------------------------
+
+
+@EVERY
+def test_withdrawn(name: str) -> None:
+    """Whoever waits may stop waiting; that is no failure of the plugin."""
+    hooks = hooks_of(("plugin", implementing(name, Deferred)))
+    waiting = Deferred.fromCoroutine(call(hooks, name))
+    found: list[Any] = []
+    waiting.addErrback(found.append)
+    waiting.cancel()
+    assert found[0].check(CancelledError)
+    assert 0 == hooks.tallies("plugin")[name].failures
+
+
+def test_a_plugin_that_cancels_its_own_work_has_failed() -> None:
+    """Its CancelledError is not taken for ours, which would end the task's job."""
+    hooks = hooks_of(("plugin", implementing("provide_agent", lambda: fail(CancelledError()))))
+    assert_blamed("provide_agent", outcome(call(hooks, "provide_agent")), "CancelledError")
+
+
+# -- Strikes and counts ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.logs_failures
+def test_three_strikes_disable_a_plugin() -> None:
+    """After the third failure in a row of one hook none of its hooks is called; what fails closed stays closed."""
+    calls: list[str] = []
+
+    class Failing:
+        @hookimpl
+        def provide_key(self) -> Any:
+            calls.append("provide_key")
+            raise ValueError("no")
+
+        @hookimpl
+        def task_changed(self) -> Any:
+            calls.append("task_changed")
+
+        @hookimpl
+        def provide_agent(self) -> Any:
+            calls.append("provide_agent")
+
+    hooks = hooks_of(default("provide_agent", AGENT, trylast=True), ("plugin", Failing()))
+    for _ in range(STRIKES):
+        assert [AGENT] == outcome(call(hooks, "provide_agent"))
+        assert [None] == outcome(call(hooks, "provide_key"))
+    calls.clear()
+    assert [None] == outcome(call(hooks, "provide_key"))
+    assert [None] == outcome(call(hooks, "task_changed"))
+    [closed] = outcome(call(hooks, "provide_agent"))
+    assert closed.check(PluginError) and "disabled after 3 failures" in str(closed.value)
+    assert [] == calls
+    assert "provide_key" in hooks.disabled["plugin"]
+
+
+def test_a_good_call_forgives() -> None:
+    """Failures count in a row: one in a hundred does not add up to a disabled plugin."""
+    answers = [ValueError("no"), ValueError("no"), None] * 4
+
+    def sometimes() -> Any:
+        answer = answers.pop()
+        if answer is not None:
+            raise answer
+
+    hooks = hooks_of(("plugin", implementing("task_changed", sometimes)))
+    for _ in range(12):
+        outcome(call(hooks, "task_changed"))
+    assert {} == hooks.disabled
+    tally = hooks.tallies("plugin")["task_changed"]
+    assert (12, 8) == (tally.calls, tally.failures)
+
+
+def test_built_ins_are_never_struck() -> None:
+    """They are ours: however often one refuses, it is asked again."""
+
+    def refuse() -> Any:
+        raise ConnectError(url="http://h/", reason="dead")
+
+    hooks = hooks_of((BUILTIN_PREFIX + "r", implementing("provide_agent", refuse)))
+    for _ in range(STRIKES + 1):
+        [found] = outcome(call(hooks, "provide_agent"))
+        assert found.check(ConnectError)
+
+
+def test_slow_hooks_are_counted() -> None:
+    """By name, so that an operator sees which."""
+    clock = Clock()
+    hooks = hooks_of(("plugin", implementing("task_changed", lambda: clock.advance(0.5))), clock=clock)
+    outcome(call(hooks, "task_changed"))
+    assert 1 == hooks.tallies("plugin")["task_changed"].slow
+
+
+# -- Secrets ---------------------------------------------------------------------------------------------------------
+
+
+def secretive() -> Task:
+    settings = Settings(proxy_type="http", proxy_host="p", proxy_port=1, proxy_username="me", proxy_password="hush")
+    extensions = Extensions(plugins={"plugin": {"a": 1}, "other": {"b": 2}})
+    headers = {"Authorization": ("Bearer hush",), "X-A": ("1",)}
+    spec = TaskSpec(url="http://h/", filename="f", settings=settings, headers=headers, extensions=extensions)
+    return Task(id="t", spec=spec)
+
+
+def test_plugins_see_no_secrets() -> None:
+    """Neither passwords nor secret headers, nor what was meant for another plugin."""
+    seen: list[Any] = []
+
+    class Curious:
+        @hookimpl
+        def provide_agent(self, request: Request, task: Task) -> None:
+            seen.extend([request, task])
+
+    outcome(hooks_of(("plugin", Curious())).ask("provide_agent", request=REQUEST, task=secretive(), attempt=1))
+    request, task = seen
+    assert (("Cookie", "***"), ("X-A", "1")) == request.headers
+    assert {"Authorization": ("***",), "X-A": ("1",)} == task.spec.headers
+    assert ("***", "***") == (task.spec.settings.proxy_username, task.spec.settings.proxy_password)
+    assert ({"a": 1}, {}) == (dict(task.options_for("plugin")), dict(task.options_for("other")))
+
+
+def test_built_ins_see_everything() -> None:
+    """The built-in proxy needs its password."""
+    seen: list[Any] = []
+
+    class Ours:
+        @hookimpl
+        def provide_agent(self, request: Request, task: Task) -> None:
+            seen.extend([request, task])
+
+    task = secretive()
+    outcome(hooks_of((BUILTIN_PREFIX + "o", Ours())).ask("provide_agent", request=REQUEST, task=task, attempt=1))
+    assert [REQUEST, task] == seen
+
+
+def test_a_mask_without_a_secret_is_nonsense() -> None:
+    """A plugin cannot send the mask itself as a credential."""
+    answer = attrs.evolve(REQUEST, headers=(("Authorization", "***"),))
+    hooks = hooks_of(("plugin", implementing("prepare_request", lambda: answer)))
+    assert_blamed("prepare_request", outcome(call(hooks, "prepare_request")), "Authorization")
+
+
+# -- Offers ----------------------------------------------------------------------------------------------------------
+
+
 def test_offers_with_one_name_twice_stop_the_start() -> None:
-    """Two mergers of one name: the operator is told both owners."""
+    """Two mergers of one name: the operator is told."""
 
     class Record:
         name = "mp4"
+        extension = merge = staticmethod(lambda *_: None)
 
     class One:
         @hookimpl
@@ -221,4 +619,10 @@ def test_offers_with_one_name_twice_stop_the_start() -> None:
 
     with pytest.raises(ConfigError) as caught:
         load_builtins([One(), Two()], clock=Clock())
-    assert '"mp4"' in str(caught.value) and "One" in str(caught.value) and "Two" in str(caught.value)
+    assert '"mp4"' in str(caught.value) and "Two" in str(caught.value)
+
+
+def test_give_up_is_an_answer() -> None:
+    """Each of the three decisions is one."""
+    hooks = hooks_of(("plugin", implementing("after_failure", GiveUp)))
+    assert [GiveUp()] == outcome(call(hooks, "after_failure"))

@@ -34,7 +34,7 @@ from m3u8svc.service import STOP_S, DownloadService
 from m3u8svc.store import Store
 from m3u8svc.tap import boot_id, disk_threads
 from m3u8svc.tasks.ledger import SegmentRow
-from m3u8svc.tasks.task import Progress, Settings, Status, Task, TaskChange, TaskDraft, TaskSpec
+from m3u8svc.tasks.task import Progress, Settings, Status, SystemSettings, Task, TaskChange, TaskDraft, TaskSpec
 from m3u8svc.testing.origin import Origin
 from m3u8svc.testing.playlists import SegmentLine, media_playlist
 
@@ -202,6 +202,7 @@ async def bench(segments: list[bytes], tmp_path: Path) -> AsyncIterator[Bench]:
         in_thread=in_thread,
         fetcher=Fetcher(clock=reactor, wall=lambda: 0.0),
         plugins=load_builtins(builtins, clock=reactor),
+        direct_agent=connections.agent(False),
         boot_id=boot_id(),
     )
     (tmp_path / "home").mkdir()
@@ -227,10 +228,15 @@ def make_service(store: Store, tools: Tools, folder: Path, *, max_active: int = 
         tools=tools,
         max_active=max_active,
         default_save_location=str(folder / "save"),
-        defaults=Settings(),
+        defaults=SystemSettings(),
         forbidden=(folder / "home",),
         new_id=(f"task{number}" for number in range(1, 1000)).__next__,
     )
+
+
+def system(**settings: Any) -> SystemSettings:
+    """System settings."""
+    return SystemSettings(settings=Settings(**settings))
 
 
 def muxers() -> list[int]:
@@ -292,9 +298,9 @@ async def test_plugins_are_told_each_change_in_order(bench: Bench) -> None:
 @test
 async def test_settings_are_those_of_the_moment_of_creation(bench: Bench) -> None:
     """Changing the system settings changes no task that is there."""
-    await bench.service.replace_settings(Settings(save_location=str(bench.folder / "first"), download_threads=3))
+    await bench.service.replace_settings(system(save_location=str(bench.folder / "first"), download_threads=3))
     task = await bench.create()
-    await bench.service.replace_settings(Settings(save_location=str(bench.folder / "second")))
+    await bench.service.replace_settings(system(save_location=str(bench.folder / "second")))
     await bench.service.start()
     done = await bench.until_status(task, COMPLETED)
     assert (str(bench.folder / "first" / "film.mp4"), 3) == (done.output, done.spec.settings.download_threads)
@@ -312,7 +318,7 @@ async def test_our_own_directory_takes_no_downloads(bench: Bench, field: str, pl
         await bench.service.create(draft)
     assert field in caught.value.text("zh")
     with pytest.raises(UnsafePath):
-        await bench.service.replace_settings(Settings(**{field: location}))
+        await bench.service.replace_settings(system(**{field: location}))
     assert ([], None) == (await bench.service.tasks(), await bench.store.load_settings())
 
 
@@ -327,7 +333,7 @@ async def test_places_that_take_no_downloads(bench: Bench, field: str) -> None:
         with pytest.raises(UnsafePath):
             await bench.service.create(attrs.evolve(bench.draft("film"), advanced=True, given={field: location}))
         with pytest.raises(UnsafePath):
-            await bench.service.replace_settings(Settings(**{field: location}))
+            await bench.service.replace_settings(system(**{field: location}))
 
 
 # -- Changes at any moment -------------------------------------------------------------------------------------------
@@ -523,7 +529,7 @@ async def test_what_a_dead_process_left_is_taken_up(bench: Bench) -> None:
     drafts = {name: bench.draft(name) for name in ("went", "deleted", "done", "paused")}
     states = {"went": DOWNLOADING, "deleted": DOWNLOADING, "done": COMPLETED, "paused": PAUSED}
     for name, draft in drafts.items():
-        spec: TaskSpec = draft.spec(Settings(save_location=str(bench.save)))
+        spec: TaskSpec = draft.spec(system(save_location=str(bench.save)))
         task = Task(id=name, spec=spec, status=states[name], deleting=name == "deleted")
         await bench.store.insert(task)
         work_path(task).mkdir(parents=True)
@@ -543,7 +549,7 @@ async def test_what_a_dead_process_left_is_taken_up(bench: Bench) -> None:
 @test
 async def test_events_of_a_dead_process_are_told_at_the_start(bench: Bench) -> None:
     """Even when nothing else happens any more."""
-    spec = bench.draft("film").spec(Settings(save_location=str(bench.save)))
+    spec = bench.draft("film").spec(system(save_location=str(bench.save)))
     await bench.store.insert(Task(id="quiet", spec=spec, status=PAUSED))
     await bench.service.start()
     await until(lambda: [("quiet", None, PAUSED)] == bench.listener.told)

@@ -33,7 +33,17 @@ from m3u8svc.errors import ConfigError, DiskFull, StaleTask, StoreError, TaskNot
 from m3u8svc.store import SegmentRow, Store, TaskEvent, rows
 from m3u8svc.store.database import MIGRATION_LOCK, VERSION_TABLE, Database, parse_database_url
 from m3u8svc.store.tables import METADATA
-from m3u8svc.tasks.task import PROXY_TYPES, Extensions, Phase, Progress, Settings, Status, Task, TaskSpec
+from m3u8svc.tasks.task import (
+    PROXY_TYPES,
+    Extensions,
+    Phase,
+    Progress,
+    Settings,
+    Status,
+    SystemSettings,
+    Task,
+    TaskSpec,
+)
 from tests.needs import memory_disk
 
 POSTGRES_BINARIES = Path("/usr/lib/postgresql/15/bin")
@@ -165,7 +175,14 @@ specs = st.builds(
         **{f.name: texts for f in attrs.fields(Settings) if f.type is str and f.name != "proxy_type"},
         **{f.name: st.booleans() for f in attrs.fields(Settings) if f.type is bool},
     ),
-    extensions=st.builds(Extensions, merger=texts, storage=texts, faststart=st.booleans(), allow_gaps=st.booleans()),
+    extensions=st.builds(
+        Extensions,
+        merger=texts,
+        storage=texts,
+        faststart=st.booleans(),
+        allow_gaps=st.booleans(),
+        plugins=st.dictionaries(texts, st.dictionaries(texts, st.none() | counts | st.lists(texts)), max_size=2),
+    ),
     warnings=st.lists(texts, max_size=3).map(tuple),
 )
 progresses = st.builds(
@@ -220,8 +237,13 @@ class TestRoundTrip:
             assert [] == differing(renewed, await store.load(task.id, include_deleting=True))
             await store.save_progress([(task.id, later)])
             assert later == (await store.load(task.id, include_deleting=True)).progress
-            await store.save_settings(other.settings)
-            assert other.settings == await store.load_settings()
+            await store.save_settings(
+                SystemSettings(settings=other.settings, storage="shelf", plugins={"a": {"b": [1]}})
+            )
+            assert (
+                SystemSettings(settings=other.settings, storage="shelf", plugins={"a": {"b": [1]}})
+                == await store.load_settings()
+            )
             await store.delete(task.id)
 
         @settings(max_examples=25, deadline=None)
@@ -234,7 +256,7 @@ class TestRoundTrip:
     def test_the_strategy_builds_every_field(self) -> None:
         """A field added to a value later is noticed here: the property above must then vary it."""
         counted = {cls.__name__: len(attrs.fields(cls)) for cls in (Task, TaskSpec, Settings, Extensions, Progress)}
-        assert {"Task": 15, "TaskSpec": 7, "Settings": 15, "Extensions": 4, "Progress": 8} == counted
+        assert {"Task": 15, "TaskSpec": 7, "Settings": 15, "Extensions": 5, "Progress": 8} == counted
 
     def test_rows_of_an_older_version_are_read(self) -> None:
         """Keys an older version did not write have their defaults; keys that are gone are ignored."""
@@ -440,8 +462,8 @@ class TestSettings:
         """Nothing saved is None, not defaults: the configuration file decides then."""
         assert await store.load_settings() is None
         for threads in (1, 2):
-            await store.save_settings(Settings(download_threads=threads))
-        assert Settings(download_threads=2) == await store.load_settings()
+            await store.save_settings(SystemSettings(settings=Settings(download_threads=threads)))
+        assert SystemSettings(settings=Settings(download_threads=2)) == await store.load_settings()
 
 
 # -- The schema ------------------------------------------------------------------------------------------------------

@@ -16,6 +16,8 @@ from m3u8svc.cli import words
 @click.option("--max-active", metavar="N", help=words.MAX_ACTIVE_OPTION.said())
 @click.option("--database", metavar="URL", help=words.DATABASE_OPTION.said())
 @click.option("--config", metavar="FILE", help=words.CONFIG_OPTION.said())
+@click.option("--no-plugins", is_flag=True, help=words.NO_PLUGINS_OPTION.said())
+@click.option("--trace-hooks", is_flag=True, help=words.TRACE_HOOKS_OPTION.said())
 def serve(**given: object) -> None:
     """
     Wire everything, run the reactor until a signal.

@@ -148,6 +148,10 @@ SERVE_SAVE_DIR_OPTION = Phrase(
 )
 MAX_ACTIVE_OPTION = Phrase(zh="同时下载的任务数。[默认：3]", en="How many tasks download at once. [default: 3]")
 DATABASE_OPTION = Phrase(zh="数据库地址。[默认：状态目录中的 SQLite]", en="Database URL. [default: SQLite in --home]")
+NO_PLUGINS_OPTION = Phrase(zh="不加载任何已安装的插件。", en="Start without any installed plugin.")
+TRACE_HOOKS_OPTION = Phrase(
+    zh="在日志中记录对插件的每次调用及其结果。", en="Log every call of a plugin's hook and its answer."
+)
 CONFIG_OPTION = Phrase(zh="配置文件（TOML），选项优先于它。", en="Configuration file (TOML); options win over it.")
 KEEP_OPTION = Phrase(zh="MP4 保存到的目录。[默认：{default}]", en="Directory for the MP4. [default: {default}]")
 

@@ -16,9 +16,9 @@ from sqlalchemy import RowMapping
 from m3u8svc.errors import StoreError
 from m3u8svc.store.outbox import TaskEvent
 from m3u8svc.tasks.ledger import SegmentRow
-from m3u8svc.tasks.task import Extensions, Phase, Progress, Settings, Status, Task, TaskSpec
+from m3u8svc.tasks.task import Extensions, Phase, Progress, Settings, Status, SystemSettings, Task, TaskSpec
 
-Value = TypeVar("Value", Settings, Extensions, Progress)
+Value = TypeVar("Value", Settings, SystemSettings, Extensions, Progress)
 
 
 def task_row(task: Task) -> dict[str, Any]:  # Any, here and below: str, int, float or None by column
@@ -108,6 +108,24 @@ def settings_of(text: str) -> Settings:
         StoreError: it is no JSON object.
     """
     return _from_json(Settings, text)
+
+
+def system_json(system: SystemSettings) -> str:
+    """
+    The system settings as the text of their column: the settings, and what else has a default beside them.
+    """
+    beside = {"merger": system.merger, "storage": system.storage, "plugins": system.plugins}
+    return _to_json(attrs.asdict(system.settings) | beside)
+
+
+def system_of(text: str) -> SystemSettings:
+    """
+    The system settings such a text holds.
+
+    Raises:
+        StoreError: it is no JSON object.
+    """
+    return attrs.evolve(_from_json(SystemSettings, text), settings=_from_json(Settings, text))
 
 
 def progress_json(progress: Progress) -> str:

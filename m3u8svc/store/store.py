@@ -24,7 +24,7 @@ from m3u8svc.store.database import Database
 from m3u8svc.store.outbox import TaskEvent
 from m3u8svc.store.tables import EVENTS, SEGMENTS, SETTINGS, TASKS
 from m3u8svc.tasks.ledger import SegmentRow
-from m3u8svc.tasks.task import Progress, Settings, Status, Task
+from m3u8svc.tasks.task import Progress, Status, SystemSettings, Task
 
 T = TypeVar("T")
 _ONLY_ROW = 1  # of the settings table
@@ -196,17 +196,17 @@ class Store:
 
     # -- Settings
 
-    async def load_settings(self) -> Settings | None:
+    async def load_settings(self) -> SystemSettings | None:
         """
         The system settings, None until somebody saved some.
         """
         return await self._read(_load_settings)
 
-    async def save_settings(self, settings: Settings) -> None:
+    async def save_settings(self, system: SystemSettings) -> None:
         """
         Replace the system settings.
         """
-        await self._write(partial(_save_settings, settings))
+        await self._write(partial(_save_settings, system))
 
     # -- Events
 
@@ -303,13 +303,13 @@ def _segments(task_id: str, connection: Connection) -> list[SegmentRow]:
     return [rows.segment_of(row) for row in connection.execute(query).mappings()]
 
 
-def _load_settings(connection: Connection) -> Settings | None:
+def _load_settings(connection: Connection) -> SystemSettings | None:
     text = connection.execute(select(SETTINGS.c.value).where(SETTINGS.c.id == _ONLY_ROW)).scalar_one_or_none()
-    return None if text is None else rows.settings_of(text)
+    return None if text is None else rows.system_of(text)
 
 
-def _save_settings(settings: Settings, connection: Connection) -> None:
-    _upsert(connection, SETTINGS, [{"id": _ONLY_ROW, "value": rows.settings_json(settings)}])
+def _save_settings(system: SystemSettings, connection: Connection) -> None:
+    _upsert(connection, SETTINGS, [{"id": _ONLY_ROW, "value": rows.system_json(system)}])
 
 
 def _events(limit: int, connection: Connection) -> list[TaskEvent]:

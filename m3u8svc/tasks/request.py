@@ -18,6 +18,8 @@ class Purpose(enum.Enum):
     KEY = "key"
     INIT = "init"
     SEGMENT = "segment"
+    PLUGIN = "plugin"
+    """Asked for by a plugin on its own behalf; no hook sees such a request."""
 
 
 @attrs.frozen(kw_only=True)

@@ -77,13 +77,27 @@ SETTING_NAMES: tuple[str, ...] = tuple(field.name for field in attrs.fields(Sett
 @attrs.frozen(kw_only=True)
 class Extensions:
     """
-    What a request may say beyond the seed; always applies, whatever `advanced` says (DESIGN 6).
+    What a request may say beyond the seed; always applies, whatever `advanced` says (DESIGN 6). `plugins` holds the
+    options of each plugin that the request names, as the plugin accepted them.
     """
 
     merger: str = "mp4"
     storage: str = "disk"
     faststart: bool = False
     allow_gaps: bool = False
+    plugins: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict, repr=False)  # Any: each plugin's own JSON
+
+
+@attrs.frozen(kw_only=True)
+class SystemSettings:
+    """
+    What a task gets where its request says nothing: the settings, and of the extensions those that can be a default.
+    """
+
+    settings: Settings = attrs.field(factory=Settings)
+    merger: str = "mp4"
+    storage: str = "disk"
+    plugins: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict, repr=False)  # Any: each plugin's own JSON
 
 
 @attrs.frozen(kw_only=True)
@@ -147,14 +161,15 @@ class Task:
     """Set by DELETE until the work directory is gone; a restart finishes it. Such a task is invisible."""
 
     def options_for(self, plugin: str) -> Mapping[str, Any]:  # Any: a plugin's options are its own JSON
-        """The part of the request meant for one plugin; empty until requests can name plugins."""
-        return MappingProxyType({})
+        """The part of the request meant for one plugin, empty where it named none."""
+        return MappingProxyType(dict(self.spec.extensions.plugins.get(plugin, {})))
 
 
 @attrs.frozen(kw_only=True)
 class TaskDraft:
     """
-    A valid request before the system settings are known. `given` holds only the setting fields the request names.
+    A valid request before the system settings are known. `given` holds only the setting fields the request names,
+    `extensions` only the extensions.
     """
 
     url: str = attrs.field(repr=False)
@@ -164,21 +179,22 @@ class TaskDraft:
     given: Mapping[str, Any] = attrs.field(
         factory=lambda: MappingProxyType({}), repr=False
     )  # Any: str, int or bool by name
-    extensions: Extensions = attrs.field(factory=Extensions)
+    extensions: Mapping[str, Any] = attrs.field(factory=lambda: MappingProxyType({}))  # Any: str, bool or dict by name
     warnings: tuple[str, ...] = ()
 
-    def spec(self, system: Settings) -> TaskSpec:
+    def spec(self, system: SystemSettings) -> TaskSpec:
         """
         The task this becomes under these system settings: a snapshot (DESIGN 6). Not advanced: the system settings
-        alone; advanced: the request's fields over them.
+        alone; advanced: the request's fields over them. Options of one plugin are taken as a whole.
         """
+        extensions = Extensions(**{"merger": system.merger, "storage": system.storage, **self.extensions})
         return TaskSpec(
             url=self.url,
             filename=self.filename,
             headers=self.headers,
             advanced=self.advanced,
-            settings=attrs.evolve(system, **self.given) if self.advanced else system,
-            extensions=self.extensions,
+            settings=attrs.evolve(system.settings, **self.given) if self.advanced else system.settings,
+            extensions=attrs.evolve(extensions, plugins={**system.plugins, **extensions.plugins}),
             warnings=self.warnings,
         )
 

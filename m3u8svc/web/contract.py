@@ -2,10 +2,44 @@
 What the web room asks of the service: the whole of it, so that tests can stand in for the rest of the house.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from m3u8svc.tasks.task import Settings, Status, Task, TaskChange, TaskDraft
+from m3u8svc.tasks.plugins import PluginStatus
+from m3u8svc.tasks.task import Status, SystemSettings, Task, TaskChange, TaskDraft
+
+
+class Tally(Protocol):
+    """
+    What one hook of one plugin has done since the start.
+    """
+
+    @property
+    def calls(self) -> int: ...
+    @property
+    def failures(self) -> int: ...
+    @property
+    def slow(self) -> int: ...
+
+
+class Plugins(Protocol):
+    """
+    The loaded plugins as the API sees them.
+    """
+
+    @property
+    def merger_names(self) -> Sequence[str]:
+        """What a request may name as its merger."""
+
+    @property
+    def storage_names(self) -> Sequence[str]:
+        """What a request may name as its storage."""
+
+    def statuses(self) -> Sequence[PluginStatus]:
+        """Every plugin that was found, as it is now."""
+
+    def tallies(self, plugin: str) -> Mapping[str, Tally]:
+        """What its hooks have done so far."""
 
 
 class Downloads(Protocol):
@@ -28,10 +62,10 @@ class Downloads(Protocol):
     async def remove(self, task_id: str, *, with_files: bool) -> None:
         """Forget a task and its work directory, and its output too if asked; `TaskNotFound`."""
 
-    async def system_settings(self) -> Settings:
+    async def system_settings(self) -> SystemSettings:
         """The settings a task gets when its request names none."""
 
-    async def replace_settings(self, settings: Settings) -> Settings:
+    async def replace_settings(self, system: SystemSettings) -> SystemSettings:
         """Save the system settings, all of them."""
 
     def running(self) -> list[Task]:

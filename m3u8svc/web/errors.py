@@ -26,6 +26,7 @@ OUR_FAULT: dict[tuple[str, str], str] = {
     ("DELETE", "/api/tasks"): "删除任务失败",
     ("POST", "/api/settings"): "保存设置失败",
     ("GET", "/api/settings"): "获取设置失败",
+    ("GET", "/api/plugins"): "获取插件失败",
 }
 """What a 500 says, by method and path."""
 

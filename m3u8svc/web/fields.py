@@ -3,6 +3,7 @@ The rules of the fields a request may carry, one function each: a value in, the 
 whose text tells a person what is allowed. Pure; `schema.py` puts them together.
 """
 
+import json
 import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +23,9 @@ MAX_PATH_BYTES = 4096
 MAX_EXPRESSION = 16 * 1024
 MAX_CREDENTIAL_BYTES = 255
 """What SOCKS5 can carry (RFC 1929)."""
+
+MAX_PLUGINS = 64
+MAX_PLUGIN_OPTIONS = 64 * 1024
 
 MASK = "***"
 """Stands for a stored proxy password in answers; sent back it means "unchanged" (DESIGN 5.7)."""
@@ -190,6 +194,17 @@ def credential(value: Any) -> str:
     if len(secret.encode()) > MAX_CREDENTIAL_BYTES or _has_controls(secret):
         raise ValueError(f"含有控制字符或超过 {MAX_CREDENTIAL_BYTES} 字节")
     return secret
+
+
+def plugin_options(value: Any) -> dict[str, dict[str, Any]]:
+    """
+    An object of options for each plugin by name. What is in them is for the plugin to judge.
+    """
+    if not isinstance(value, dict) or not all(isinstance(options, dict) for options in value.values()):
+        raise ValueError("必须是对象：插件名称 → 选项对象")
+    if len(value) > MAX_PLUGINS or len(json.dumps(value)) > MAX_PLUGIN_OPTIONS:
+        raise ValueError(f"超过 {MAX_PLUGINS} 个插件或 {MAX_PLUGIN_OPTIONS} 字节")
+    return value
 
 
 def header_map(value: Any) -> Mapping[str, tuple[str, ...]]:

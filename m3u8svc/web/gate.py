@@ -15,6 +15,7 @@ import attrs
 ROUTES: Mapping[str, tuple[str, ...]] = {
     "/api/tasks": ("GET", "POST", "PUT", "DELETE"),
     "/api/settings": ("GET", "POST"),
+    "/api/plugins": ("GET",),
     "/ws/progress": ("GET",),
     "/": ("GET", "HEAD"),
     "/healthz": ("GET", "HEAD"),

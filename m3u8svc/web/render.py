@@ -11,7 +11,8 @@ from typing import Any  # Any: JSON values
 
 import attrs
 
-from m3u8svc.tasks.task import Settings, Status, Task
+from m3u8svc.tasks.task import Settings, Status, SystemSettings, Task
+from m3u8svc.web.contract import Plugins
 from m3u8svc.web.fields import MASK
 
 
@@ -66,6 +67,39 @@ def settings_object(settings: Settings) -> dict[str, Any]:
     if settings.proxy_password:
         shown["proxy_password"] = MASK
     return shown
+
+
+def system_object(system: SystemSettings) -> dict[str, Any]:
+    """
+    The system settings: the settings, and what else has a default beside them.
+    """
+    beside = {"merger": system.merger, "storage": system.storage, "plugins": system.plugins}
+    return settings_object(system.settings) | beside
+
+
+def plugins_object(plugins: Plugins) -> dict[str, Any]:
+    """
+    The object of GET /api/plugins: how each plugin fares, and what a request may name.
+    """
+    return {
+        "plugins": [
+            {
+                "name": status.name,
+                "state": status.state.value,
+                "version": status.version,
+                "distribution": status.distribution,
+                "reason": status.reason,
+                "warnings": list(status.warnings),
+                "hooks": {
+                    hook: {"calls": tally.calls, "failures": tally.failures, "slow": tally.slow}
+                    for hook, tally in sorted(plugins.tallies(status.name).items())
+                },
+            }
+            for status in plugins.statuses()
+        ],
+        "mergers": list(plugins.merger_names),
+        "storages": list(plugins.storage_names),
+    }
 
 
 def progress_object(task: Task) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from m3u8svc.errors import InvalidRequest
 from m3u8svc.redact import escape_controls, redact_text, redact_url
 from m3u8svc.tasks.headers import clean_headers
 from m3u8svc.tasks.lifecycle import WANTED
-from m3u8svc.tasks.task import SETTING_NAMES, Extensions, Settings, Status, TaskChange, TaskDraft
+from m3u8svc.tasks.task import SETTING_NAMES, Extensions, Settings, Status, SystemSettings, TaskChange, TaskDraft
 from m3u8svc.web import fields
 from m3u8svc.web.fields import MASK
 from m3u8svc.web.strictjson import read_json
@@ -27,6 +27,7 @@ MERGERS = ("mp4", "ts", "none")
 STORAGES = ("disk",)
 
 _PROXY_NAMES = tuple(name for name in SETTING_NAMES if name.startswith("proxy_"))
+_EXTENSION_NAMES = tuple(each.name for each in attrs.fields(Extensions))
 _UNSHOWN = frozenset({"http_headers", "proxy_username", "proxy_password"})
 """Fields whose values are secrets: an error names them and says no more."""
 
@@ -35,6 +36,7 @@ _UNSHOWN = frozenset({"http_headers", "proxy_username", "proxy_password"})
 
 Boolean = Annotated[bool, PlainValidator(fields.boolean)]
 Directory = Annotated[str, PlainValidator(fields.directory)]
+PluginOptions = Annotated[Mapping[str, Mapping[str, Any]], PlainValidator(fields.plugin_options)]
 Credential = Annotated[str, PlainValidator(fields.credential)]
 
 
@@ -85,6 +87,7 @@ class _TaskBody(_SettingsBody):
     storage: Annotated[str, PlainValidator(_known("storages"))] = "disk"
     faststart: Boolean = False
     allow_gaps: Boolean = False
+    plugins: PluginOptions = Field(default_factory=dict)
 
 
 class _SavedSettingsBody(_SettingsBody):
@@ -93,6 +96,9 @@ class _SavedSettingsBody(_SettingsBody):
     """
 
     default_save_location: Annotated[str, PlainValidator(fields.text)] = ""
+    merger: Annotated[str, PlainValidator(_known("mergers"))] = "mp4"
+    storage: Annotated[str, PlainValidator(_known("storages"))] = "disk"
+    plugins: PluginOptions = Field(default_factory=dict)
 
 
 class _ChangeBody(BaseModel):
@@ -117,16 +123,17 @@ class SettingsDraft:
     Valid system settings as sent: a password of "***" still stands for the stored one.
     """
 
-    settings: Settings
+    system: SystemSettings
     warnings: tuple[str, ...] = ()
 
-    def over(self, current: Settings) -> Settings:
+    def over(self, current: SystemSettings) -> SystemSettings:
         """
         The settings to save, given those that are saved now.
         """
-        if self.settings.proxy_password != MASK:
-            return self.settings
-        return attrs.evolve(self.settings, proxy_password=current.proxy_password)
+        if self.system.settings.proxy_password != MASK:
+            return self.system
+        kept = attrs.evolve(self.system.settings, proxy_password=current.settings.proxy_password)
+        return attrs.evolve(self.system, settings=kept)
 
 
 def parse_task(body: bytes, *, mergers: Sequence[str] = MERGERS, storages: Sequence[str] = STORAGES) -> TaskDraft:
@@ -149,7 +156,9 @@ def parse_task(body: bytes, *, mergers: Sequence[str] = MERGERS, storages: Seque
         headers=headers if read.use_http_headers else MappingProxyType({}),
         advanced=read.advanced,
         given=MappingProxyType(_given_settings(read)) if read.advanced else MappingProxyType({}),
-        extensions=Extensions(**{each.name: getattr(read, each.name) for each in attrs.fields(Extensions)}),
+        extensions=MappingProxyType(
+            {name: getattr(read, name) for name in _EXTENSION_NAMES if name in read.model_fields_set}
+        ),
         warnings=(*_ignored(read), *(dropped if read.use_http_headers else ()), *unknown),
     )
 
@@ -165,18 +174,26 @@ def parse_change(body: bytes) -> TaskChange:
     return TaskChange(status=Status(read.status), warnings=unknown)
 
 
-def parse_settings(body: bytes) -> SettingsDraft:
+def parse_settings(
+    body: bytes, *, mergers: Sequence[str] = MERGERS, storages: Sequence[str] = STORAGES
+) -> SettingsDraft:
     """
     System settings out of the body of POST /api/settings: a field that is absent gets its default.
 
     Raises:
         InvalidRequest: naming every wrong field.
     """
-    read, unknown = _read(_SavedSettingsBody, body)
+    read, unknown = _read(_SavedSettingsBody, body, {"mergers": tuple(mergers), "storages": tuple(storages)})
     problems = list(_proxy_problems(read, used=True))
     if problems:
         raise InvalidRequest(problems="; ".join(problems))
-    return SettingsDraft(settings=Settings(**{name: getattr(read, name) for name in SETTING_NAMES}), warnings=unknown)
+    system = SystemSettings(
+        settings=Settings(**{name: getattr(read, name) for name in SETTING_NAMES}),
+        merger=read.merger,
+        storage=read.storage,
+        plugins=read.plugins,
+    )
+    return SettingsDraft(system=system, warnings=unknown)
 
 
 def _read(model: type[Body], body: bytes, context: Mapping[str, Any] | None = None) -> tuple[Body, tuple[str, ...]]:

@@ -3,16 +3,17 @@ The web room put together: the gate, the API, the WebSocket, the pages. Importin
 reactor; `tap` does so inside `makeService`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import Request, Site
 
 from m3u8svc.web.channel import GatedSite
-from m3u8svc.web.contract import Downloads
+from m3u8svc.web.contract import Downloads, Plugins
 from m3u8svc.web.errors import put, refusal
 from m3u8svc.web.pages import Pages
+from m3u8svc.web.plugins import PluginsAPI
 from m3u8svc.web.push import ProgressFeed, ProgressResource
 from m3u8svc.web.settings import SettingsAPI
 from m3u8svc.web.tasks import TasksAPI
@@ -23,18 +24,19 @@ def make_site(
     *,
     reactor: IReactorTime,
     allowed_hosts: Callable[[], frozenset[str]],
-    mergers: Sequence[str],
-    storages: Sequence[str],
+    plugins: Plugins,
     version: str,
 ) -> Site:
     """
     A site to listen with. `allowed_hosts` answers the Host values that name us (`gate.host_names` makes them of the
     addresses listened on); when nobody listens any more, the WebSockets are closed.
     """
+    mergers, storages = plugins.merger_names, plugins.storage_names
     feed = ProgressFeed(service, clock=reactor)
     rooms: dict[str, IResource] = {
         "/api/tasks": TasksAPI(service, clock=reactor, mergers=mergers, storages=storages).app.resource(),
-        "/api/settings": SettingsAPI(service).app.resource(),
+        "/api/settings": SettingsAPI(service, mergers=mergers, storages=storages).app.resource(),
+        "/api/plugins": PluginsAPI(plugins).app.resource(),
         "/ws/progress": ProgressResource(feed),
     }
     root = Root(rooms, pages=Pages(version=version).app.resource())

@@ -11,10 +11,30 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
 from m3u8svc.errors import TaskNotFound
-from m3u8svc.tasks.task import Settings, Task
+from m3u8svc.hooks import Tally
+from m3u8svc.tasks.plugins import PluginState, PluginStatus
+from m3u8svc.tasks.task import SystemSettings, Task
 from m3u8svc.web.site import make_site
 
 HOST = "127.0.0.1:8080"
+
+
+class RecordedPlugins:
+    """
+    The plugins in memory: one that works, and one that is broken.
+    """
+
+    merger_names = ("mp4", "ts", "none")
+    storage_names = ("disk",)
+
+    def statuses(self):
+        return [
+            PluginStatus(name="good", state=PluginState.ACTIVE, version="1.0", distribution="m3u8svc-good"),
+            PluginStatus(name="sad", state=PluginState.BROKEN, version="0.1", reason="ImportError: no module named x"),
+        ]
+
+    def tallies(self, plugin):
+        return {"task_changed": Tally(calls=3, failures=1)} if plugin == "good" else {}
 
 
 class RecordingService:
@@ -27,7 +47,8 @@ class RecordingService:
     def __init__(self):
         self.calls = []
         self.stored = {}
-        self.settings = Settings()
+        self.settings = SystemSettings()
+        self.plugins = RecordedPlugins()
         self.broken = None
         self.before_answering = None  # a Deferred every create waits for
         self.live = []
@@ -185,8 +206,7 @@ def site(service, clock):
         service,
         reactor=clock,
         allowed_hosts=lambda: frozenset({HOST, "localhost:8080"}),
-        mergers=("mp4", "ts", "none"),
-        storages=("disk",),
+        plugins=service.plugins,
         version="1.2.3",
     )
 

@@ -355,8 +355,7 @@ async def listening(service):
         service,
         reactor=reactor,
         allowed_hosts=lambda: host_names([("127.0.0.1", each.getHost().port) for each in ports]),
-        mergers=("mp4",),
-        storages=("disk",),
+        plugins=service.plugins,
         version="0",
     )
     ports.append(reactor.listenTCP(0, site, interface="127.0.0.1"))

@@ -368,8 +368,7 @@ class Listening:
             service,
             reactor=self.clock,
             allowed_hosts=lambda: frozenset(names),
-            mergers=("mp4",),
-            storages=("disk",),
+            plugins=service.plugins,
             version="0",
         )
         self.port = reactor.listenTCP(0, site, interface="127.0.0.1")

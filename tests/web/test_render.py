@@ -48,7 +48,7 @@ def whole_task(**changes):
 def test_fields_and_their_order():
     """The documented fields come first, in the documented order."""
     shown = task_object(whole_task(), default_save_location="/srv")
-    assert [*SEED, *OURS, "merger", "storage", "faststart", "allow_gaps"] == list(shown)
+    assert [*SEED, *OURS, "merger", "storage", "faststart", "allow_gaps", "plugins"] == list(shown)
 
 
 def test_values():

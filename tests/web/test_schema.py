@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from m3u8svc.errors import InvalidRequest, MissingTaskId, TaskNotFound
-from m3u8svc.tasks.task import SETTING_NAMES, Extensions, Settings, Status
+from m3u8svc.tasks.task import SETTING_NAMES, Extensions, Settings, Status, SystemSettings
 from m3u8svc.web.queries import ListQuery, parse_files, parse_list_query, parse_task_id
 from m3u8svc.web.schema import parse_change, parse_settings, parse_task
 
@@ -38,7 +38,7 @@ def test_task_with_the_least():
         dict(draft.headers),
         draft.advanced,
         dict(draft.given),
-        draft.extensions,
+        draft.spec(SystemSettings()).extensions,
         draft.warnings,
     )
 
@@ -67,9 +67,10 @@ def test_task_with_everything():
     headers = {"X-One": ["a", "b"], "X-Two": "c"}
     body = encoded(**LEAST, advanced=True, use_http_headers=True, http_headers=headers, **every_setting, **ours)
     draft = parse_task(body)
-    assert Settings(**every_setting) == draft.spec(Settings()).settings
+    assert Settings(**every_setting) == draft.spec(SystemSettings()).settings
     assert {"X-One": ("a", "b"), "X-Two": ("c",)} == dict(draft.headers)
-    assert Extensions(merger="ts", storage="disk", faststart=True, allow_gaps=True) == draft.extensions
+    extensions = draft.spec(SystemSettings()).extensions
+    assert Extensions(merger="ts", storage="disk", faststart=True, allow_gaps=True, plugins={}) == extensions
     assert () == draft.warnings
 
 
@@ -172,7 +173,7 @@ def test_task_names_known_elsewhere():
     """Mergers and storages are those the service has, plugins' ones among them."""
     body = encoded(**LEAST, merger="ffmpeg", storage="s3")
     draft = parse_task(body, mergers=("mp4", "ffmpeg"), storages=("disk", "s3"))
-    assert ("ffmpeg", "s3") == (draft.extensions.merger, draft.extensions.storage)
+    assert ("ffmpeg", "s3") == (draft.extensions["merger"], draft.extensions["storage"])
 
 
 @pytest.mark.parametrize("body", [b"[]", b"null", b'"x"', b"7"])
@@ -196,6 +197,20 @@ SECRETS = [
 def test_secrets_in_wrong_fields(field):
     """An error never repeats a password, a header value or a token."""
     assert "hunter2" not in problems_of(parse_task, encoded(**(LEAST | field)))
+
+
+def test_plugin_options():
+    """Options of plugins are kept as they are, over those of the system settings, one plugin's as a whole."""
+    draft = parse_task(encoded(**LEAST, plugins={"a": {"x": 1}}))
+    system = SystemSettings(merger="ts", plugins={"a": {"y": 2}, "b": {"z": 3}})
+    extensions = draft.spec(system).extensions
+    assert ("ts", {"a": {"x": 1}, "b": {"z": 3}}) == (extensions.merger, extensions.plugins)
+
+
+@pytest.mark.parametrize("plugins", [[], "a", {"a": 1}, {"a": []}, {"a": {"x": "y" * 70_000}}])
+def test_plugin_options_that_are_none(plugins):
+    """Anything but an object of objects of some size is refused."""
+    assert "plugins: " in problems_of(parse_task, encoded(**LEAST, plugins=plugins))
 
 
 def test_settings_without_advanced():
@@ -248,9 +263,9 @@ def test_proxy_over_a_saved_one():
     """A request that names a proxy names all of it: the saved password of one never reaches another."""
     saved = Settings(proxy_type="http", proxy_host="old", proxy_port=1, proxy_username="me", proxy_password="secret")
     body = encoded(**LEAST, advanced=True, proxy_type="socks5", proxy_host="new", proxy_port=2)
-    spec = parse_task(body).spec(saved)
+    spec = parse_task(body).spec(SystemSettings(settings=saved))
     assert Settings(proxy_type="socks5", proxy_host="new", proxy_port=2) == spec.settings
-    assert saved == parse_task(encoded(**LEAST, advanced=True)).spec(saved).settings
+    assert saved == parse_task(encoded(**LEAST, advanced=True)).spec(SystemSettings(settings=saved)).settings
 
 
 def test_masked_password_in_a_task():
@@ -295,17 +310,16 @@ def test_change_that_is_wrong(body, problem):
 
 def test_settings_absent_fields():
     """System settings are replaced whole: what is absent gets its default."""
-    assert Settings(download_threads=8) == parse_settings(encoded(download_threads=8)).settings
+    assert Settings(download_threads=8) == parse_settings(encoded(download_threads=8)).system.settings
 
 
 def test_settings_masked_password():
     """A masked password leaves the saved one; any other replaces it."""
     proxy = {"proxy_type": "http", "proxy_host": "p", "proxy_port": 1}
-    current = Settings(**proxy, proxy_password="old")
+    current = SystemSettings(settings=Settings(**proxy, proxy_password="old"))
     assert current == parse_settings(encoded(**proxy, proxy_password="***")).over(current)
-    assert attrs.evolve(current, proxy_password="new") == parse_settings(encoded(**proxy, proxy_password="new")).over(
-        current
-    )
+    changed = parse_settings(encoded(**proxy, proxy_password="new")).over(current)
+    assert attrs.evolve(current.settings, proxy_password="new") == changed.settings
 
 
 @pytest.mark.parametrize(

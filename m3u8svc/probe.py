@@ -1,0 +1,92 @@
+"""
+Looking into segments before it is decided which to download: the groups of a playlist, and how each was encoded.
+
+What is fetched for that goes the normal way and is kept: the download that follows finds it in the listing.
+"""
+
+import itertools
+from collections.abc import Callable
+
+from twisted.internet.interfaces import IReactorTime
+
+from m3u8svc.download import Download, Wire
+from m3u8svc.hls.fingerprint import LOOK_BYTES, Signature, read_signature
+from m3u8svc.hls.plan import plan_download
+from m3u8svc.hls.playlist import MediaPlaylist
+from m3u8svc.offerings import MediaFile, SegmentGroup
+from m3u8svc.tasks.ledger import SegmentRow
+from m3u8svc.tasks.tracker import Tracker
+from m3u8svc.waiting import InThread, Once, settled
+from m3u8svc.workdir import Listing, WorkDir
+
+
+class Probe:
+    """
+    The groups of one playlist. `listing` is what earlier runs left and, from then on, what was fetched here.
+    """
+
+    def __init__(
+        self,
+        playlist: MediaPlaylist,
+        listing: Listing,
+        *,
+        wire: Wire,
+        workdir: WorkDir,
+        clock: IReactorTime,
+        in_thread: InThread,
+        record: Callable[[SegmentRow], None],
+    ) -> None:
+        self._playlist = playlist
+        self._found = listing
+        self._wire = wire
+        self._workdir = workdir
+        self._clock = clock
+        self._in_thread = in_thread
+        self._record = record
+        self._once = Once()
+        self._download: Download | None = None
+        self.groups = tuple(
+            SegmentGroup(discontinuity_sequence=number, segments=tuple(segments), look=self._signature)
+            for number, segments in itertools.groupby(
+                playlist.segments, key=lambda segment: segment.discontinuity_sequence
+            )
+        )
+
+    @property
+    def listing(self) -> Listing:
+        """
+        Everything that is on disk now.
+        """
+        return self._found if self._download is None else self._download.listing()
+
+    async def _signature(self, group: SegmentGroup) -> Signature:
+        return await self._once.get(str(group.positions[0]), lambda: self._look(group))
+
+    async def _look(self, group: SegmentGroup) -> Signature:
+        first = next((segment for segment in group.segments if not segment.gap), None)
+        if first is None:
+            return Signature()
+        part = await self._fetching().fetch_one(first.position)
+        if not isinstance(part, MediaFile):
+            return Signature()
+        return await settled(self._in_thread(_read, part))
+
+    def _fetching(self) -> Download:
+        if self._download is None:
+            self._download = Download(
+                plan_download(self._playlist, {}),
+                self._found,
+                wire=self._wire,
+                workdir=self._workdir,
+                clock=self._clock,
+                tracker=Tracker(self._clock.seconds),
+                record=self._record,
+                merge_despite_status=True,
+            )
+        return self._download
+
+
+def _read(part: MediaFile) -> Signature:
+    with part.path.open("rb") as file:
+        start = file.read(LOOK_BYTES)
+    return read_signature(part.kind, start, part.init.read_bytes() if part.init else b"")

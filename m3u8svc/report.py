@@ -1,0 +1,67 @@
+"""
+What a task says of the segments it left out: warnings for people, and the origin's skip list. Pure text.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from m3u8svc.download import Download
+from m3u8svc.hls.plan import DownloadPlan
+from m3u8svc.redact import escape_controls, redact_url
+
+
+def skipped_by_plugin(plugin: str, skips: Mapping[int, str]) -> list[str]:
+    """
+    A warning for each reason a plugin gave.
+    """
+    by_reason: dict[str, list[int]] = {}
+    for position, reason in sorted(skips.items()):
+        by_reason.setdefault(escape_controls(reason)[:200], []).append(position)
+    return [
+        f"插件 {plugin} 跳过了 {len(positions)} 个分片：{ranges(positions)}（{reason}）"
+        for reason, positions in by_reason.items()
+    ]
+
+
+def ranges(positions: Iterable[int]) -> str:
+    """
+    Positions as people write them: ``1、5-7``.
+    """
+    spans: list[list[int]] = []
+    for position in sorted(positions):
+        if spans and spans[-1][1] == position - 1:
+            spans[-1][1] = position
+        else:
+            spans.append([position, position])
+    return "、".join(str(first) if first == last else f"{first}-{last}" for first, last in spans)
+
+
+def left_out_by_status(download: Download) -> list[str]:
+    """
+    What the server decided by its answers: it is named, whoever allowed it.
+    """
+    if not download.skipped:
+        return []
+    named = ranges(each.segment.position for each in download.skipped)
+    return [f"按 http.code 跳过了 {len(download.skipped)} 个分片：{named}"]
+
+
+def skip_list(plan: DownloadPlan, download: Download) -> str:
+    """
+    The origin's skip.txt (origin-semantics 2.5), with sections of ours for what the expression left out and
+    for what was given up.
+    """
+    lines = []
+    if download.skipped:
+        lines.append("skipByHttpCode")
+        lines += [
+            f"filename={each.segment.position:05d}.ts,url={redact_url(each.segment.uri)}，http.code={each.status}"
+            for each in download.skipped
+        ]
+    dropped = [absent for absent in plan.absent if not absent.declared]
+    if dropped:
+        lines.append("skipByExpression")
+        lines += [f"filename={absent.position:05d}.ts,reason={absent.reason}" for absent in dropped]
+    if download.lost:
+        lines.append("skipByFailure")
+        lines += [f"filename={each.segment.position:05d}.ts,reason={each.reason}" for each in download.lost]
+    return "".join(f"{line}\n" for line in lines)
