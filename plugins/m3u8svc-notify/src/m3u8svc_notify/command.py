@@ -2,6 +2,7 @@
 One run of a command: without a shell, the event on its standard input, ended when it takes too long.
 """
 
+import json
 import os
 import signal
 import sys
@@ -43,7 +44,7 @@ class CommandRunner:
         child = _Child(item.body.encode())
         argv = [sys.executable, "-I", "-S", str(SESSION), *self._command.argv]
         try:
-            reactor.spawnProcess(  # type: ignore[attr-defined]  # the reactor is a module to mypy
+            reactor.spawnProcess(
                 child, argv[0], argv, env=environment(item), path="/", childFDs={0: "w", 1: "r", 2: "r"}
             )
         except OSError as error:
@@ -70,8 +71,6 @@ def environment(item: Item) -> dict[str, str]:
     """
     What the command sees: little of ours, and the event in a few words.
     """
-    import json
-
     said = json.loads(item.body)
     env = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     env |= {"M3U8SVC_EVENT_ID": str(item.event_id), "M3U8SVC_EVENT": item.name, "M3U8SVC_TASK_ID": item.task_id}
@@ -92,6 +91,7 @@ class _Child(ProcessProtocol):
         self.output = b""
         self.how = ""
         self.timed_out = False
+        self._leader: int | None = None
 
     def connectionMade(self) -> None:
         """Say it, and no more."""
@@ -104,7 +104,7 @@ class _Child(ProcessProtocol):
 
     def kill(self, timed_out: bool) -> None:
         """End the session it leads."""
-        pid = self._pid
+        pid = self._leader
         self.timed_out = self.timed_out or timed_out
         if pid is None:
             return
@@ -124,11 +124,7 @@ class _Child(ProcessProtocol):
         if not self.ended.called:
             self.ended.callback(None)
 
-    @property
-    def _pid(self) -> int | None:
-        return self._leader
-
     def makeConnection(self, transport: Any) -> None:  # Any: Twisted's process transport
         """Remember the pid: Twisted forgets it when the process ends, and its session may live on."""
-        self._leader: int | None = transport.pid
-        super().makeConnection(transport)
+        self._leader = transport.pid
+        super().makeConnection(transport)  # type: ignore[no-untyped-call]  # Twisted's

@@ -78,9 +78,7 @@ Decision = Delivered | Again | Dropped | Disabled
 """What follows."""
 
 
-def decide(
-    answer: Answer, *, attempts: int, age_s: float, max_age_s: float, wall: float, chance: float
-) -> Decision:
+def decide(answer: Answer, *, attempts: int, age_s: float, max_age_s: float, wall: float, chance: float) -> Decision:
     """
     What follows the answer to attempt number `attempts`, for an event queued `age_s` ago. `chance` is 0..1.
     """

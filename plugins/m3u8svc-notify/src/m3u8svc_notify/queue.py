@@ -139,9 +139,7 @@ class Queue:
         self._database.executemany("UPDATE item SET done = 1, body = '' WHERE seq = ?", [(seq,) for seq in seqs])
 
     def _forget_marks(self) -> None:
-        self._database.execute(
-            "DELETE FROM item WHERE done = 1 AND seq < (SELECT max(seq) FROM item) - ?", (MARKS,)
-        )
+        self._database.execute("DELETE FROM item WHERE done = 1 AND seq < (SELECT max(seq) FROM item) - ?", (MARKS,))
 
 
 class _Transaction:

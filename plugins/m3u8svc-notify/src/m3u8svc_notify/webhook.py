@@ -58,9 +58,7 @@ class WebhookSender:
             unbuffered=True,
         )
         await _read_away(response)
-        return Answered(
-            status=response.code, retry_after=(response.headers.getRawHeaders("Retry-After") or [""])[0]
-        )
+        return Answered(status=response.code, retry_after=(response.headers.getRawHeaders("Retry-After") or [""])[0])
 
     def headers(self, item: Item, body: bytes) -> dict[str, str]:
         """
