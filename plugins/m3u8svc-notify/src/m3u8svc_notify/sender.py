@@ -11,7 +11,7 @@ from typing import Any, Protocol, assert_never
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
-from m3u8svc_notify.deciding import Again, Answer, Delivered, Disabled, Dropped, decide
+from m3u8svc_notify.deciding import Again, Answer, Decision, Delivered, Disabled, Dropped, decide
 from m3u8svc_notify.queue import Item, Queue
 
 AT_ONCE = 4
@@ -146,10 +146,8 @@ class Sender:
         return soonest
 
     def _start(self, item: Item) -> None:
-        def over(result: object) -> None:
+        def over(_: object) -> None:
             del self._lanes[item.lane]
-            if isinstance(result, Failure) and result.check(CancelledError) is None:
-                self._log.error("delivering event {event}: {error}", event=item.event_id, error=result.value)
             self.wake()
 
         delivery = Deferred.fromCoroutine(self._deliver(item))
@@ -157,28 +155,29 @@ class Sender:
         delivery.addBoth(over)
 
     async def _deliver(self, item: Item) -> None:
+        """Tell it once. What must not happen (a disk that fails, a fault of ours) holds its lane for a while."""
+        try:
+            await self._follow(item, await self._told(item))
+        except CancelledError:
+            raise
+        except Exception as error:
+            self._log.error("delivering event {event} failed: {error!r}", event=item.event_id, error=error)
+            await self._pause(TROUBLE_S)
+
+    async def _told(self, item: Item) -> Decision:
         age_s = self._wall() - item.queued_at
         if age_s > self._max_age_s:
-            await self._follow(item, Dropped(why=f"undelivered for {age_s:.0f} s"))
-            return
-        answer = await self._ways[item.target].send(item)
-        decision = decide(
-            answer,
+            return Dropped(why=f"undelivered for {age_s:.0f} s")
+        return decide(
+            await self._ways[item.target].send(item),
             attempts=item.attempts + 1,
             age_s=age_s,
             max_age_s=self._max_age_s,
             wall=self._wall(),
             chance=self._chance(),
         )
-        try:
-            await self._follow(item, decision)
-        except CancelledError:
-            raise
-        except Exception as error:  # the disk failed: tell it again, and not at once
-            self._log.error("event {event} cannot be marked: {error}", event=item.event_id, error=error)
-            await self._pause(TROUBLE_S)
 
-    async def _follow(self, item: Item, decision: "Delivered | Again | Dropped | Disabled") -> None:
+    async def _follow(self, item: Item, decision: Decision) -> None:
         named = {"target": item.target, "event": item.event_id, "task": item.task_id}
         match decision:
             case Delivered(complaint=complaint):

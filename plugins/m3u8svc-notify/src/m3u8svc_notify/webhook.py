@@ -38,11 +38,11 @@ class WebhookSender:
         timer = self._clock.callLater(self._webhook.timeout_s, attempt.cancel)
         try:
             return await attempt
-        except CancelledError:
-            if timer.active():  # somebody else's cancellation
+        except (CancelledError, Exception) as error:  # whatever a connection, a name or an answer can bring
+            if not timer.active():
+                return Unanswered(why=f"no answer within {self._webhook.timeout_s:g} s")
+            if isinstance(error, CancelledError):  # somebody else's
                 raise
-            return Unanswered(why=f"no answer within {self._webhook.timeout_s:g} s")
-        except Exception as error:  # whatever a connection, a name or an answer can bring: the next attempt may do
             return Unanswered(why=_reason(error))
         finally:
             if timer.active():
