@@ -397,12 +397,7 @@ def make_tools(
         chance=random.random,
         in_thread=in_thread,
         fetcher=Fetcher(clock=reactor, wall=time.time),
-        plugins=load_builtins(
-            builtins,
-            clock=reactor,
-            run_plain=PluginThreads(lambda *call: reactor.callFromThread(*call)).run,
-            trace=trace_hooks,
-        ),
+        plugins=load_builtins(builtins, clock=reactor, run_plain=threads.run, trace=trace_hooks),
         direct_agent=connections.agent(False),
         boot_id=boot_id(),
     )
