@@ -2,10 +2,19 @@
 A receiver of webhooks on loopback, and the plugin over a directory of its own.
 """
 
+import functools
 import json
+import os
+import re
+import signal
+import subprocess
+import sys
 import threading
+import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -165,3 +174,126 @@ def world(tmp_path: Path) -> World:
     state = tmp_path / "state"
     state.mkdir()
     return World(state)
+
+
+# -- The real service ------------------------------------------------------------------------------------------------
+
+
+class ServedService:
+    """
+    `m3u8svc serve` as a child with a configuration file, asked over its REST API only.
+    """
+
+    def __init__(self, place: Path, configuration: str, environment: Mapping[str, str]) -> None:
+        self.saves = place / "saves"
+        self._place = place
+        self._environment = {**os.environ, **environment}
+        self._log_file = place / "service.log"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._base = ""
+        (place / "config.toml").write_text(configuration, encoding="utf-8")
+
+    def start(self) -> None:
+        """Start it, or start it again on the same state; returns when it listens."""
+        printed = len(self.log)
+        command = [str(Path(sys.executable).with_name("m3u8svc")), "serve", "--listen", "tcp:0:interface=127.0.0.1"]
+        command += ["--home", str(self._place / "home"), "--save-dir", str(self.saves)]
+        command += ["--config", str(self._place / "config.toml")]
+        with self._log_file.open("ab") as output:
+            self._process = subprocess.Popen(command, stdout=output, stderr=output, env=self._environment)
+        deadline = time.monotonic() + 60
+        while not (found := re.search(r"listening on (http\S+)", self.log[printed:])):
+            assert self._process.poll() is None, f"the service ended at once:\n{self.log}"
+            assert time.monotonic() < deadline, f"the service does not listen:\n{self.log}"
+            time.sleep(0.05)
+        self._base = found[1]
+
+    def end(self, number: int) -> None:
+        """End it by this signal."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.send_signal(number)
+            process.wait(30)
+
+    @property
+    def log(self) -> str:
+        """Everything it has printed."""
+        return self._log_file.read_text(encoding="utf-8", errors="replace") if self._log_file.exists() else ""
+
+    def ask(self, method: str, target: str, body: object = None) -> tuple[int, Any]:
+        """Status and value of one request."""
+        sent = None if body is None else json.dumps(body).encode()
+        headers = {} if body is None else {"Content-Type": "application/json"}
+        request = urllib.request.Request(self._base + target, data=sent, headers=headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=15) as response:
+                return response.status, json.load(response)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, json.load(error)
+
+    def wait(self, task_id: str, within_s: float = 60.0) -> Any:
+        """The task once it is done or has failed."""
+        deadline = time.monotonic() + within_s
+        while True:
+            status, task = self.ask("GET", f"/api/tasks?id={task_id}")
+            assert status == 200, task
+            if task["status"] in ("已完成", "失败"):
+                return task
+            assert time.monotonic() < deadline, f"the task is stuck: {task}\n{self.log}"
+            time.sleep(0.1)
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[..., ServedService]]:
+    """Starts a service with a configuration and an environment of its own; it is ended with the test."""
+    started: list[ServedService] = []
+
+    def start(configuration: str = "", **environment: str) -> ServedService:
+        place = tmp_path / f"service{len(started)}"
+        place.mkdir()
+        service = ServedService(place, configuration, environment)
+        started.append(service)
+        service.start()
+        return service
+
+    yield start
+    for service in started:
+        service.end(signal.SIGKILL)
+
+
+class Origin:
+    """
+    Serves a directory on loopback, each file only after `delay_s`.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.delay_s = 0.0
+        origin = self
+
+        class Handler(SimpleHTTPRequestHandler):
+            def do_GET(self) -> None:
+                time.sleep(origin.delay_s)
+                super().do_GET()
+
+            def log_message(self, *arguments: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=str(directory)))
+        self._server.daemon_threads = True
+        self.base = f"http://127.0.0.1:{self._server.server_address[1]}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def origin(tmp_path: Path) -> Iterator[Origin]:
+    """A fresh one, of the directory `tmp_path / "origin"`."""
+    (tmp_path / "origin").mkdir()
+    made = Origin(tmp_path / "origin")
+    yield made
+    made.close()
