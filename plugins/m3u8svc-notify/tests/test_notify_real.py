@@ -5,7 +5,9 @@ Real POSTs to a real receiver, real commands.
 import json
 import os
 import re
+import sqlite3
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 
-from m3u8svc.plugin import OptionError, Status
+from m3u8svc.plugin import ConfigError, OptionError, Status
 
 SECRET = "correct horse battery staple"
 README = Path(__file__).parent.parent / "README.md"
@@ -219,6 +221,67 @@ async def test_requests_have_no_say(world: Any, receiver: Any) -> None:
         plugin.check_options(options={"url": "http://evil.test"})
     assert "解析请求失败：url：“notify” 没有任务选项" in caught.value.text()
     await world.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_few_at_once(world: Any, receiver: Any) -> None:
+    """However many tasks have something to say, one target has at most four POSTs at a time; all arrive."""
+    now, most = [0], [0]
+    lock = threading.Lock()
+
+    def answer(received: Any) -> int:
+        with lock:
+            now[0] += 1
+            most[0] = max(most[0], now[0])
+        time.sleep(0.05)
+        with lock:
+            now[0] -= 1
+        return 200
+
+    receiver.answer = answer
+    plugin = world.plugin(**hook(receiver))
+    for number in range(1, 41):
+        await plugin.task_changed(task=world.task(id=f"t{number}"), previous=None, event_id=number)
+    await world.until(lambda: len(receiver.got) == 40)
+    assert 2 <= most[0] <= 4
+    await world.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_dead_target_does_not_hold_up_another(world: Any, receiver: Any) -> None:
+    """A target that takes nothing has no part in what others get."""
+    receiver.answer = lambda received: 500 if received.path == "/dead" else 200
+    base = receiver.url.partition("/hook")[0]
+    plugin = world.plugin(webhooks=[{"url": f"{base}/dead"}, {"url": f"{base}/alive"}])
+    for number in range(1, 21):
+        await plugin.task_changed(task=world.task(id=f"t{number}"), previous=None, event_id=number)
+    await world.until(lambda: sum(each.path == "/alive" for each in receiver.got) == 20, within_s=5)
+    await world.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_disk_that_fails_for_a_while(world: Any, receiver: Any) -> None:
+    """An event that cannot be saved is held, said, and saved with the next one; the plugin goes on."""
+    plugin = world.plugin(**hook(receiver))
+    other = sqlite3.connect(world.place / "notify.db")
+    other.execute("ALTER TABLE item RENAME TO away")
+    await plugin.task_changed(task=world.task(), previous=None, event_id=1)
+    assert any("event 1 cannot be queued" in line for line in world.log.lines)
+    other.execute("ALTER TABLE away RENAME TO item")
+    other.close()
+    await plugin.task_changed(task=world.task(), previous=None, event_id=2)
+    await world.until(lambda: len(receiver.got) == 2, within_s=5)
+    assert [("t1", 1), ("t1", 2)] == order(receiver)
+    await world.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_queue_that_is_no_database_stops_the_start(world: Any, receiver: Any) -> None:
+    """A damaged file is named; nothing is told by guessing."""
+    (world.place / "notify.db").write_bytes(b"not a database" * 100)
+    with pytest.raises(ConfigError) as caught:
+        world.plugin(**hook(receiver))
+    assert "plugins.notify: the queue notify.db cannot be used" in caught.value.text("en")
 
 
 # -- Commands --------------------------------------------------------------------------------------------------------
