@@ -114,6 +114,12 @@ def test_what_the_operator_or_the_program_lacks_is_said() -> None:
     assert "“h264-720p”不可用：此 ffmpeg 没有编码器 libx264" in refusal({"preset": "h264-720p"}, rules)
 
 
+def test_several_tags_may_be_set() -> None:
+    """-metadata may come again, with each of its values."""
+    args = ["-metadata", "title=a", "-metadata", "artist=b"]
+    assert tuple(args) == parse_options({"args": args}, Rules()).args
+
+
 words = st.one_of(
     st.sampled_from([*ORACLE, "-i", "-f", "-vf", "-y", "-protocol_whitelist", "-filter_script", "-attach", "-map"]),
     st.sampled_from(["20", "128k", "title=x", "language=eng", "+faststart", "medium", "/etc/passwd", "concat:a|b"]),

@@ -340,8 +340,10 @@ async def test_a_program_that_hangs_is_ended(bench: Any, streams: Any, arriving:
     merger = bench.merger(ffmpeg=str(program), silence_s=5, presets=["copy"])
     big = tmp_path / "big.ts"
     big.write_bytes(streams.ts()[0].path.read_bytes() * 20)
+    taken: list[int] = []
     with pytest.raises(MergeError) as caught:
-        await merger.merge(bench.job(), arriving([attrs.evolve(streams.ts()[0], path=big)]), nothing)
+        await merger.merge(bench.job(), arriving([attrs.evolve(streams.ts()[0], path=big)] * 20), taken.append)
+    assert [] == taken  # nobody reads, so nothing more is read into memory
     assert "ffmpeg 没有反应，已被终止" in caught.value.text()
     assert [] == children()
 
