@@ -316,6 +316,15 @@ def _name(value: Any) -> str:
     return str(value)
 
 
+def _seconds(value: Any) -> float:
+    number = (
+        float(value) if isinstance(value, _Outside) and re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,6})?", value) else value
+    )
+    if isinstance(number, bool) or not isinstance(number, int | float) or not 0.05 <= number <= 600:
+        raise ValueError("must be a number of seconds from 0.05 to 600")
+    return float(number)
+
+
 def _names(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(each, str) and each for each in value):
         raise ValueError("must be a list of names of plugins")
@@ -381,4 +390,4 @@ _SETTING_RULES: dict[str, Rule] = {name: _BY_NAME.get(name, _boolean) for name i
     "merger": _name,
     "storage": _name,
 }
-_CHOICE_RULES: dict[str, Rule] = {"enabled": _names, "disabled": _names, "required": _names}
+_CHOICE_RULES: dict[str, Rule] = {"enabled": _names, "disabled": _names, "required": _names, "deadline_s": _seconds}

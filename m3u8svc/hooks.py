@@ -26,14 +26,14 @@ from m3u8svc.hookspecs import FAIL_CLOSED, KINDS
 from m3u8svc.offerings import Skip
 from m3u8svc.pluginthreads import RunPlain
 from m3u8svc.redact import redact_text
+from m3u8svc.tasks.plugins import DEADLINE_S
 from m3u8svc.tasks.request import Request
 from m3u8svc.tasks.retry import GiveUp, Retry, SkipSegment
 from m3u8svc.tasks.task import Task
 from m3u8svc.tasks.views import request_for_plugin, request_from_plugin, task_for_plugin
 
-DEADLINE_S = 5.0
-DEADLINES_S = {"skip_segments": 120.0}
-"""For hooks that may take longer: this one may fetch segments to look into."""
+LONGER = {"skip_segments": 24.0}
+"""Hooks that may take so many times the deadline: this one may fetch segments to look into."""
 IMPORT_S = 30.0
 """For importing a plugin and making its object: a cold disk may hold a large library."""
 SLOW_S = 0.1
@@ -230,7 +230,7 @@ class Hooks:
         tally.calls += 1
         started = self._clock.seconds()
         try:
-            deadline_s = DEADLINES_S.get(name, self._deadline_s)
+            deadline_s = self._deadline_s * LONGER.get(name, 1.0)
             answer = await self._within(deadline_s, self._run(impl, _shown_to(plugin, wanted)))
             answer = _checked(name, answer, arguments)
         except _Withdrawn:
@@ -246,8 +246,8 @@ class Hooks:
                 "hook {hook} of {plugin} ({arguments}) answers {answer}",
                 hook=name,
                 plugin=plugin,
-                arguments=redact_text(repr(wanted))[:500],
-                answer=redact_text(repr(answer))[:500],
+                arguments=", ".join(f"{argument}={_traced(value)}" for argument, value in wanted.items()),
+                answer=_traced(answer),
             )
         return answer
 
@@ -348,6 +348,17 @@ def _without_secrets(plugin: str, value: Any) -> Any:
     if isinstance(value, Task):
         return task_for_plugin(value, plugin)
     return request_for_plugin(value) if isinstance(value, Request) else value
+
+
+def _traced(value: object) -> str:
+    """
+    A value for the log. Of tables only the names, of bytes only the number: secrets and keys are among them.
+    """
+    if isinstance(value, bytes):
+        return f"{len(value)} bytes"
+    if isinstance(value, Mapping):
+        return f"a table of {', '.join(sorted(map(str, value))) or 'nothing'}"
+    return _shown(value)
 
 
 # -- Answers ---------------------------------------------------------------------------------------------------------

@@ -34,7 +34,8 @@ from m3u8svc.hooks import BUILTIN_PREFIX, Hooks, Tally
 from m3u8svc.hookspecs import KINDS, PROJECT
 from m3u8svc.offerings import Merger, Services, Storage
 from m3u8svc.pluginthreads import RunPlain, run_inline
-from m3u8svc.tasks.plugins import PluginChoice, PluginState, PluginStatus
+from m3u8svc.redact import redact_text
+from m3u8svc.tasks.plugins import DEADLINE_S, PluginChoice, PluginState, PluginStatus
 from m3u8svc.tasks.task import Extensions
 
 GROUP = PROJECT
@@ -213,13 +214,19 @@ class PluginSet:
 
 
 def load_builtins(
-    builtins: Iterable[object], *, clock: IReactorTime, run_plain: RunPlain = run_inline, trace: bool = False
+    builtins: Iterable[object],
+    *,
+    clock: IReactorTime,
+    run_plain: RunPlain = run_inline,
+    deadline_s: float = DEADLINE_S,
+    trace: bool = False,
 ) -> PluginSet:
     """
     A plugin set of our own implementations, first in the list asked last. Plugins of others can be brought in later.
 
     Args:
         run_plain: runs plain functions of those.
+        deadline_s: how long a hook of theirs has to answer.
         trace: log every call of a plugin's hook and its answer.
 
     Raises:
@@ -227,7 +234,7 @@ def load_builtins(
     """
     manager = pluggy.PluginManager(PROJECT)
     manager.add_hookspecs(hookspecs)
-    plugins = PluginSet(manager, Hooks(manager, clock=clock, run_plain=run_plain, trace=trace))
+    plugins = PluginSet(manager, Hooks(manager, clock=clock, run_plain=run_plain, deadline_s=deadline_s, trace=trace))
     for plugin in builtins:
         name = BUILTIN_PREFIX + type(plugin).__name__
         manager.register(plugin, name)
@@ -410,4 +417,4 @@ def _marked(plugin: object) -> Iterable[tuple[str, Mapping[str, Any]]]:
 def _why(error: BaseException) -> str:
     if isinstance(error, PluginError):
         return str(error.fields["reason"])
-    return error.text("en") if isinstance(error, M3u8svcError) else f"{type(error).__name__}: {error}"
+    return error.text("en") if isinstance(error, M3u8svcError) else redact_text(f"{type(error).__name__}: {error}")

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from m3u8svc.job import Tools
     from m3u8svc.offerings import Services
     from m3u8svc.service import DownloadService
+    from m3u8svc.tasks.plugins import PluginChoice
 
 DISK_THREADS = 8
 """Threads for file work, apart from the reactor's own pool, where names are resolved."""
@@ -191,7 +192,9 @@ class WholeService(Service):
         in_thread, stop_threads = disk_threads(self._reactor)
         self._undo.append(stop_threads)
         configuration = self._configuration
-        tools, close_connections = make_tools(self._reactor, in_thread, trace_hooks=configuration.trace_hooks)
+        tools, close_connections = make_tools(
+            self._reactor, in_thread, choice=configuration.choice, trace_hooks=configuration.trace_hooks
+        )
         self._undo.append(close_connections)
         await self._load_plugins(tools)
         self._undo.append(lambda: Deferred.fromCoroutine(tools.plugins.close()))
@@ -361,7 +364,11 @@ def plugin_services(name: str, states: Path, tools: "Tools") -> "Services":
 
 
 def make_tools(
-    reactor: Any, in_thread: Callable[..., Deferred[Any]], *, trace_hooks: bool = False
+    reactor: Any,
+    in_thread: Callable[..., Deferred[Any]],
+    *,
+    choice: "PluginChoice | None" = None,
+    trace_hooks: bool = False,
 ) -> "tuple[Tools, Callable[[], Any]]":
     """
     What jobs work with: the one door, connections, the built-in plugins; and what closes the connections.
@@ -379,6 +386,7 @@ def make_tools(
     from m3u8svc.loading import load_builtins
     from m3u8svc.merge import Muxing
     from m3u8svc.pluginthreads import PluginThreads
+    from m3u8svc.tasks.plugins import PluginChoice
 
     connections = Connections(reactor)
     threads = PluginThreads(lambda *call: reactor.callFromThread(*call))
@@ -397,7 +405,13 @@ def make_tools(
         chance=random.random,
         in_thread=in_thread,
         fetcher=Fetcher(clock=reactor, wall=time.time),
-        plugins=load_builtins(builtins, clock=reactor, run_plain=threads.run, trace=trace_hooks),
+        plugins=load_builtins(
+            builtins,
+            clock=reactor,
+            run_plain=threads.run,
+            deadline_s=(choice or PluginChoice()).deadline_s,
+            trace=trace_hooks,
+        ),
         direct_agent=connections.agent(False),
         boot_id=boot_id(),
     )

@@ -12,16 +12,18 @@ import pytest_twisted
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.task import Clock, deferLater
+from twisted.logger import formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 
 from m3u8svc import hookspecs
 from m3u8svc.errors import ConfigError, ConnectError, OptionError, PluginError
 from m3u8svc.hls.playlist import Key, MasterPlaylist, Segment, Variant
-from m3u8svc.hooks import BUILTIN_PREFIX, DEADLINE_S, DEADLINES_S, STRIKES, Answer, Hooks
+from m3u8svc.hooks import BUILTIN_PREFIX, LONGER, STRIKES, Answer, Hooks
 from m3u8svc.hookspecs import FAIL_CLOSED, KINDS, PROJECT, hookimpl
 from m3u8svc.loading import load_builtins
 from m3u8svc.offerings import SegmentOutcome, Skip
 from m3u8svc.pluginthreads import PluginThreads, run_inline
+from m3u8svc.tasks.plugins import DEADLINE_S
 from m3u8svc.tasks.request import Purpose, Request
 from m3u8svc.tasks.retry import GiveUp, Retry
 from m3u8svc.tasks.task import Extensions, Settings, Task, TaskSpec
@@ -237,7 +239,7 @@ def test_hangs(name: str, coroutine: bool) -> None:
     clock = Clock()
     hooks = hooks_of(("plugin", implementing(name, Deferred, coroutine=coroutine)), clock=clock)
     found = outcome(call(hooks, name))
-    clock.advance(DEADLINES_S.get(name, DEADLINE_S) - 0.1)
+    clock.advance(DEADLINE_S * LONGER.get(name, 1.0) - 0.1)
     assert [] == found
     clock.advance(0.2)
     assert_blamed(name, found, "no answer in time")
@@ -257,7 +259,7 @@ def test_ignores_its_cancellation(name: str) -> None:
 
     hooks = hooks_of(("plugin", implementing(name, lambda: Deferred.fromCoroutine(deaf()))), clock=clock)
     found = outcome(call(hooks, name))
-    clock.advance(DEADLINES_S.get(name, DEADLINE_S) + 0.1)
+    clock.advance(DEADLINE_S * LONGER.get(name, 1.0) + 0.1)
     assert_blamed(name, found, "no answer in time")
 
 
@@ -282,9 +284,12 @@ async def test_blocks_in_a_thread(name: str) -> None:
         return GOOD[name]
 
     threads = PluginThreads(reactor.callFromThread)
-    hooks = hooks_of(("plugin", implementing(name, body)), clock=reactor, run_plain=threads.run, deadline_s=0.2)
-    old = DEADLINES_S.copy()
-    DEADLINES_S.clear()  # the one hook with a longer deadline waits no longer than the others here
+    hooks = hooks_of(
+        ("plugin", implementing(name, body)),
+        clock=reactor,
+        run_plain=threads.run,
+        deadline_s=0.2 / LONGER.get(name, 1.0),
+    )
     try:
         started = time.monotonic()
         turns: list[float] = []
@@ -301,7 +306,6 @@ async def test_blocks_in_a_thread(name: str) -> None:
             await deferLater(reactor, 0.01)
         assert expected(name) == plainly(again[0])
     finally:
-        DEADLINES_S.update(old)
         released.set()
 
 
@@ -597,6 +601,33 @@ def test_a_mask_without_a_secret_is_nonsense() -> None:
     answer = attrs.evolve(REQUEST, headers=(("Authorization", "***"),))
     hooks = hooks_of(("plugin", implementing("prepare_request", lambda: answer)))
     assert_blamed("prepare_request", outcome(call(hooks, "prepare_request")), "Authorization")
+
+
+@pytest.mark.parametrize("name", sorted(KINDS))
+def test_traces_hold_no_secrets(name: str) -> None:
+    """--trace-hooks shows who is called with what; never a key, a password or a configuration's values."""
+    lines: list[str] = []
+
+    def observe(event: dict[str, Any]) -> None:
+        lines.append(formatEvent(event))
+
+    secret = "h0sh-h0sh-h0sh-h"
+    taken = {"configure": "config, services", "check_options": "options", "provide_key": "key, task"}
+    body = f"lambda self, {taken[name]}: {secret.encode()!r}" if name in taken else "lambda self: None"
+    plugin = type("Plugin", (), {name: hookimpl(eval(body))})()
+    hooks = hooks_of(("plugin", plugin), trace=True)
+    globalLogPublisher.addObserver(observe)
+    try:
+        arguments = {"config": {"token": secret}, "services": None, "options": {"token": secret}}
+        if name in ("configure", "check_options"):
+            given = {argument: arguments[argument] for argument in ARGUMENTS[name]}
+            outcome(hooks.own(name, "plugin", **given))
+        else:
+            outcome(call(hooks, name))
+    finally:
+        globalLogPublisher.removeObserver(observe)
+    [line] = [each for each in lines if f"hook {name} of plugin" in each]
+    assert secret not in line
 
 
 # -- Offers ----------------------------------------------------------------------------------------------------------

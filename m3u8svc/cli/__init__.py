@@ -26,6 +26,7 @@ program = LazyGroup(
         "resume": LazyCommand(module="m3u8svc.cli.tasks", short_help=words.RESUME),
         "remove": LazyCommand(module="m3u8svc.cli.tasks", short_help=words.REMOVE),
         "watch": LazyCommand(module="m3u8svc.cli.watch", short_help=words.WATCH),
+        "plugins": LazyCommand(module="m3u8svc.cli.plugins", short_help=words.PLUGINS),
     },
 )
 click.version_option(__version__, prog_name="m3u8svc", message="%(prog)s %(version)s")(program)

@@ -123,6 +123,17 @@ class Client:
         """
         return self._task(self._ask("GET", {"id": task_id}))
 
+    def plugins(self) -> Mapping[str, Any]:
+        """
+        The object of GET /api/plugins: ``plugins`` is a list of objects.
+        """
+        answer = self._ask("GET", {}, path="/api/plugins")
+        listed = answer.get("plugins") if isinstance(answer, dict) else None
+        if not isinstance(listed, list) or not all(isinstance(each, dict) for each in listed):
+            raise self._not_ours(words.WRONG_SHAPE.said(name="/api/plugins"))
+        found: Mapping[str, Any] = answer
+        return found
+
     def find(self, given: str) -> RemoteTask:
         """
         One task by its id or the start of it.
@@ -164,9 +175,11 @@ class Client:
         """
         self._ask("DELETE", {"id": task_id} | ({"files": "true"} if with_files else {}))
 
-    def _ask(self, method: str, query: Mapping[str, str], body: Mapping[str, Any] | None = None) -> Any:
+    def _ask(
+        self, method: str, query: Mapping[str, str], body: Mapping[str, Any] | None = None, path: str = "/api/tasks"
+    ) -> Any:
         request = Request(
-            f"{self.server}/api/tasks" + (f"?{urlencode(query)}" if query else ""),
+            f"{self.server}{path}" + (f"?{urlencode(query)}" if query else ""),
             method=method,
             data=None if body is None else json.dumps(body).encode("ascii"),
             headers={} if body is None else {"Content-Type": "application/json"},

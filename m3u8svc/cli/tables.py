@@ -1,10 +1,11 @@
 """
-Tasks as rich shows them: a table of many, a list of facts about one.
+Tasks as rich shows them: a table of many, a list of facts about one; and plugins.
 
 Whatever a service sends is text here, never markup, and its control characters are written out.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any  # Any: JSON values
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group, RenderableType
@@ -104,6 +105,42 @@ def task_facts(task: RemoteTask) -> RenderableType:
         if value:
             grid.add_row(Text(label.said()), _text(value, style))
     return grid
+
+
+_STATE_STYLES = {"active": "green", "off": "dim", "broken": "red", "disabled": "red"}
+
+
+def plugin_table(found: Mapping[str, Any]) -> RenderableType:
+    """
+    One row a plugin of GET /api/plugins, and what requests may name.
+    """
+    names = {kind: ", ".join(str(each) for each in found.get(kind) or ()) for kind in ("mergers", "storages")}
+    offers = _text(words.OFFERS.said(**names), "dim")
+    if not found["plugins"]:
+        return Group(Text(words.NO_PLUGINS.said()), offers)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column(words.COLUMN_PLUGIN.said(), no_wrap=True, overflow="ignore")
+    table.add_column(words.COLUMN_VERSION.said(), no_wrap=True)
+    table.add_column(words.COLUMN_STATUS.said(), no_wrap=True)
+    table.add_column(words.COLUMN_FAILURES.said(), justify="right", no_wrap=True)
+    table.add_column(words.COLUMN_REASON.said(), overflow="fold")
+    for plugin in found["plugins"]:
+        state = str(plugin.get("state", ""))
+        said = words.PLUGIN_STATES[state].said() if state in words.PLUGIN_STATES else state
+        notes = [str(plugin.get("reason") or ""), *(str(each) for each in plugin.get("warnings") or ())]
+        table.add_row(
+            _text(str(plugin.get("name", ""))),
+            _text(str(plugin.get("version", ""))),
+            _text(said, _STATE_STYLES.get(state, "")),
+            _text(_failures(plugin.get("hooks"))),
+            _text("; ".join(note for note in notes if note)),
+        )
+    return Group(table, offers)
+
+
+def _failures(hooks: object) -> str:
+    tallies = [tally for tally in hooks.values() if isinstance(tally, dict)] if isinstance(hooks, dict) else []
+    return f"{sum(tally.get('failures', 0) for tally in tallies)}/{sum(tally.get('calls', 0) for tally in tallies)}"
 
 
 def _facts(task: RemoteTask) -> Iterator[tuple[words.Phrase, str, str]]:

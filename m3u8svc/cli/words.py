@@ -108,6 +108,8 @@ ID_HELP = Phrase(
     zh="ID 可以只写开头，只要不会混淆。", en="An ID may be shortened to its start, if that is unambiguous."
 )
 
+PLUGINS = Phrase(zh="列出服务的插件及其状态。", en="List the plugins of a service and how each fares.")
+
 # -- Options ---------------------------------------------------------------------------------------------------------
 
 SERVER_OPTION = Phrase(zh="服务的地址。", en="Address of the service.")
@@ -233,6 +235,18 @@ ROW_ERROR = Phrase(zh="错误", en="Error")
 ROW_WARNING = Phrase(zh="注意", en="Warning")
 BYTES = Phrase(zh="{count:,} 字节", en="{count:,} bytes")
 NO_TASKS = Phrase(zh="没有任务。用 m3u8svc add URL 添加。", en="No tasks. Add one with: m3u8svc add URL")
+COLUMN_PLUGIN = Phrase(zh="插件", en="Plugin")
+COLUMN_VERSION = Phrase(zh="版本", en="Version")
+COLUMN_FAILURES = Phrase(zh="失败/调用", en="Failures/calls")
+COLUMN_REASON = Phrase(zh="说明", en="Reason")
+PLUGIN_STATES: Mapping[str, Phrase] = {
+    "active": Phrase(zh="启用", en="active"),
+    "off": Phrase(zh="关闭", en="off"),
+    "broken": Phrase(zh="损坏", en="broken"),
+    "disabled": Phrase(zh="已停用", en="disabled"),
+}
+NO_PLUGINS = Phrase(zh="没有安装插件。", en="No plugins are installed.")
+OFFERS = Phrase(zh="可用的 merger：{mergers}；storage：{storages}", en="Mergers: {mergers}; storages: {storages}")
 MORE_TASKS = Phrase(zh="还有 {count} 个任务", en="and {count} more")
 
 # -- The demo --------------------------------------------------------------------------------------------------------

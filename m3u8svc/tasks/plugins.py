@@ -8,6 +8,8 @@ from collections.abc import Collection, Iterator
 
 import attrs
 
+DEADLINE_S = 5.0
+
 
 class PluginState(enum.Enum):
     """
@@ -38,13 +40,14 @@ class PluginStatus:
 class PluginChoice:
     """
     The operator's choice: `enabled` None takes all but `disabled`; the service does not start without `required`.
-    `none`: no plugin at all (``--no-plugins``).
+    `none`: no plugin at all (``--no-plugins``). A hook has `deadline_s` seconds to answer.
     """
 
     enabled: tuple[str, ...] | None = None
     disabled: tuple[str, ...] = ()
     required: tuple[str, ...] = ()
     none: bool = False
+    deadline_s: float = DEADLINE_S
 
     def wants(self, name: str) -> bool:
         """Whether this plugin is to be loaded."""

@@ -121,7 +121,7 @@ class StubRequest(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         length = int(self.headers.get("Content-Length") or 0)
         body = self.rfile.read(length)
-        assert "/api/tasks" == url.path
+        assert url.path in ("/api/tasks", "/api/plugins")
         visit = Visit(
             method=self.command,
             query={name: values[0] for name, values in parse_qs(url.query, keep_blank_values=True).items()},
