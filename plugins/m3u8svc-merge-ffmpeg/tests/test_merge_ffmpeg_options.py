@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -210,3 +211,12 @@ def test_wrong_settings_stop_the_start(config: Any, words: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse_settings(config)
     assert f"plugins.merge-ffmpeg.{words}" in caught.value.text("en")
+
+
+def test_the_manual_names_everything() -> None:
+    """Each key, format, preset and argument is in the README."""
+    manual = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    for name in (*attrs.fields_dict(FfmpegSettings), *FORMATS, *ORACLE):
+        assert f"`{name}`" in manual, name
+    for name in PRESETS:
+        assert f"`{name}`" in manual or f"`-{name.rpartition('-')[2]}`" in manual, name

@@ -4,6 +4,7 @@ What is said, how it is signed, what follows an answer, what may be configured. 
 
 import json
 import re
+import tomllib
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,8 @@ from m3u8svc_notify.deciding import (
     decide,
     retry_after_s,
 )
-from m3u8svc_notify.events import describe, shown_url, sign
-from m3u8svc_notify.settings import Command, Webhook, parse_settings
+from m3u8svc_notify.events import EVENT, EVENT_ID, SIGNATURE, TIMESTAMP, describe, shown_url, sign
+from m3u8svc_notify.settings import EVENTS, Command, Webhook, parse_settings
 
 from m3u8svc.plugin import ConfigError, NotConfigured, Settings, Status, Task, TaskSpec
 
@@ -262,3 +263,18 @@ def test_wrong_settings_stop_the_start(config: Any, words: str) -> None:
     text = caught.value.text("en")
     assert words in text
     assert "hidden1" not in text and "s3cret" not in text
+
+
+def test_the_manual_names_everything() -> None:
+    """Each event, key, header and field is in the README, and its configuration is a good one but for its program."""
+    manual = README.read_text(encoding="utf-8")
+    for name in (*EVENTS, "url", "secret", "on", "timeout_s", "headers", "name", "argv", "max_age_s", "max_queued"):
+        assert name in manual, name
+    for name in (SIGNATURE, TIMESTAMP, EVENT, EVENT_ID, *json.loads(describe(task(), None, 1).body)):
+        assert f"`{name}`" in manual or f'"{name}"' in manual, name
+    (toml,) = re.findall(r"```toml\n(.*?)```", manual, re.DOTALL)
+    toml = re.sub(r'\{"\$(env|file)" = [^}]*\}', f'"{SECRET}"', toml)
+    config = tomllib.loads(toml.replace("/usr/local/bin/film-is-there", "/bin/sh"))["plugins"]["notify"]
+    assert ["webhook:home.example/hooks/m3u8svc", "webhook:chat", "command:sh"] == [
+        target.key for target in parse_settings(config).targets
+    ]
