@@ -377,6 +377,7 @@ def make_tools(
     from m3u8svc.builtin.disk import DiskPlugin, DiskStorage
     from m3u8svc.builtin.failures import RetryPolicy
     from m3u8svc.builtin.mp4 import Mp4Plugin
+    from m3u8svc.builtin.proxy import ProxyAgent
     from m3u8svc.builtin.skip import SkipExpression
     from m3u8svc.builtin.ts import TsPlugin
     from m3u8svc.builtin.variant import BestVariant
@@ -392,6 +393,7 @@ def make_tools(
     threads = PluginThreads(lambda *call: reactor.callFromThread(*call))
     builtins = [
         DirectAgent(connections),
+        ProxyAgent(connections),
         RetryPolicy(random.random),
         SkipExpression(in_thread),
         BestVariant(),

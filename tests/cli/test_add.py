@@ -52,6 +52,17 @@ def test_plain_add_sends_url_and_name_and_prints_the_id(service: StubService, in
             },
         ),
         (
+            ["--proxy", "SOCKS5H://m%3Ae:%25%20%E5%AF%86%2F@proxy.example:1080"],
+            {
+                "advanced": True,
+                "proxy_type": "socks5",
+                "proxy_host": "proxy.example",
+                "proxy_port": 1080,
+                "proxy_username": "m:e",
+                "proxy_password": "% 密/",
+            },
+        ),
+        (
             ["--proxy", "http://proxy.example:3128/"],
             {
                 "advanced": True,
@@ -110,6 +121,15 @@ def test_json_is_the_whole_answer(service: StubService, invoke: Invoke) -> None:
         ([URL, "--proxy", "http://:8080"], "'--proxy': a proxy is written"),
         ([URL, "--proxy", "http://proxy.example:99999"], "'--proxy': a proxy is written"),
         ([URL, "--proxy", "none://me:s3cret@proxy:1/x"], "'--proxy': a proxy is written"),
+        ([URL, "--proxy", "http://me:s3cret#@proxy:1"], "'--proxy': a proxy is written"),
+        ([URL, "--proxy", "http://me:s3cret/@proxy:1"], "'--proxy': a proxy is written"),
+        ([URL, "--proxy", "http://me:s3cret%ff@proxy:1"], "'--proxy': a proxy is written"),
+        ([URL, "--proxy", "http://me:s3cret\udcff@proxy:1"], "'--proxy': a proxy is written"),
+        ([URL, "--proxy", "http://proxy:1#s3cret"], "'--proxy': a proxy is written"),
+        ([URL, "--proxy", "http://me:s3cret%0a@proxy:1"], "'--proxy': the proxy's user name or password"),
+        ([URL, "--proxy", f"http://me:s3cret{'x' * 250}@proxy:1"], "'--proxy': the proxy's user name or password"),
+        ([URL, "--proxy", "socks4://me:s3cret@proxy:1"], "'--proxy': only SOCKS5 works"),
+        ([URL, "--proxy", "socks4a://proxy:1"], "'--proxy': only SOCKS5 works"),
         ([URL, "--nonsense"], "No such option"),
     ],
 )
