@@ -229,7 +229,7 @@ def test_a_server_that_is_away_is_said(bench: Any, make: Any) -> None:
 
 
 @contextmanager
-def scripted_server(*puts: tuple[int, str]) -> Iterator[tuple[str, list[str]]]:
+def scripted_server(*puts: tuple[int, str], words: str = "words") -> Iterator[tuple[str, list[str]]]:
     """
     A server without objects that answers PUTs so, one after the other, the last again and again. Its URL, and the
     methods it has seen.
@@ -246,7 +246,7 @@ def scripted_server(*puts: tuple[int, str]) -> Iterator[tuple[str, list[str]]]:
 
         def answer(self, status: int, code: str) -> None:
             seen.append(self.command)
-            body = f"<Error><Code>{code}</Code><Message>words</Message></Error>".encode() if code else b""
+            body = f"<Error><Code>{code}</Code><Message>{words}</Message></Error>".encode() if code else b""
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -267,6 +267,14 @@ def test_a_server_without_conditional_writes_is_said(bench: Any, make: Any) -> N
         said = failing(bench, make(endpoint=endpoint))
     assert "conditional_writes = false" in said and "NotImplemented：words" in said
     assert 1 == seen.count("PUT")
+
+
+def test_what_the_server_says_of_credentials_is_not_passed_on(shelf: Any, bench: Any, make: Any) -> None:
+    """Some name the key in their message."""
+    secrets = (shelf.server.key_id, shelf.server.secret, "token-of-a-session")
+    with scripted_server((403, "AccessDenied"), words=" ".join(secrets)) as (endpoint, _):
+        said = failing(bench, make(endpoint=endpoint, session_token=secrets[2]))
+    assert "没有权限（AccessDenied：*** *** ***）" in said
 
 
 def test_an_overloaded_server_is_asked_again_and_not_for_ever(bench: Any, make: Any) -> None:
@@ -391,16 +399,23 @@ def test_a_cancelled_upload_ends_and_is_aborted(shelf: Any, bench: Any, make: An
     assert LARGE == staged.read_bytes()
 
 
-def test_a_part_under_way_is_ended_by_a_stop(bench: Any, make: Any, tmp_path: Path) -> None:
+def test_a_part_under_way_is_ended_by_a_stop(shelf: Any, make: Any, tmp_path: Path) -> None:
     """Not only between parts: the body being sent ends as soon as somebody wants it to, and is not tried again."""
-    storage, stop = make(), Stop()
+    storage, stop = make(concurrency=1), Stop()
     source = tmp_path / "film"
     source.write_bytes(LARGE)
-    requests = Recording(storage._bucket, lambda name: stop.set() if name == "UploadPart" else None).names
+    requests = Recording(storage._bucket).names
+    sent: list[str] = []
+
+    def stop_now(request: Any, **rest: Any) -> None:
+        sent.append(request.method)
+        stop.set()
+
+    storage._bucket._client.meta.events.register("before-send.s3.UploadPart", stop_now)
     with pytest.raises(Stopped):
         storage._bucket.create("film.mp4", source, {}, storage._uploads, stop)
-    assert "CompleteMultipartUpload" not in requests
-    assert requests.count("UploadPart") <= 4
+    assert 1 == len(sent) == requests.count("UploadPart")
+    assert [] == shelf.unfinished()
 
 
 def test_an_upload_of_a_crash_is_aborted(shelf: Any, bench: Any, make: Any) -> None:

@@ -93,6 +93,12 @@ class SshServer:
                 continue
         process.wait()
 
+    def freeze(self) -> None:
+        """Let it be silent and keep its connections."""
+        assert self._process is not None
+        for pid in _descendants(self._process.pid):
+            os.kill(pid, signal.SIGSTOP)
+
     @property
     def log(self) -> str:
         """What it says."""

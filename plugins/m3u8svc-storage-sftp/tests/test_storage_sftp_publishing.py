@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -280,6 +281,16 @@ def test_a_server_killed_in_the_middle_is_survived(server: Any, bench: Any, make
     assert bench.result(storage.recover(task, "film", ".mp4")) is None
     bench.result(storage.publish(task, staged, "film", ".mp4"))
     assert {"film.mp4": LARGE} == server.contents()
+
+
+def test_a_server_that_falls_silent_is_given_up(server: Any, bench: Any, make: Any) -> None:
+    """In the middle of a file: after timeout_s, and it is not taken for a full disk."""
+    storage, task = make(timeout_s=1), bench.task()
+    bench.stage(storage, task, LARGE)
+    began = time.monotonic()
+    with pytest.raises(PublishError, match="超时|无法连接"):
+        storage._publish(storage._wanted(task, "film", ".mp4"), Watched(server.freeze, at=5))
+    assert time.monotonic() - began < 30
 
 
 def test_a_server_that_comes_back_is_not_noticed(server: Any, bench: Any, make: Any) -> None:
