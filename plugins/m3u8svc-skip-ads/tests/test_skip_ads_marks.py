@@ -70,10 +70,36 @@ def test_cues_mark_breaks(name: str) -> None:
 def test_open_cue_is_told_and_ignored(mark: str) -> None:
     """Everything after an open CUE-OUT might be the programme."""
     read = read_marks(segments(10, {3: [mark]}))
-    assert ([], ("the CUE-OUT before segment 3 has neither a duration nor a CUE-IN: ignored",)) == (
-        breaks(read),
-        read.notes,
-    )
+    (note,) = read.notes
+    assert [] == breaks(read)
+    assert "the CUE-OUT before segment 3 has neither a duration nor a CUE-IN: ignored" == note.en
+    assert "第 3 个分片前的 CUE-OUT 既无时长也无 CUE-IN，已忽略" == note.zh
+
+
+@pytest.mark.parametrize(
+    ("marks", "trailing", "expected"),
+    [
+        ({9: ["CUE-OUT"]}, ["CUE-IN"], [(9, 10)]),
+        ({8: ["CUE-OUT:20"]}, ["CUE-IN"], [(8, 10)]),
+        ({1: ["CUE-OUT:20"]}, ["CUE-IN"], [(1, 2)]),
+        ({}, ["CUE-IN"], []),
+        ({}, ["CUE-OUT:30"], []),
+        ({9: ["CUE-OUT"]}, ["CUE-IN", "CUE-OUT"], [(9, 10)]),
+    ],
+)
+def test_marks_after_the_last_segment_end_a_break(
+    marks: dict[int, list[str]], trailing: list[str], expected: list[tuple[int, int]]
+) -> None:
+    """A break at the end of the programme is closed by what stands behind it; none begins there."""
+    read = read_marks(segments(10, marks), tuple(f"#EXT-X-{mark}" for mark in trailing))
+    assert (expected, ()) == (breaks(read), read.notes)
+
+
+def test_date_range_may_be_completed_after_the_last_segment() -> None:
+    """The tag that tells the end of the last advert comes when it is over."""
+    begun = {9: ['DATERANGE:ID="a",START-DATE="2024-05-01T12:01:20Z",SCTE35-OUT=0xFC']}
+    ended = ('#EXT-X-DATERANGE:ID="a",SCTE35-IN=0xFC,DURATION=20',)
+    assert [(9, 10)] == breaks(read_marks(segments(10, begun, dated=True), ended))
 
 
 def _range(text: str, start: str = "2024-05-01T12:00:30Z") -> dict[int, list[str]]:
@@ -130,10 +156,13 @@ marks_lists = st.dictionaries(
 )
 
 
-@given(marks=marks_lists, dated=st.booleans())
-def test_law_breaks_are_in_order_and_inside(marks: dict[int, list[str]], dated: bool) -> None:
+@given(count=st.sampled_from([0, 10]), marks=marks_lists, trailing=st.lists(tags, max_size=3), dated=st.booleans())
+def test_law_breaks_are_in_order_and_inside(
+    count: int, marks: dict[int, list[str]], trailing: list[str], dated: bool
+) -> None:
     """Whatever is written there: breaks never overlap and never leave the playlist."""
-    found = breaks(read_marks(segments(10, marks, dated=dated)))
+    behind = tuple(f"#EXT-X-{mark}" for mark in trailing)
+    found = breaks(read_marks(segments(count, marks, dated=dated), behind))
     ends = [position for pair in found for position in pair]
-    assert ends == sorted(ends) and all(1 <= position <= 10 for position in ends)
+    assert ends == sorted(ends) and all(1 <= position <= count for position in ends)
     assert all(before[1] < after[0] for before, after in zip(found, found[1:], strict=False))

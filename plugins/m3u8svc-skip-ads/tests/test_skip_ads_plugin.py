@@ -11,9 +11,10 @@ from typing import Any
 import attrs
 import pytest
 from m3u8svc_skip_ads import Plugin
-from m3u8svc_skip_ads.judging import LOOK_S, MOST_LINES, judge, report
+from m3u8svc_skip_ads.judging import LOOK_S, MOST_LINES, MOST_NOTES, judge, notes, report
 from m3u8svc_skip_ads.options import Options
 from m3u8svc_skip_ads.stretches import cut
+from m3u8svc_skip_ads.told import Told
 from m3u8svc_skip_ads.verdict import analyse
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
@@ -21,7 +22,9 @@ from twisted.logger import Logger
 
 from m3u8svc.plugin import (
     ConfigError,
+    MediaPlaylist,
     MergeError,
+    Note,
     OptionError,
     Segment,
     SegmentGroup,
@@ -31,7 +34,7 @@ from m3u8svc.plugin import (
     Status,
 )
 from m3u8svc.testing.harness import Harness
-from m3u8svc.testing.playlists import SegmentLine
+from m3u8svc.testing.playlists import SegmentLine, media_playlist
 
 FILM, ADVERT = Signature(video="h264:film"), Signature(video="h264:advert")
 
@@ -75,6 +78,7 @@ def services(clock: Clock, log: Log) -> Services:
         raise AssertionError("the plugin fetches nothing by itself")
 
     return Services(
+        reactor=clock,
         clock=clock,
         in_thread=lambda function, *arguments: succeed(function(*arguments)),
         log=log.logger,
@@ -149,7 +153,9 @@ def test_task_gets_what_it_or_the_configuration_asks_for(
     log = Log()
     found = result(
         configured(config, log).skip_segments(
-            groups=groups(20, 2, 20, look=look_short_is_advert), task=AskedTask(options)
+            groups=groups(20, 2, 20, look=look_short_is_advert),
+            playlist=MediaPlaylist(url="http://x/list.m3u8", segments=()),
+            task=AskedTask(options),
         )
     )
     assert expected == (None if found is None else [skip.position for skip in found])
@@ -169,7 +175,7 @@ def test_log_reports_every_group_and_no_address() -> None:
     log = Log()
     configured({"default_mode": "auto"}, log)
     skips = result(
-        judge(groups(20, 2, 30, look=look_short_is_advert), Options(mode="auto"), services(Clock(), log), "t1")
+        judge(groups(20, 2, 30, look=look_short_is_advert), (), Options(mode="auto"), services(Clock(), log), "t1")
     )
     assert [
         "task t1: group 1: 00:00-00:40, segments 1-20: kept",
@@ -190,9 +196,13 @@ def test_group_that_cannot_be_looked_into_is_kept_and_told() -> None:
         return await look_short_is_advert(group)
 
     log = Log()
-    skips = result(judge(groups(20, 2, 20, 3, 20, look=look), Options(mode="auto"), services(Clock(), log), "t1"))
+    *skips, note = result(
+        judge(groups(20, 2, 20, 3, 20, look=look), (), Options(mode="auto"), services(Clock(), log), "t1")
+    )
     assert [21, 22] == [skip.position for skip in skips]
-    assert ["task t1: group 4 cannot be looked into: merging failed: no"] == log.of("warn")
+    assert Note(reason="第 4 组无法查看，其编码参数不参与判断") == note
+    assert "task t1: group 4 cannot be looked into: merging failed: no" in log.of("info")
+    assert ["task t1: judged without the encoder settings of groups 4, which cannot be looked into"] == log.of("warn")
 
 
 def test_looking_that_takes_too_long_ends_with_what_is_known() -> None:
@@ -206,14 +216,17 @@ def test_looking_that_takes_too_long_ends_with_what_is_known() -> None:
         return await look_short_is_advert(group)
 
     found: list[Any] = []
-    judging = judge(groups(20, 2, 20, 3, 20, look=look), Options(mode="auto"), services(clock, log), "t1")
+    judging = judge(groups(20, 2, 20, 3, 20, look=look), (), Options(mode="auto"), services(clock, log), "t1")
     Deferred.fromCoroutine(judging).addBoth(found.append)
     clock.advance(LOOK_S - 1)
     assert not found
     clock.advance(2)
     assert [True] == cancelled
-    assert [] == found[0], "group 2 was not looked into any more"
-    assert ["task t1: group 4 cannot be looked into: no answer in time"] == log.of("warn")[:1]
+    assert [
+        Note(reason="查看分片超过 90 秒，只按已知的判断"),
+        Note(reason="第 4 组无法查看，其编码参数不参与判断"),
+    ] == found[0], "group 2 was not looked into any more"
+    assert ["task t1: group 4 cannot be looked into: no answer in time"] == log.of("info")[:1]
     assert "took over 90 s" in log.of("warn")[1]
 
 
@@ -225,7 +238,7 @@ def test_cancelled_task_ends_the_look() -> None:
         raise AssertionError("never")
 
     found: list[Any] = []
-    judging = judge(groups(20, 2, 20, look=look), Options(mode="auto"), services(Clock(), Log()), "t1")
+    judging = judge(groups(20, 2, 20, look=look), (), Options(mode="auto"), services(Clock(), Log()), "t1")
     waiting = Deferred.fromCoroutine(judging)
     waiting.addErrback(lambda failure: found.append(failure.type.__name__))
     waiting.cancel()
@@ -246,7 +259,7 @@ def test_advert_inside_a_group_is_looked_into_by_its_own_first_segment() -> None
         for each in group.segments
     )
     whole = (attrs.evolve(group, segments=mixed),)
-    skips = result(judge(whole, Options(mode="auto"), services(Clock(), Log()), "t1"))
+    skips = result(judge(whole, (), Options(mode="auto"), services(Clock(), Log()), "t1"))
     assert [20, 21, 22] == [skip.position for skip in skips]
     assert {1, 20, 23} >= set(asked) > {20}
 
@@ -261,6 +274,14 @@ def test_report_of_very_many_groups_is_cut_but_names_all_that_are_left_out() -> 
     assert MOST_LINES + 2 == len(lines)
     assert lines[-2].startswith(f"group {MOST_LINES + 20}:") and "按请求去除" in lines[-2]
     assert f"{MOST_LINES + 50} groups in all" in lines[-1]
+
+
+def test_very_many_notes_are_cut_and_the_rest_is_counted() -> None:
+    """The service takes twenty notes; people read that the log has more."""
+    remarks = [Told(zh=f"提示 {number}", en="") for number in range(MOST_NOTES + 1)]
+    assert MOST_NOTES == len([*notes(remarks[:MOST_NOTES])])
+    *_, before, last = notes(remarks)
+    assert (f"提示 {MOST_NOTES - 2}", "另有 2 条提示，见日志") == (before.reason, last.reason)
 
 
 SPLICED = [
@@ -305,4 +326,29 @@ def test_look_keeps_what_it_fetched(tmp_path: Path) -> None:
     assert run.status is Status.COMPLETED
     assert sorted(set(run.requests)) == sorted(run.requests)
     assert 19 == len(run.requests)
-    assert () == run.warnings
+    assert ("插件 skip-ads：没有一种编码参数占到总时长的 60%，不按编码参数判断",) == run.warnings
+
+
+def test_what_the_verdict_warns_of_is_read_in_the_task(tmp_path: Path) -> None:
+    """Whoever asked for the download reads why adverts were kept; the log is for the operator."""
+    harness = Harness(Plugin(), tmp_path, name="skip-ads")
+    harness.serve_stream("/film/list.m3u8", SPLICED)
+    run = harness.download("/film/list.m3u8", plugins={"skip-ads": {"mode": "auto", "max_share": 0.01, "keep": [9]}})
+    assert run.status is Status.COMPLETED
+    assert (
+        "插件 skip-ads：请求指定的组不存在：9（共 3 组）",
+        "插件 skip-ads：判断为广告的部分占总时长的 11%，超过 max_share 1%，因此保留",
+    ) == run.warnings
+
+
+def test_post_roll_ends_at_the_mark_after_the_last_segment(tmp_path: Path) -> None:
+    """An advert at the end, whose CUE-IN stands behind it, is left out."""
+    harness = Harness(Plugin(), tmp_path, name="skip-ads")
+    lines = [SegmentLine(uri=f"seg{number}.ts", duration_s=6.0) for number in range(1, 11)]
+    harness.serve_stream("/list.m3u8", lines)
+    lines[8] = attrs.evolve(lines[8], before=("#EXT-X-CUE-OUT",))
+    harness.serve("/list.m3u8", media_playlist(lines, tail=["#EXT-X-CUE-IN"]))
+    run = harness.download("/list.m3u8", plugins={"skip-ads": {"mode": "marks"}})
+    assert run.status is Status.COMPLETED
+    assert "/seg8.ts" == run.requests[-1]
+    assert ["CUE-OUT 标记" in warning for warning in run.warnings] == [True]

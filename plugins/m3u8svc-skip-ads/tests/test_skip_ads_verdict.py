@@ -210,28 +210,35 @@ def test_share_over_the_limit_warns_and_keeps() -> None:
     """More than max_share is never left out: the tier that would do it is not used, and that is said."""
     verdict, _ = judged(PLAIN, attrs.evolve(AUTO, max_share=0.1))
     assert [] == verdict.skips
-    assert ("what is judged an advert would be 13% of the duration, over max_share 10%: kept",) == verdict.warnings
+    (warning,) = verdict.warnings
+    assert "what is judged an advert would be 13% of the duration, over max_share 10%: kept" == warning.en
+    assert "判断为广告的部分占总时长的 13%，超过 max_share 10%，因此保留" == warning.zh
 
 
 def test_expression_over_the_limit_stops_the_tiers_behind_it() -> None:
     """An expression that matches everything leaves nothing out, and nothing is judged on top of it."""
     verdict, _ = judged(PLAIN, attrs.evolve(AUTO, regex="."))
     assert [] == verdict.skips
-    assert "what the request names" in verdict.warnings[0]
+    assert "what the request names" in verdict.warnings[0].en
+    assert verdict.warnings[0].zh.startswith("请求指定的部分占总时长的 100%")
 
 
 def test_groups_that_are_not_there_are_told() -> None:
     """A group number of another playlist is not passed over in silence."""
     verdict, _ = judged([film(3)], Options(drop=Chosen(groups=frozenset({7}))))
-    assert ("the request names groups that are not there: 7 (there are 1)",) == verdict.warnings
+    (warning,) = verdict.warnings
+    assert "the request names groups that are not there: 7 (there are 1)" == warning.en
+    assert "请求指定的组不存在：7（共 1 组）" == warning.zh
 
 
 def test_missing_majority_is_told() -> None:
-    """When the programme's encoder cannot be known, the log says that it was not judged by."""
+    """When the programme's encoder cannot be known, people read that it was not judged by."""
     pieces = [film(10 + n, encoder=f"{'film' if n % 2 else 'other'}") for n in range(12)] + [film(40, encoder="advert")]
     verdict, asked = judged(pieces)
     assert asked
-    assert "no encoder is known to have 60% of the duration: encoder settings are not judged" in verdict.warnings
+    (warning,) = verdict.warnings
+    assert "no encoder is known to have 60% of the duration: encoder settings are not judged" == warning.en
+    assert "没有一种编码参数占到总时长的 60%，不按编码参数判断" == warning.zh
 
 
 # -- Questions -------------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ The plugin "skip-ads" of m3u8svc: leaves out segments that are adverts. See READ
 from collections.abc import Iterable, Mapping
 from typing import Any  # configuration and options are whatever somebody wrote
 
-from m3u8svc.plugin import SegmentGroup, Services, Skip, Task, hookimpl
+from m3u8svc.plugin import MediaPlaylist, Note, SegmentGroup, Services, Skip, Task, hookimpl
 
 
 class Plugin:
@@ -33,13 +33,17 @@ class Plugin:
         read_options(options, self._defaults)
 
     @hookimpl
-    async def skip_segments(self, groups: tuple[SegmentGroup, ...], task: Task) -> Iterable[Skip] | None:
+    async def skip_segments(
+        self, groups: tuple[SegmentGroup, ...], playlist: MediaPlaylist, task: Task
+    ) -> Iterable[Skip | Note] | None:
         """
-        The adverts; None for a task that does not want this.
+        The adverts, and what their judgement lacked; None for a task that does not want this.
         """
         from m3u8svc_skip_ads.judging import judge
         from m3u8svc_skip_ads.options import NAME, read_options
 
         given = task.options_for(NAME)
         options = read_options(given, self._defaults) if given else self._defaults
-        return None if options.idle else await judge(groups, options, self._services, task.id)
+        if options.idle:
+            return None
+        return await judge(groups, playlist.trailing_marks, options, self._services, task.id)

@@ -6,12 +6,13 @@ ignored, since everything after it might be lost.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
 import attrs
 
 from m3u8svc.plugin import Segment
+from m3u8svc_skip_ads.told import Told
 
 OVERRUN_S = 10.0
 """How much later than announced a CUE-IN may come; one later than that closes something else."""
@@ -20,6 +21,14 @@ _ATTRIBUTE = re.compile(r'([A-Za-z0-9-]+)=("[^"]*"|[^,]*)')
 _NUMBER = re.compile(r"[0-9]{1,7}(?:\.[0-9]{0,9})?")
 _AD_WORDS = frozenset({"ad", "ads", "advert", "adverts", "advertisement", "advertising", "commercial"})
 _NAME = re.compile(r"[a-z]+")
+_UNDATED = Told(
+    zh="广告的 DATERANGE 无法定位（播放列表没有 PROGRAM-DATE-TIME），已忽略",
+    en="a DATERANGE of an advert cannot be placed (there is no PROGRAM-DATE-TIME): ignored",
+)
+_UNPLACED = Told(
+    zh="广告的 DATERANGE 无法定位（没有结束时间，或在播放列表之外），已忽略",
+    en="a DATERANGE of an advert cannot be placed (it has no end, or lies outside the playlist): ignored",
+)
 
 
 @attrs.frozen(kw_only=True)
@@ -40,7 +49,7 @@ class Marks:
     """
 
     breaks: tuple[Break, ...] = ()
-    notes: tuple[str, ...] = ()
+    notes: tuple[Told, ...] = ()
 
     def by_position(self) -> dict[int, int]:
         """Which break (an index of `breaks`) each marked position belongs to."""
@@ -49,12 +58,12 @@ class Marks:
         }
 
 
-def read_marks(segments: tuple[Segment, ...]) -> Marks:
+def read_marks(segments: tuple[Segment, ...], trailing: tuple[str, ...] = ()) -> Marks:
     """
-    The advert breaks of a playlist.
+    The advert breaks of a playlist; `trailing` are the marks after its last segment, where a last break may end.
     """
-    notes: list[str] = []
-    found = [*_cue_breaks(segments, notes), *_date_breaks(segments, notes)]
+    notes: list[Told] = []
+    found = [*_cue_breaks(segments, trailing, notes), *_date_breaks(segments, trailing, notes)]
     kept: list[Break] = []
     for each in sorted(found, key=lambda each: (each.first, -each.last)):
         first = max(each.first, kept[-1].last + 1) if kept else each.first
@@ -76,10 +85,10 @@ class _Open:
     duration_s: float | None
 
 
-def _cue_breaks(segments: tuple[Segment, ...], notes: list[str]) -> Iterator[Break]:
+def _cue_breaks(segments: tuple[Segment, ...], trailing: tuple[str, ...], notes: list[Told]) -> Iterator[Break]:
     begun: _Open | None = None
-    for index, segment in enumerate(segments):
-        for mark in segment.marks:
+    for index, marks in enumerate([*(segment.marks for segment in segments), trailing]):
+        for mark in marks:
             name, _, value = mark.partition(":")
             if name == "#EXT-X-CUE-IN":
                 yield from _closed(segments, begun, index, notes)
@@ -88,14 +97,14 @@ def _cue_breaks(segments: tuple[Segment, ...], notes: list[str]) -> Iterator[Bre
                 if begun is not None and begun.index == index:
                     continue  # said twice at one place
                 yield from _closed(segments, begun, None, notes)
-                begun = _Open(index=index, duration_s=_duration(value))
-            elif name == "#EXT-X-CUE-OUT-CONT" and begun is None and index == 0:
+                begun = _Open(index=index, duration_s=_duration(value)) if index < len(segments) else None
+            elif name == "#EXT-X-CUE-OUT-CONT" and begun is None and index == 0 < len(segments):
                 begun = _Open(index=index, duration_s=_remaining(value))  # the playlist begins inside a break
     yield from _closed(segments, begun, None, notes)
 
 
 def _closed(
-    segments: tuple[Segment, ...], begun: _Open | None, cue_in: int | None, notes: list[str]
+    segments: tuple[Segment, ...], begun: _Open | None, cue_in: int | None, notes: list[Told]
 ) -> Iterator[Break]:
     """
     The break from `begun` to the segment before `cue_in`, or as long as was announced.
@@ -109,7 +118,12 @@ def _closed(
             last = _last_within(segments, begun.index, begun.duration_s)
     if last is None:
         position = segments[begun.index].position
-        notes.append(f"the CUE-OUT before segment {position} has neither a duration nor a CUE-IN: ignored")
+        notes.append(
+            Told(
+                zh=f"第 {position} 个分片前的 CUE-OUT 既无时长也无 CUE-IN，已忽略",
+                en=f"the CUE-OUT before segment {position} has neither a duration nor a CUE-IN: ignored",
+            )
+        )
     elif last >= begun.index:
         yield Break(first=segments[begun.index].position, last=segments[last].position, tag="CUE-OUT")
 
@@ -144,9 +158,9 @@ def _remaining(value: str) -> float | None:
 # -- DATERANGE -------------------------------------------------------------------------------------------------------
 
 
-def _date_breaks(segments: tuple[Segment, ...], notes: list[str]) -> Iterator[Break]:
+def _date_breaks(segments: tuple[Segment, ...], trailing: tuple[str, ...], notes: list[Told]) -> Iterator[Break]:
     times: list[tuple[datetime, Segment]] | None = None
-    for span in _date_ranges(segments).values():
+    for span in _date_ranges([*(segment.marks for segment in segments), trailing]).values():
         tag = _why_advert(span)
         if not tag:
             continue
@@ -159,15 +173,14 @@ def _date_breaks(segments: tuple[Segment, ...], notes: list[str]) -> Iterator[Br
         if inside:
             yield from _runs(inside, tag)
         else:
-            why = "there is no PROGRAM-DATE-TIME" if not times else "it has no end, or lies outside the playlist"
-            notes.append(f"a DATERANGE of an advert cannot be placed ({why}): ignored")
+            notes.append(_UNDATED if not times else _UNPLACED)
 
 
-def _date_ranges(segments: tuple[Segment, ...]) -> dict[str, dict[str, str]]:
+def _date_ranges(marks_by_place: Iterable[tuple[str, ...]]) -> dict[str, dict[str, str]]:
     """All attributes said about each ID: a later tag completes an earlier one (RFC 8216 4.3.2.7)."""
     ranges: dict[str, dict[str, str]] = {}
-    for segment in segments:
-        for mark in segment.marks:
+    for marks in marks_by_place:
+        for mark in marks:
             name, _, value = mark.partition(":")
             if name == "#EXT-X-DATERANGE":
                 attributes = _attributes(value)

@@ -16,6 +16,7 @@ import attrs
 
 from m3u8svc.plugin import Segment, SegmentGroup
 from m3u8svc_skip_ads.marks import read_marks
+from m3u8svc_skip_ads.told import Told
 
 MAJORITY = 0.6
 """The share of the duration from which on something is the programme's."""
@@ -75,15 +76,15 @@ class Cut:
 
     stretches: tuple[Stretch, ...]
     one_shape: bool
-    notes: tuple[str, ...] = ()
+    notes: tuple[Told, ...] = ()
 
 
-def cut(groups: Sequence[SegmentGroup]) -> Cut:
+def cut(groups: Sequence[SegmentGroup], trailing: tuple[str, ...] = ()) -> Cut:
     """
-    The stretches of a playlist.
+    The stretches of a playlist with these marks after its last segment.
     """
     segments = tuple(segment for group in groups for segment in group.segments)
-    marks = read_marks(segments)
+    marks = read_marks(segments, trailing)
     broken = marks.by_position()
     shapes, programme = _telling_shapes(segments)
     stretches: list[Stretch] = []

@@ -21,12 +21,25 @@ import attrs
 from m3u8svc.plugin import ByteRange, Signature, Skip
 from m3u8svc_skip_ads.options import Options, matcher
 from m3u8svc_skip_ads.stretches import MAJORITY, Cut, Stretch, majority, weight_s
+from m3u8svc_skip_ads.told import Told
 
 LONGEST_ADVERT_S = 300.0
 LARGEST_ADVERT = 0.2
 """Of the whole playlist: what is longer is a part of the programme, whatever it looks like."""
 MOST_COMPARED = 5000
 """Stretches; among more, no number of signatures that may be asked for finds a majority."""
+_NO_SHAPE = Told(
+    zh=f"没有一种地址形式占到总时长的 {MAJORITY:.0%}，不按路径判断",
+    en=f"no shape of addresses has {MAJORITY:.0%} of the duration: paths are not judged",
+)
+_NO_ENCODER = Told(
+    zh=f"没有一种编码参数占到总时长的 {MAJORITY:.0%}，不按编码参数判断",
+    en=f"no encoder is known to have {MAJORITY:.0%} of the duration: encoder settings are not judged",
+)
+_TOO_MANY = Told(
+    zh=f"超过 {MOST_COMPARED} 组，不按编码参数判断",
+    en=f"there are over {MOST_COMPARED} groups: encoder settings are not judged",
+)
 
 
 class Sign(enum.Enum):
@@ -53,11 +66,11 @@ class Finding:
 @attrs.frozen(kw_only=True)
 class Verdict:
     """
-    A finding for each stretch, in order, and what the operator should know.
+    A finding for each stretch, in order, and what people should know.
     """
 
     findings: tuple[Finding, ...]
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Told, ...] = ()
 
     @property
     def skips(self) -> list[Skip]:
@@ -78,18 +91,22 @@ def analyse(found: Cut, signatures: Mapping[int, Signature], options: Options) -
     warnings = [*found.notes, *_unknown_groups(options, len(found.stretches))]
     if options.mode == "auto":
         warnings += _silent_signs(found, case, signatures)
-    tiers: list[tuple[str, Callable[[Stretch], dict[int, str]]]] = [
-        ("what the request names", lambda stretch: _asked(stretch, options, matches)),
-        ("what the playlist marks", lambda stretch: _marked(stretch, options)),
-        ("what is judged an advert", case.judged),
+    tiers: list[tuple[Told, Callable[[Stretch], dict[int, str]]]] = [
+        (Told(zh="请求指定的部分", en="what the request names"), lambda stretch: _asked(stretch, options, matches)),
+        (Told(zh="播放列表标记的广告", en="what the playlist marks"), lambda stretch: _marked(stretch, options)),
+        (Told(zh="判断为广告的部分", en="what is judged an advert"), case.judged),
     ]
     dropped: dict[int, dict[int, str]] = {stretch.number: {} for stretch in found.stretches}
     for what, tier in tiers:
         more = {stretch.number: _unless_kept(stretch, options, tier(stretch)) for stretch in found.stretches}
         share = _share(found.stretches, dropped, more)
         if share > options.max_share + 1e-9:
+            most = f"max_share {options.max_share:.0%}"
             warnings.append(
-                f"{what} would be {share:.0%} of the duration, over max_share {options.max_share:.0%}: kept"
+                Told(
+                    zh=f"{what.zh}占总时长的 {share:.0%}，超过 {most}，因此保留",
+                    en=f"{what.en} would be {share:.0%} of the duration, over {most}: kept",
+                )
             )
             break
         dropped = {number: more[number] | dropped[number] for number in dropped}
@@ -229,17 +246,17 @@ def _origin(stretch: Stretch) -> tuple[str, ByteRange | None, bool]:
     return first.uri, first.byterange, False
 
 
-def _silent_signs(found: Cut, case: _Case, signatures: Mapping[int, Signature]) -> list[str]:
+def _silent_signs(found: Cut, case: _Case, signatures: Mapping[int, Signature]) -> list[Told]:
     """
     Which signs say nothing here.
     """
     warnings = []
     if not found.one_shape:
-        warnings.append(f"no shape of addresses has {MAJORITY:.0%} of the duration: paths are not judged")
+        warnings.append(_NO_SHAPE)
     if signatures and not case.settled:
-        warnings.append(f"no encoder is known to have {MAJORITY:.0%} of the duration: encoder settings are not judged")
+        warnings.append(_NO_ENCODER)
     if len(found.stretches) > MOST_COMPARED:
-        warnings.append(f"there are over {MOST_COMPARED} groups: encoder settings are not judged")
+        warnings.append(_TOO_MANY)
     return warnings
 
 
@@ -279,10 +296,23 @@ def _share(stretches: Sequence[Stretch], *dropped: Mapping[int, Mapping[int, str
     return gone_s / sum(stretch.weight_s for stretch in stretches) if stretches else 0.0
 
 
-def _unknown_groups(options: Options, count: int) -> list[str]:
+def _unknown_groups(options: Options, count: int) -> list[Told]:
     named = sorted((options.drop.groups | options.keep.groups) - set(range(1, count + 1)))
-    shown = ", ".join(map(str, named[:10])) + (", …" if len(named) > 10 else "")
-    return [f"the request names groups that are not there: {shown} (there are {count})"] if named else []
+    if not named:
+        return []
+    return [
+        Told(
+            zh=f"请求指定的组不存在：{listed(named, '、')}（共 {count} 组）",
+            en=f"the request names groups that are not there: {listed(named, ', ')} (there are {count})",
+        )
+    ]
+
+
+def listed(numbers: Sequence[int], comma: str) -> str:
+    """
+    The first ten.
+    """
+    return comma.join([*map(str, numbers[:10]), *(["…"] if len(numbers) > 10 else [])])
 
 
 def clock(seconds: float) -> str:
