@@ -133,7 +133,14 @@ class World:
         async def fetch(url: str, **more: object) -> bytes:
             raise AssertionError("it fetches nothing")
 
-        services = Services(clock=reactor, in_thread=deferToThread, log=self.log, state_dir=self.place, fetch=fetch)
+        services = Services(
+            reactor=reactor,
+            clock=reactor,
+            in_thread=deferToThread,
+            log=self.log,
+            state_dir=self.place,
+            fetch=fetch,
+        )
         plugin.configure(config=config, services=services)
         self._open.append(plugin)
         return plugin
