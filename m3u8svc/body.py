@@ -5,7 +5,6 @@ treq's and Twisted's own readers have none of these, and cancelling them leaves 
 """
 
 from collections import deque
-from collections.abc import Iterator
 from typing import Any, Protocol
 
 import attrs
@@ -19,6 +18,7 @@ from twisted.web.http import PotentialDataLoss, _MalformedChunkedDataError
 from twisted.web.iweb import UNKNOWN_LENGTH, IResponse
 
 from m3u8svc.connections import ConnectedResponse
+from m3u8svc.disconnects import causes
 from m3u8svc.errors import BadResponse, BodyTooLarge, FetchTimeout, M3u8svcError, Truncated
 from m3u8svc.tasks.request import Request
 from m3u8svc.tasks.wire import Inflate, Slice
@@ -305,12 +305,3 @@ class Body(TwistedProtocol):
                 self._fail(FetchTimeout(url=self._url, what="silence", seconds=self._limits.silence_s))
         if not self._over:
             self._schedule_tick()
-
-
-def causes(error: BaseException) -> Iterator[BaseException]:
-    """
-    `error` and what it wraps: Twisted's client collects the reasons of a failure in `reasons`.
-    """
-    yield error
-    for reason in getattr(error, "reasons", None) or ():
-        yield from causes(reason.value)

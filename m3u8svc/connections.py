@@ -1,7 +1,8 @@
 """
 The connections that requests travel on: pooled, kept alive, capped in headers, closed in bounded time.
 
-One pool per TLS setting, so that a request that wants certificates checked never rides on a connection that did not.
+One pool per TLS setting and proxy, so that a request that wants certificates checked never rides on a connection that
+did not, and none through a proxy on one that goes elsewhere or was opened with other credentials.
 Four things Twisted's client leaves open are closed here: response headers without end (measured: +138 MiB in 3 s), a
 body whose connection can be ended but not aborted, host names that IDNA refuses although DNS has them, and lookups
 without end.
@@ -16,7 +17,9 @@ from collections.abc import Callable, Hashable
 from functools import cached_property, partial
 from socket import EAI_FAIL, gaierror
 from typing import Any
+from weakref import WeakSet
 
+import attrs
 from OpenSSL import SSL, crypto
 from service_identity import CertificateError, VerificationError
 from service_identity.cryptography import verify_certificate_hostname
@@ -50,10 +53,16 @@ from twisted.web.client import (
     BrowserLikePolicyForHTTPS,
     HostnameCachingHTTPSPolicy,
     HTTPConnectionPool,
+    ProxyAgent,
     _HTTP11ClientFactory,
 )
-from twisted.web.iweb import IAgent, IAgentEndpointFactory, IPolicyForHTTPS, IResponse
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer, IPolicyForHTTPS, IResponse
 from zope.interface import implementer
+
+from m3u8svc.errors import ProxyAuthFailed
+from m3u8svc.tasks.proxy import Proxy
+from m3u8svc.tunnels import ProxyEndpoint, Tunnel, TunnelEndpoint, blamed
 
 TrustRoot = Any
 """What `twisted.internet.ssl.trustRootFromCertificates` returns; its interface is private to Twisted."""
@@ -61,10 +70,24 @@ TrustRoot = Any
 MAX_HEADER_BYTES = 64 * 1024
 MAX_HEADER_LINES = 200
 CLOSE_WITHIN_S = 2.0
+MAX_LINES = 64
+"""Agents kept for proxies that nothing is connected through at the moment."""
 
 _CACHED_TLS_HOSTS = 256  # a fresh trust store costs 9 ms of CPU; playlists name few hosts
 _RECEIVE_BYTES = 128 * 1024  # measured: 0.6 CPU s for a GB; 0.85 with 64 KiB, 0.87 with 256
 _ASCII_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_.])?")
+
+
+@attrs.define
+class Counts:
+    """
+    What has happened on all connections so far.
+    """
+
+    opened: int = 0
+    """Connections that were ever opened."""
+    repeated: int = 0
+    """Requests that found their kept connection closed and were sent once more on a new one."""
 
 
 class Connections:
@@ -89,38 +112,80 @@ class Connections:
         self._max_per_host = max_per_host
         self._connect_s = connect_s
         self._trust_root = trust_root
-        self._pools: dict[bool, _Pool] = {}
-        self._agents: dict[bool, IAgent] = {}
+        self._counts = Counts()
+        self._lines: dict[tuple[Proxy | None, bool], _Line] = {}
+        self._pools: WeakSet[_Pool] = WeakSet()
+        """Every pool that has a connection, those of forgotten lines too: connections hold on to theirs."""
 
-    def agent(self, insecure: bool = False) -> IAgent:
+    def agent(self, insecure: bool = False, proxy: Proxy | None = None) -> IAgent:
         """
-        The agent whose requests use these connections; `insecure` ones do not check certificates.
+        The agent whose requests use these connections; `insecure` ones do not check certificates. With a proxy every
+        request goes through it. Lines that differ in anything share no connection, credentials included.
         """
-        if insecure not in self._agents:
-            pool = _Pool(self._reactor, max_per_host=self._max_per_host)
-            policy = _InsecurePolicy() if insecure else _VerifyingPolicy(self._trust_root)
+        line = self._lines.pop((proxy, insecure), None) or self._line(insecure, proxy)
+        self._lines[proxy, insecure] = line  # last in the order: used just now
+        self._forget_idle_lines()
+        return line.agent
+
+    @cached_property
+    def _checking(self) -> IPolicyForHTTPS:
+        return _VerifyingPolicy(self._trust_root)
+
+    @cached_property
+    def _unchecking(self) -> IPolicyForHTTPS:
+        return _InsecurePolicy()
+
+    def _line(self, insecure: bool, proxy: Proxy | None) -> "_Line":
+        pool = _Pool(self._reactor, max_per_host=self._max_per_host, counts=self._counts)
+        self._pools.add(pool)
+        policy = self._unchecking if insecure else self._checking
+        if proxy is None:
             endpoints = _Endpoints(self._reactor, policy, self._connect_s)
-            self._pools[insecure] = pool
-            self._agents[insecure] = Agent.usingEndpointFactory(self._reactor, endpoints, pool)
-        return self._agents[insecure]
+            return _Line(pool=pool, agent=Agent.usingEndpointFactory(self._reactor, endpoints, pool))
+        way = _proxy_endpoint(self._reactor, proxy, policy, self._connect_s)
+        tunnels = _TunnelEndpoints(self._reactor, way, proxy, policy, pool, self._connect_s)
+        agent = Agent.usingEndpointFactory(self._reactor, tunnels, pool)
+        if proxy.kind == "socks5":
+            return _Line(pool=pool, agent=agent)
+        return _Line(pool=pool, agent=_HttpProxyAgent(proxy, ProxyAgent(way, self._reactor, pool), agent))
+
+    def _forget_idle_lines(self) -> None:
+        """
+        Tasks may each have a proxy user of their own: lines that nobody uses do not pile up.
+        """
+        surplus = len(self._lines) - MAX_LINES
+        if surplus > 0:
+            others = list(self._lines.items())[:-1]
+            for key in [key for key, line in others if key[0] is not None and line.pool.is_idle][:surplus]:
+                del self._lines[key]
 
     @property
     def opened(self) -> int:
         """How many connections were ever opened."""
-        return sum(pool.opened for pool in self._pools.values())
+        return self._counts.opened
 
     @property
     def repeated(self) -> int:
         """How many requests found their kept connection closed and were sent once more on a new one."""
-        return sum(pool.repeated for pool in self._pools.values())
+        return self._counts.repeated
 
     async def close(self) -> None:
         """
         Close every connection, busy ones too; returns when they are gone, after two seconds at the latest.
         """
-        pools, self._pools, self._agents = list(self._pools.values()), {}, {}
+        pools, self._pools, self._lines = list(self._pools), WeakSet(), {}
         for pool in pools:
             await pool.close(self._reactor)
+
+
+@attrs.frozen(kw_only=True)
+class _Line:
+    """
+    An agent, and the pool its connections are in.
+    """
+
+    pool: "_Pool"
+    agent: IAgent
 
 
 # -- The pool --------------------------------------------------------------------------------------------------------
@@ -147,8 +212,10 @@ class HttpConnection(HTTP11ClientProtocol):
         """Join the pool's live connections; read in larger pieces than Twisted's 64 KiB."""
         super().connectionMade()
         self._pool.joined(self)
-        raw: Any = getattr(self.transport, "transport", self.transport)  # under TLS the socket is one further down
-        if hasattr(raw, "bufferSize"):  # of Twisted's sockets; a tunnel may lack it
+        raw: Any = self.transport
+        while hasattr(raw, "transport"):  # under TLS the socket is one further down, in a tunnel under TLS two
+            raw = raw.transport
+        if hasattr(raw, "bufferSize"):  # of Twisted's sockets; another's may lack it
             raw.bufferSize = _RECEIVE_BYTES
 
     def request(self, request: WireRequest) -> "Deferred[IResponse]":
@@ -173,8 +240,8 @@ class HttpConnection(HTTP11ClientProtocol):
     def _unanswered(self, failure: Failure, reused: bool) -> Failure:
         self._in_headers = False
         if reused and failure.check(ResponseNeverReceived, RequestTransmissionFailed, RequestNotSent):
-            cancelled = any(reason.check(CancelledError) for reason in getattr(failure.value, "reasons", ()))
-            self._pool.repeated += not cancelled
+            stopped = any(reason.check(CancelledError) for reason in getattr(failure.value, "reasons", ()))
+            self._pool.counts.repeated += not stopped
         return failure
 
     def dataReceived(self, data: bytes) -> None:
@@ -242,12 +309,11 @@ class _Pool(HTTPConnectionPool):
     A kept connection that the origin has closed meanwhile is no failure: Twisted repeats the GET once on a new one.
     """
 
-    def __init__(self, reactor: IReactorTime, *, max_per_host: int) -> None:
+    def __init__(self, reactor: IReactorTime, *, max_per_host: int, counts: Counts) -> None:
         super().__init__(reactor)
         self.maxPersistentPerHost = max_per_host
-        self.opened = 0
-        self.repeated = 0
-        self._live: set[HttpConnection] = set()
+        self.counts = counts
+        self._live: set[HttpConnection | Tunnel] = set()
         self._emptied: Deferred[None] | None = None
         self._closed = False
 
@@ -260,14 +326,19 @@ class _Pool(HTTPConnectionPool):
         # Aborting a busy connection would otherwise set off the repeat of its request, on a new one.
         return fail(ConnectionAborted()) if self._closed else super()._newConnection(key, endpoint)
 
-    def joined(self, connection: HttpConnection) -> None:
-        """A connection is made."""
-        self.opened += 1
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is open."""
+        return not self._live
+
+    def joined(self, connection: "HttpConnection | Tunnel") -> None:
+        """A connection is made; one through a tunnel joins twice, as the tunnel and as what is in it."""
+        self.counts.opened += isinstance(connection, HttpConnection)
         self._live.add(connection)
         if self._closed:
             connection.abort_now()
 
-    def left(self, connection: HttpConnection) -> None:
+    def left(self, connection: "HttpConnection | Tunnel") -> None:
         """A connection has ended."""
         self._live.discard(connection)
         if self._emptied is not None and not self._live:
@@ -367,6 +438,106 @@ class _Endpoints:
         if uri.scheme == b"https":
             return wrapClientTLS(self._policy.creatorForNetloc(uri.host, uri.port), endpoint)
         return endpoint
+
+
+# -- Through a proxy -------------------------------------------------------------------------------------------------
+
+
+def _proxy_endpoint(reactor: Any, proxy: Proxy, policy: IPolicyForHTTPS, connect_s: float) -> ProxyEndpoint:
+    """
+    The way to the proxy itself, inside TLS for an https one; the same policy as for origins.
+    """
+    endpoint: IStreamClientEndpoint = _NamedEndpoint(reactor, proxy.host, proxy.port, timeout=connect_s)
+    if proxy.kind == "https":
+        endpoint = wrapClientTLS(policy.creatorForNetloc(proxy.host.encode("ascii"), proxy.port), endpoint)
+    return ProxyEndpoint(endpoint, proxy)
+
+
+@implementer(IAgentEndpointFactory)
+class _TunnelEndpoints:
+    """
+    As `_Endpoints`, at the far end of a proxy.
+    """
+
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        way: ProxyEndpoint,
+        proxy: Proxy,
+        policy: IPolicyForHTTPS,
+        pool: "_Pool",
+        connect_s: float,
+    ) -> None:
+        self._reactor = reactor
+        self._way = way
+        self._proxy = proxy
+        self._policy = policy
+        self._pool = pool
+        self._connect_s = connect_s
+
+    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
+        """A tunnel for http, TLS in a tunnel for https."""
+        from m3u8svc.tasks.handshakes import handshake_for  # its libraries are only needed with a proxy
+
+        endpoint = TunnelEndpoint(
+            self._way,
+            self._proxy,
+            partial(handshake_for, self._proxy, uri.host.decode("ascii"), uri.port),
+            live=self._pool,
+            clock=self._reactor,
+            within_s=self._connect_s,
+        )
+        if uri.scheme == b"https":
+            return wrapClientTLS(self._policy.creatorForNetloc(uri.host, uri.port), endpoint)
+        return endpoint
+
+
+@implementer(IAgent)
+class _HttpProxyAgent:
+    """
+    Asks an HTTP proxy for http URLs itself, in absolute form, and for a tunnel to the host of an https one. So its
+    credentials are in a request that the proxy answers, and never in one that an origin does.
+    """
+
+    def __init__(self, proxy: Proxy, asking: IAgent, tunnelling: IAgent) -> None:
+        self._proxy = proxy
+        self._asking = asking
+        self._tunnelling = tunnelling
+
+    def request(
+        self, method: bytes, uri: bytes, headers: Headers | None = None, bodyProducer: IBodyProducer | None = None
+    ) -> "Deferred[IResponse]":
+        """As IAgent says."""
+        if uri.startswith(b"https:"):
+            return self._tunnelling.request(method, uri, headers, bodyProducer)
+        ours = Headers() if headers is None else headers.copy()
+        if self._proxy.authorization is not None:
+            ours.setRawHeaders("Proxy-Authorization", [self._proxy.authorization])
+        return self._asking.request(method, uri, ours, bodyProducer).addCallbacks(self._answered, self._unanswered)
+
+    def _answered(self, response: IResponse) -> IResponse:
+        if _asks_for_credentials(response):
+            if isinstance(response, ConnectedResponse):
+                response.connection.abort_now()
+            raise ProxyAuthFailed(proxy=self._proxy.shown, reason=f"HTTP {response.code}")
+        return response
+
+    def _unanswered(self, failure: Failure) -> Failure:
+        found = blamed(failure.value, self._proxy)
+        return failure if found is None else Failure(found)
+
+
+def _asks_for_credentials(response: IResponse) -> bool:
+    """
+    Whether it is the proxy that answers, and wants to know who we are: 407 is nobody else's (RFC 9110, 15.5.8).
+    tinyproxy says 407 to no credentials and 401 to wrong ones; whom that is from is in a header that it passes on from
+    origins unchanged.
+    """
+    server: bytes = response.headers.getRawHeaders(b"Server", [b""])[0]
+    return response.code == 407 or (response.code == 401 and server.startswith(b"tinyproxy/"))
+
+
+# -- Whom to trust ---------------------------------------------------------------------------------------------------
 
 
 @implementer(IPolicyForHTTPS)

@@ -337,13 +337,69 @@ class RedirectError(FetchError):
     en = "redirect refused: {url} ({reason})"
 
 
+# -- The proxy's -----------------------------------------------------------------------------------------------------
+
+
+class ProxyError(M3u8svcError):
+    """The proxy broke off or spoke nonsense. `proxy` says which one, without credentials, here and below."""
+
+    code = "proxy_failed"
+    fault = Fault.PROXY
+    retriable = True
+    zh = "代理 {proxy} 出错：{reason}"
+    en = "the proxy {proxy} failed: {reason}"
+
+
+class ProxyUnreachable(ProxyError):
+    """No connection to the proxy: it may be back soon. Never a direct connection instead (5.6)."""
+
+    code = "proxy_unreachable"
+    zh = "无法连接代理 {proxy}：{reason}"
+    en = "cannot connect to the proxy {proxy}: {reason}"
+
+
+class ProxyTargetUnreachable(ProxyError):
+    """The proxy is there and says that it cannot connect to the target."""
+
+    code = "proxy_target_unreachable"
+    zh = "代理 {proxy} 无法连接 {target}：{reason}"
+    en = "the proxy {proxy} cannot connect to {target}: {reason}"
+
+
+class ProxyRefused(ProxyError):
+    """The proxy's rules forbid the target. Asking again would not change them."""
+
+    code = "proxy_refused"
+    retriable = False
+    zh = "代理 {proxy} 拒绝连接 {target}：{reason}"
+    en = "the proxy {proxy} refuses to connect to {target}: {reason}"
+
+
+class ProxyAuthFailed(ProxyError):
+    """Wrong or missing user name and password. Never retried: some proxies lock out who does."""
+
+    code = "proxy_auth_failed"
+    retriable = False
+    zh = "代理 {proxy} 的用户名或密码不正确：{reason}"
+    en = "the proxy {proxy} does not accept the user name and password: {reason}"
+
+
+class ProxyUntrusted(ProxyError):
+    """The certificate of an https proxy is not trusted; `allow_insecure_https` is the user's decision."""
+
+    code = "proxy_tls_untrusted"
+    retriable = False
+    zh = "代理 {proxy} 的 HTTPS 证书不可信：{reason}"
+    en = "the HTTPS certificate of the proxy {proxy} is not trusted: {reason}"
+
+
 class ProxyUnsupported(M3u8svcError):
-    """A task asks for a proxy and nothing provides one. Never a direct connection (5.6)."""
+    """Settings that want a proxy and name none that can be used. Never a direct connection (5.6)."""
 
     code = "proxy_unsupported"
     fault = Fault.PROXY
-    zh = "代理（{proxy_type}）暂不可用，任务未直接连接"
-    en = "the {proxy_type} proxy cannot be used yet; nothing was connected directly"
+    zh = "无法使用代理（{proxy_type}）：{reason}；任务未直接连接"
+    en = "the {proxy_type} proxy cannot be used: {reason}; nothing was connected directly"
 
 
 # -- A segment's -----------------------------------------------------------------------------------------------------

@@ -13,8 +13,6 @@ from typing import Any
 
 import attrs
 import hyperlink
-from OpenSSL import SSL
-from service_identity import CertificateError, VerificationError
 from treq.client import HTTPClient
 from twisted.internet import error as net
 from twisted.internet.defer import CancelledError, Deferred
@@ -25,8 +23,9 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
 
-from m3u8svc.body import DRAIN_BYTES, Answer, Body, FetchLimits, Sink, Step, causes
+from m3u8svc.body import DRAIN_BYTES, Answer, Body, FetchLimits, Sink, Step
 from m3u8svc.connections import HeadersTooLong
+from m3u8svc.disconnects import cancelled, causes, distrust, unconnected
 from m3u8svc.errors import (
     BadByteRange,
     BadResponse,
@@ -347,15 +346,13 @@ def _translated(error: Exception, request: Request, limits: FetchLimits) -> Exce
     wrapped = list(causes(error))
     url = request.url
     for cause in wrapped:
+        if cancelled(cause):
+            return CancelledError()
+        if reason := distrust(cause):
+            return TlsError(url=url, reason=reason)
         match cause:
-            case CancelledError() | net.ConnectingCancelledError():
-                return CancelledError()
             case M3u8svcError():
                 return cause
-            case VerificationError() | CertificateError():
-                return TlsError(url=url, reason="证书与主机名不符")
-            case SSL.Error() if "certificate verify failed" in str(cause):
-                return TlsError(url=url, reason="证书未通过验证")
             case net.TimeoutError() | net.TCPTimedOutError():
                 return FetchTimeout(url=url, what="connect", seconds=limits.connect_s)
             case HeadersTooLong():
@@ -363,29 +360,6 @@ def _translated(error: Exception, request: Request, limits: FetchLimits) -> Exce
             case ParseError() | BadHeaders() | ValueError() | KeyError():
                 return BadResponse(url=url, reason="不是有效的 HTTP 应答")
     for cause in wrapped:
-        reason = _unconnected(cause)
-        if reason:
+        if reason := unconnected(cause):
             return ConnectError(url=url, reason=reason)
     return FetchError(url=url, reason=f"{type(error).__name__}: {error}")
-
-
-def _unconnected(cause: BaseException) -> str:
-    """
-    Why there is no connection, in Chinese; "" when it is about something else.
-    """
-    match cause:
-        case net.DNSLookupError():
-            return "域名无法解析"
-        case net.ConnectionRefusedError():
-            return "连接被拒绝"
-        case net.NoRouteError():
-            return "网络不可达"
-        case SSL.Error():
-            return "TLS 握手失败"
-        case net.ConnectionDone():
-            return "对方在应答之前关闭了连接"
-        case net.ConnectionLost() | net.ConnectionAborted():
-            return "连接在应答之前中断"
-        case net.ConnectError():
-            return "连接失败"
-    return ""

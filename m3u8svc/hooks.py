@@ -23,7 +23,7 @@ from twisted.python.failure import Failure
 
 from m3u8svc.errors import M3u8svcError, PluginError
 from m3u8svc.hookspecs import FAIL_CLOSED, KINDS
-from m3u8svc.offerings import Skip
+from m3u8svc.offerings import Note, Skip
 from m3u8svc.pluginthreads import RunPlain
 from m3u8svc.redact import redact_text
 from m3u8svc.tasks.plugins import DEADLINE_S
@@ -246,8 +246,8 @@ class Hooks:
                 "hook {hook} of {plugin} ({arguments}) answers {answer}",
                 hook=name,
                 plugin=plugin,
-                arguments=redact_text(repr(wanted))[:500],
-                answer=redact_text(repr(answer))[:500],
+                arguments=", ".join(f"{argument}={_traced(value)}" for argument, value in wanted.items()),
+                answer=_traced(answer),
             )
         return answer
 
@@ -350,6 +350,17 @@ def _without_secrets(plugin: str, value: Any) -> Any:
     return request_for_plugin(value) if isinstance(value, Request) else value
 
 
+def _traced(value: object) -> str:
+    """
+    A value for the log. Of tables only the names, of bytes only the number: secrets and keys are among them.
+    """
+    if isinstance(value, bytes):
+        return f"{len(value)} bytes"
+    if isinstance(value, Mapping):
+        return f"a table of {', '.join(sorted(map(str, value))) or 'nothing'}"
+    return _shown(value)
+
+
 # -- Answers ---------------------------------------------------------------------------------------------------------
 
 
@@ -371,12 +382,13 @@ def _variant(answer: Any, arguments: Mapping[str, Any]) -> Any:
     return answer
 
 
-def _skips(answer: Any, arguments: Mapping[str, Any]) -> tuple[Skip, ...]:
+def _skips(answer: Any, arguments: Mapping[str, Any]) -> tuple[Skip | Note, ...]:
     if not isinstance(answer, Iterable) or isinstance(answer, str | bytes):
         raise ValueError(f"answered {_shown(answer)}, not Skips")
-    skips = []
+    skips: list[Skip | Note] = []
     for each in answer:
-        if not isinstance(each, Skip) or type(each.position) is not int or not isinstance(each.reason, str):
+        skip = isinstance(each, Skip) and type(each.position) is int
+        if not (skip or isinstance(each, Note)) or not isinstance(each.reason, str):
             raise ValueError(f"answered {_shown(each)} among its Skips")
         skips.append(each)
         if len(skips) > MOST_SKIPS:

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, Literal  # Any: a plugin's configuration 
 import pluggy
 
 from m3u8svc.errors import M3u8svcError
-from m3u8svc.hls.playlist import Key, MasterPlaylist, Segment, Variant
-from m3u8svc.offerings import Merger, SegmentGroup, SegmentOutcome, Services, Skip, Storage
+from m3u8svc.hls.playlist import Key, MasterPlaylist, MediaPlaylist, Segment, Variant
+from m3u8svc.offerings import Merger, Note, SegmentGroup, SegmentOutcome, Services, Skip, Storage
 from m3u8svc.tasks.request import Request
 from m3u8svc.tasks.retry import FailureDecision
 from m3u8svc.tasks.task import Task
@@ -219,14 +219,18 @@ def choose_variant(master: MasterPlaylist, task: Task) -> Variant | None:
 
 
 @hookspec
-def skip_segments(segments: tuple[Segment, ...], groups: tuple[SegmentGroup, ...], task: Task) -> Iterable[Skip] | None:
+def skip_segments(
+    segments: tuple[Segment, ...], groups: tuple[SegmentGroup, ...], playlist: MediaPlaylist, task: Task
+) -> Iterable[Skip | Note] | None:
     """
-    *union*: after each media playlist. Segments to leave out, each with a reason people will read in the task.
-    Default: the task's skip expression. Its deadline is two minutes, because it may look into segments.
+    *union*: after each media playlist. Segments to leave out, each with a reason people will read in the task; a `Note`
+    is a warning of the task and leaves nothing out. Default: the task's skip expression. Its deadline is two minutes,
+    because it may look into segments.
 
     Args:
         segments: all of the playlist, in order.
         groups: the same, cut at discontinuities; ``await group.signature()`` tells how one was encoded.
+        playlist: what they are from, with the marks after its last segment.
 
     Example::
 

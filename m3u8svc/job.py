@@ -25,6 +25,7 @@ from m3u8svc.errors import (
     M3u8svcError,
     MergeError,
     NotOffered,
+    OptionError,
     PluginError,
     PublishError,
     SkippedByStatus,
@@ -41,7 +42,14 @@ from m3u8svc.offerings import MediaFile, MergeJob, Merger, MergeResult, Publishe
 from m3u8svc.places import file_identity, make_directory, publish_path
 from m3u8svc.probe import Probe
 from m3u8svc.redact import redact_text, redact_url
-from m3u8svc.report import left_out_by_status, ranges, skip_list, skipped_by_plugin
+from m3u8svc.report import (
+    left_out_by_status,
+    notes_of_plugin,
+    ranges,
+    skip_list,
+    skipped_by_plugin,
+    skips_within,
+)
 from m3u8svc.sniff import Sniffer
 from m3u8svc.tasks.ledger import SegmentRow
 from m3u8svc.tasks.names import result_name
@@ -53,6 +61,8 @@ from m3u8svc.workdir import Listing, WorkDir
 R = TypeVar("R")
 
 WORK_FOLDER = ".m3u8svc"
+_NOT_TO_BE_ASKED = (NotOffered, OptionError, PluginError)
+"""How a plugin that is gone, broken, or has other options by now says so."""
 
 
 @attrs.frozen(kw_only=True)
@@ -196,7 +206,11 @@ class Job:
             try:
                 staged = self._storage.staging(self._task, self._name, self._extension)
                 await self._in_thread(_forget, staged)
-            except (NotOffered, PluginError) as error:  # its plugin is gone, and deleting goes on without it
+            except (
+                NotOffered,
+                OptionError,
+                PluginError,
+            ) as error:  # its plugin is gone, and deleting goes on without it
                 self.log.warn("task {task}: {error}", task=self._task.id, error=error.text("en"))
         await self._in_thread(forget_kept, self._directory, self._task.id)
 
@@ -218,7 +232,12 @@ class Job:
                 output = recovered.location if recovered else ""
             if output:
                 await self._storage.remove(self._task, output)
-        except (NotOffered, PluginError, PublishError) as error:  # the task goes all the same; its result is named
+        except (
+            NotOffered,
+            OptionError,
+            PluginError,
+            PublishError,
+        ) as error:  # the task goes all the same; its result is named
             self.log.warn(
                 "task {task}: {output} is not removed: {error}",
                 task=self._task.id,
@@ -281,14 +300,15 @@ class Job:
         selection: Selection = await self._in_thread(select_skips, self._rules, playlist.segments)
         self.warnings += selection.warnings
         answers = await self._tools.plugins.hooks.union(
-            "skip_segments", segments=playlist.segments, groups=probe.groups, task=self._task
+            "skip_segments", segments=playlist.segments, groups=probe.groups, playlist=playlist, task=self._task
         )
         skips: dict[int, str] = {}
         for answer in answers:
             if isinstance(answer.value, PluginError):
                 self.warnings.append(answer.value.text("zh"))
                 continue
-            mine = {skip.position: skip.reason for skip in answer.value if 1 <= skip.position <= len(playlist.segments)}
+            self.warnings += notes_of_plugin(answer.plugin, answer.value)
+            mine = skips_within(answer.value, len(playlist.segments))
             skips |= mine
             if not answer.plugin.startswith(BUILTIN_PREFIX):
                 self.warnings += skipped_by_plugin(answer.plugin, mine)

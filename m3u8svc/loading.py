@@ -34,6 +34,7 @@ from m3u8svc.hooks import BUILTIN_PREFIX, Hooks, Tally
 from m3u8svc.hookspecs import KINDS, PROJECT
 from m3u8svc.offerings import Merger, Services, Storage
 from m3u8svc.pluginthreads import RunPlain, run_inline
+from m3u8svc.redact import redact_text
 from m3u8svc.tasks.plugins import DEADLINE_S, PluginChoice, PluginState, PluginStatus
 from m3u8svc.tasks.task import Extensions
 
@@ -416,4 +417,4 @@ def _marked(plugin: object) -> Iterable[tuple[str, Mapping[str, Any]]]:
 def _why(error: BaseException) -> str:
     if isinstance(error, PluginError):
         return str(error.fields["reason"])
-    return error.text("en") if isinstance(error, M3u8svcError) else f"{type(error).__name__}: {error}"
+    return error.text("en") if isinstance(error, M3u8svcError) else redact_text(f"{type(error).__name__}: {error}")

@@ -26,9 +26,19 @@ class Skip:
 
 
 @attrs.frozen(kw_only=True)
+class Note:
+    """
+    Something the task's user should know, beside no segment: it becomes a warning of the task.
+    """
+
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
 class SegmentGroup:
     """
     Segments between two discontinuities, in order: what a splice brought in, or a stretch of the programme.
+    ``attrs.evolve(group, segments=...)`` is a smaller group, whose first segment is looked at for its `signature()`.
     """
 
     discontinuity_sequence: int
@@ -227,10 +237,15 @@ class Services:
     What a plugin may use: a clock, threads, a logger of its own, a directory of its own (it exists), the door out.
     """
 
+    reactor: Any
+    """For child processes and agents, on its own thread: in an `async def` hook. A `Clock` in the harness."""
     clock: Any
     """IReactorTime: ``seconds()`` is monotonic, ``callLater(seconds, function)``."""
     in_thread: Callable[..., Any]
-    """``await services.in_thread(function, *arguments)``: for work that blocks, in an `async def` hook."""
+    """
+    ``await services.in_thread(function, *arguments)``: for work that blocks, in an `async def` hook. Cancelled, it
+    waits for the thread's end first.
+    """
     log: Any
     """A twisted.logger.Logger under ``m3u8svc.plugin.<name>``."""
     state_dir: Path

@@ -4,9 +4,18 @@ The public import for plugin authors: the marker, the values hooks see and give,
 Everything an author needs is here, and nothing else of m3u8svc is promised (docs/stability.md).
 """
 
-from m3u8svc.errors import ConfigError, M3u8svcError, MergeError, NotConfigured, OptionError, PublishError
+from m3u8svc.errors import (
+    ConfigError,
+    DiskError,
+    DiskFull,
+    M3u8svcError,
+    MergeError,
+    NotConfigured,
+    OptionError,
+    PublishError,
+)
 from m3u8svc.hls.fingerprint import Signature
-from m3u8svc.hls.playlist import ByteRange, InitSection, Key, MasterPlaylist, Rendition, Segment, Variant
+from m3u8svc.hls.playlist import ByteRange, InitSection, Key, MasterPlaylist, MediaPlaylist, Rendition, Segment, Variant
 from m3u8svc.hookspecs import hookimpl
 from m3u8svc.offerings import (
     Fetch,
@@ -16,6 +25,7 @@ from m3u8svc.offerings import (
     MergeProgress,
     Merger,
     MergeResult,
+    Note,
     Part,
     Published,
     SegmentGroup,
@@ -27,10 +37,13 @@ from m3u8svc.offerings import (
 from m3u8svc.tasks.request import Purpose, Request
 from m3u8svc.tasks.retry import FailureDecision, GiveUp, Retry, SkipSegment
 from m3u8svc.tasks.task import Extensions, Progress, Settings, Status, Task, TaskSpec
+from m3u8svc.waiting import settled
 
 __all__ = [
     "ByteRange",
     "ConfigError",
+    "DiskError",
+    "DiskFull",
     "Extensions",
     "FailureDecision",
     "Fetch",
@@ -41,12 +54,14 @@ __all__ = [
     "M3u8svcError",
     "MasterPlaylist",
     "MediaFile",
+    "MediaPlaylist",
     "MergeError",
     "MergeJob",
     "MergeProgress",
     "MergeResult",
     "Merger",
     "NotConfigured",
+    "Note",
     "OptionError",
     "Part",
     "Progress",
@@ -70,4 +85,5 @@ __all__ = [
     "TaskSpec",
     "Variant",
     "hookimpl",
+    "settled",
 ]

@@ -6,7 +6,25 @@ from collections.abc import Iterable, Mapping
 
 from m3u8svc.download import Download
 from m3u8svc.hls.plan import DownloadPlan
+from m3u8svc.offerings import Note, Skip
 from m3u8svc.redact import escape_controls, redact_url
+
+MOST_NOTES = 20
+
+
+def skips_within(answer: Iterable[Skip | Note], count: int) -> dict[int, str]:
+    """
+    The reasons by position, of positions that a playlist of `count` segments has.
+    """
+    return {each.position: each.reason for each in answer if isinstance(each, Skip) and 1 <= each.position <= count}
+
+
+def notes_of_plugin(plugin: str, answer: Iterable[Skip | Note]) -> list[str]:
+    """
+    A warning for each note.
+    """
+    notes = [each.reason for each in answer if isinstance(each, Note)]
+    return [f"插件 {plugin}：{escape_controls(reason)[:500]}" for reason in notes[:MOST_NOTES]]
 
 
 def skipped_by_plugin(plugin: str, skips: Mapping[int, str]) -> list[str]:

@@ -37,6 +37,7 @@ from m3u8svc.tasks.lifecycle import WANTED, Event, advance
 from m3u8svc.tasks.names import result_name
 from m3u8svc.tasks.pace import status_bar
 from m3u8svc.tasks.task import Progress, Status, SystemSettings, Task, TaskChange, TaskDraft
+from m3u8svc.telling import Telling
 from m3u8svc.waiting import in_background, log_failure, settled
 
 TICK_S = 0.1
@@ -108,7 +109,7 @@ class DownloadService:
         self._runs: dict[str, Run] = {}
         self._jobs: dict[str, Deferred[None]] = {}
         self._filling = DeferredLock()
-        self._telling = DeferredLock()
+        self._telling = Telling(store, tools.plugins.hooks)
         self._watchers: list[Callable[[Task], None]] = []
         self._rows: defaultdict[str, list[SegmentRow]] = defaultdict(list)
         self._unsettled: set[str] = set()
@@ -360,32 +361,9 @@ class DownloadService:
         Tell the plugins what changed, or do it when the store is back.
         """
         try:
-            await self._empty_outbox()
+            await self._telling.catch_up()
         except STORE_TROUBLE as error:
             self._postpone(error)
-
-    async def _empty_outbox(self) -> None:
-        """
-        `task_changed` for each event, forgotten only once it was told. A task's row outlives its events: `_erase`.
-        """
-        await self._telling.acquire()
-        try:
-            while events := await self._store.events():
-                for event in events:
-                    try:
-                        task = await self._store.load(event.task_id, include_deleting=True)
-                    except TaskNotFound:
-                        continue  # somebody else's hand removed the row: there is nothing left to tell of
-                    previous = None if event.previous is None else attrs.evolve(task, status=event.previous)
-                    await self._tools.plugins.hooks.tell(
-                        "task_changed",
-                        task=attrs.evolve(task, status=event.status),
-                        previous=previous,
-                        event_id=event.id,
-                    )
-                await self._store.forget_events(event.id for event in events)
-        finally:
-            self._telling.release()
 
     # -- Jobs
 
@@ -537,7 +515,7 @@ class DownloadService:
             return
         self._rows.pop(task.id, None)
         try:
-            await self._empty_outbox()  # what happened to it is told while there still is a task to tell of
+            await self._telling.catch_up()  # what happened to it is told while there still is a task to tell of
             await self._store.delete(task.id)
         except STORE_TROUBLE as error:
             self._unerased[task.id] = task

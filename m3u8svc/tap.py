@@ -23,7 +23,7 @@ from twisted.python.threadpool import ThreadPool
 
 from m3u8svc import __version__
 from m3u8svc.errors import ConfigError, HomeLocked, M3u8svcError
-from m3u8svc.waiting import log_failure
+from m3u8svc.waiting import log_failure, settled
 
 if TYPE_CHECKING:
     from m3u8svc.config import Configuration
@@ -234,7 +234,7 @@ class WholeService(Service):
         await load_plugins(
             tools.plugins,
             [] if configuration.choice.none else installed(),
-            services_for=lambda name: plugin_services(name, home / "plugins", tools),
+            services_for=lambda name: plugin_services(name, home / "plugins", self._reactor, tools),
             choice=configuration.choice,
             configs=configuration.plugins,
         )
@@ -345,7 +345,7 @@ def disk_threads(reactor: Any) -> tuple[Callable[..., Deferred[Any]], Callable[[
     return in_thread, pool.stop
 
 
-def plugin_services(name: str, states: Path, tools: "Tools") -> "Services":
+def plugin_services(name: str, states: Path, reactor: Any, tools: "Tools") -> "Services":
     """
     What the plugin of this name may use. `states` holds a directory for each.
     """
@@ -355,8 +355,9 @@ def plugin_services(name: str, states: Path, tools: "Tools") -> "Services":
     state_dir = states / name
     state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     return Services(
+        reactor=reactor,
         clock=tools.clock,
-        in_thread=tools.in_thread,
+        in_thread=lambda *call, **named: Deferred.fromCoroutine(settled(tools.in_thread(*call, **named))),
         log=Logger(namespace=f"m3u8svc.plugin.{name}"),
         state_dir=state_dir,
         fetch=PluginDoor(tools.fetcher, tools.direct_agent),
@@ -377,6 +378,7 @@ def make_tools(
     from m3u8svc.builtin.disk import DiskPlugin, DiskStorage
     from m3u8svc.builtin.failures import RetryPolicy
     from m3u8svc.builtin.mp4 import Mp4Plugin
+    from m3u8svc.builtin.proxy import ProxyAgent
     from m3u8svc.builtin.skip import SkipExpression
     from m3u8svc.builtin.ts import TsPlugin
     from m3u8svc.builtin.variant import BestVariant
@@ -392,6 +394,7 @@ def make_tools(
     threads = PluginThreads(lambda *call: reactor.callFromThread(*call))
     builtins = [
         DirectAgent(connections),
+        ProxyAgent(connections),
         RetryPolicy(random.random),
         SkipExpression(in_thread),
         BestVariant(),

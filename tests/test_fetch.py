@@ -314,7 +314,7 @@ async def test_an_agent_that_is_refused_ends_the_fetch(rig: Rig) -> None:
     """What provide_agent raises on purpose passes unchanged, and nothing is sent."""
 
     async def refuse(request: Request) -> IAgent:
-        raise ProxyUnsupported(proxy_type="socks5")
+        raise ProxyUnsupported(proxy_type="socks5", reason="")
 
     with pytest.raises(ProxyUnsupported):
         await rig.fetcher.fetch(rig.request(), Pieces(), agent_for=refuse, limits=QUICK)

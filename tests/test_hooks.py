@@ -12,15 +12,16 @@ import pytest_twisted
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.task import Clock, deferLater
+from twisted.logger import formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 
 from m3u8svc import hookspecs
 from m3u8svc.errors import ConfigError, ConnectError, OptionError, PluginError
-from m3u8svc.hls.playlist import Key, MasterPlaylist, Segment, Variant
+from m3u8svc.hls.playlist import Key, MasterPlaylist, MediaPlaylist, Segment, Variant
 from m3u8svc.hooks import BUILTIN_PREFIX, LONGER, STRIKES, Answer, Hooks
 from m3u8svc.hookspecs import FAIL_CLOSED, KINDS, PROJECT, hookimpl
 from m3u8svc.loading import load_builtins
-from m3u8svc.offerings import SegmentOutcome, Skip
+from m3u8svc.offerings import Note, SegmentOutcome, Skip
 from m3u8svc.pluginthreads import PluginThreads, run_inline
 from m3u8svc.tasks.plugins import DEADLINE_S
 from m3u8svc.tasks.request import Purpose, Request
@@ -37,6 +38,9 @@ REQUEST = Request(url="http://h/1.ts", purpose=Purpose.SEGMENT, headers=(("Cooki
 ERROR = ConnectError(url="http://h/", reason="")
 
 
+PLAYLIST = MediaPlaylist(url="http://h/list.m3u8", segments=(SEGMENT,))
+
+
 class Agent:
     """Looks like an IAgent."""
 
@@ -51,7 +55,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "register_mergers": {},
     "register_storage": {},
     "choose_variant": {"master": MasterPlaylist(url="http://h/m.m3u8", variants=(VARIANT,)), "task": TASK},
-    "skip_segments": {"segments": (SEGMENT,), "groups": (), "task": TASK},
+    "skip_segments": {"segments": (SEGMENT,), "groups": (), "playlist": PLAYLIST, "task": TASK},
     "prepare_request": {"request": REQUEST, "task": TASK},
     "provide_agent": {"request": REQUEST, "task": TASK, "attempt": 1},
     "provide_key": {"key": Key(method="AES-128", uri="http://h/k"), "task": TASK},
@@ -67,7 +71,7 @@ GOOD: dict[str, Any] = {
     "register_mergers": [RECORD],
     "register_storage": [RECORD],
     "choose_variant": VARIANT,
-    "skip_segments": [Skip(position=1, reason="advert")],
+    "skip_segments": [Skip(position=1, reason="advert"), Note(reason="one advert")],
     "prepare_request": attrs.evolve(REQUEST, url="http://h/2.ts", headers=(("Cookie", "***"),)),
     "provide_agent": AGENT,
     "provide_key": b"k" * 16,
@@ -600,6 +604,33 @@ def test_a_mask_without_a_secret_is_nonsense() -> None:
     answer = attrs.evolve(REQUEST, headers=(("Authorization", "***"),))
     hooks = hooks_of(("plugin", implementing("prepare_request", lambda: answer)))
     assert_blamed("prepare_request", outcome(call(hooks, "prepare_request")), "Authorization")
+
+
+@pytest.mark.parametrize("name", sorted(KINDS))
+def test_traces_hold_no_secrets(name: str) -> None:
+    """--trace-hooks shows who is called with what; never a key, a password or a configuration's values."""
+    lines: list[str] = []
+
+    def observe(event: dict[str, Any]) -> None:
+        lines.append(formatEvent(event))
+
+    secret = "h0sh-h0sh-h0sh-h"
+    taken = {"configure": "config, services", "check_options": "options", "provide_key": "key, task"}
+    body = f"lambda self, {taken[name]}: {secret.encode()!r}" if name in taken else "lambda self: None"
+    plugin = type("Plugin", (), {name: hookimpl(eval(body))})()
+    hooks = hooks_of(("plugin", plugin), trace=True)
+    globalLogPublisher.addObserver(observe)
+    try:
+        arguments = {"config": {"token": secret}, "services": None, "options": {"token": secret}}
+        if name in ("configure", "check_options"):
+            given = {argument: arguments[argument] for argument in ARGUMENTS[name]}
+            outcome(hooks.own(name, "plugin", **given))
+        else:
+            outcome(call(hooks, name))
+    finally:
+        globalLogPublisher.removeObserver(observe)
+    [line] = [each for each in lines if f"hook {name} of plugin" in each]
+    assert secret not in line
 
 
 # -- Offers ----------------------------------------------------------------------------------------------------------

@@ -21,7 +21,11 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 
 from m3u8svc.errors import M3u8svcError, SegmentFailed
+from m3u8svc.hls.playlist import Key, Segment
+from m3u8svc.hookspecs import hookimpl
 from m3u8svc.job import Job, Outcome, Tools, work_path
+from m3u8svc.loading import Candidate, load_plugins
+from m3u8svc.offerings import SegmentGroup, SegmentOutcome, Skip
 from m3u8svc.tap import disk_threads, make_tools
 from m3u8svc.tasks.ledger import SegmentRow
 from m3u8svc.tasks.task import Extensions, Settings, Task, TaskSpec
@@ -603,3 +607,99 @@ async def test_fragments_without_an_init_section_are_no_film(bench: Bench) -> No
     mixed = [*lines()[:2], SegmentLine(uri="x.m4s", duration_s=1.0), *lines()[3:]]
     error = await bench.failure(bench.put_list(mixed))
     assert isinstance(error, SegmentFailed) and "第 3 个分片缺少初始化段" in error.text("zh")
+
+
+# -- Looking into segments -------------------------------------------------------------------------------------------
+
+
+class Looking:
+    """A plugin that asks every group for its signature, twice, and skips what it is told to."""
+
+    def __init__(self, drop: int | None = None) -> None:
+        self.drop = drop
+        self.seen: list[tuple[int, tuple[int, ...], Any]] = []
+
+    @hookimpl
+    async def skip_segments(self, groups: tuple[SegmentGroup, ...]) -> list[Skip]:
+        for group in groups:
+            signature = await group.signature()
+            assert signature == await group.signature()
+            self.seen.append((group.discontinuity_sequence, group.positions, signature))
+        dropped = [group for group in groups if group.discontinuity_sequence == self.drop]
+        return [Skip(position=position, reason="advert") for group in dropped for position in group.positions]
+
+
+async def with_plugin(bench: Bench, plugin: object) -> None:
+    """Load it into the bench's tools."""
+    nothing: Any = None  # it is not configured
+    candidates = [Candidate(name="looking", load=lambda: plugin)]
+    await load_plugins(bench.tools.plugins, candidates, services_for=lambda name: nothing)
+
+
+@test
+async def test_a_segment_that_was_looked_into_is_not_fetched_again(bench: Bench) -> None:
+    """One segment of each group is fetched early, by the normal way, and is part of the film all the same."""
+    plugin = Looking()
+    await with_plugin(bench, plugin)
+    spliced = [attrs.evolve(line, discontinuity=number == 3) for number, line in enumerate(lines())]
+    outcome = await bench.run(bench.put_list(spliced))
+    assert ([1] * COUNT, 150) == (bench.counts(), pictures(Path(outcome.output)))
+    (_, first, one), (_, second, other) = plugin.seen
+    assert ((1, 2, 3), (4, 5, 6)) == (first, second)
+    assert one == other and one.video.startswith("h264:")
+
+
+@test
+async def test_a_segment_that_was_looked_into_and_skipped(bench: Bench) -> None:
+    """It is not in the film, and the task says why."""
+    await with_plugin(bench, Looking(drop=1))
+    spliced = [attrs.evolve(line, discontinuity=number == 3) for number, line in enumerate(lines())]
+    outcome = await bench.run(bench.put_list(spliced))
+    assert "插件 looking 跳过了 3 个分片：4-6（advert）" in outcome.warnings
+    assert [1, 1, 1, 1, 0, 0] == bench.counts()
+
+
+@test
+async def test_a_signature_that_cannot_be_had(bench: Bench) -> None:
+    """The plugin gets the error; the task goes on as if it had said nothing, and says that."""
+    await with_plugin(bench, Looking())
+    outcome = await bench.run(bench.put_list(lines(s0="status=404&times=1")))
+    assert any("looking" in warning and "skip_segments" in warning for warning in outcome.warnings)
+
+
+@test
+async def test_a_key_from_a_plugin(bench: Bench) -> None:
+    """It is asked once per key, and the origin not at all."""
+    asked: list[str] = []
+
+    class Keys:
+        @hookimpl
+        def provide_key(self, key: Key) -> bytes:
+            asked.append(key.uri)
+            return KEYS["one.key"]
+
+    await with_plugin(bench, Keys())
+    locked = lines()
+    locked[0] = attrs.evolve(locked[0], keys=(KeyLine(uri="nowhere.key"),))
+    for number, content in enumerate(bench.segments):
+        bench.origin.put(f"/{number}.ts", encrypted(content, KEYS["one.key"], number), content_type="video/mp2t")
+    await bench.run(bench.put_list(locked))
+    assert 1 == len(asked)
+    assert 0 == bench.origin.count("/nowhere.key")
+
+
+@test
+async def test_plugins_hear_of_every_segment(bench: Bench) -> None:
+    """Done, skipped by its status, or lost."""
+    heard: dict[int, tuple[str, int]] = {}
+
+    class Hearing:
+        @hookimpl
+        def segment_finished(self, segment: Segment, outcome: SegmentOutcome) -> None:
+            heard[segment.position] = (outcome.kind, outcome.attempts)
+
+    await with_plugin(bench, Hearing())
+    path = bench.put_list(lines(s1="status=404", s2="status=503&times=1", s3="status=410"))
+    task = bench.task(path, skip_ts_info="http.code=404,if-http.code-merge_ts", extensions=Extensions(allow_gaps=True))
+    await bench.job(task).run()
+    assert {1: ("done", 1), 2: ("skipped", 1), 3: ("done", 2), 4: ("lost", 1), 5: ("done", 1), 6: ("done", 1)} == heard

@@ -34,7 +34,14 @@ def done(coroutine: Any) -> Any:
 
 def services(name: str) -> Services:
     nothing: Any = None  # no test here fetches
-    return Services(clock=Clock(), in_thread=nothing, log=Logger(), state_dir=Path("/nowhere") / name, fetch=nothing)
+    return Services(
+        reactor=nothing,
+        clock=Clock(),
+        in_thread=nothing,
+        log=Logger(),
+        state_dir=Path("/nowhere") / name,
+        fetch=nothing,
+    )
 
 
 def loaded(*plugins: tuple[str, Any], builtins: tuple[object, ...] = (), **given: Any) -> PluginSet:

@@ -29,5 +29,5 @@ class DirectAgent:
         """
         settings = task.spec.settings
         if settings.wants_proxy:
-            raise ProxyUnsupported(proxy_type=settings.proxy_type)
+            raise ProxyUnsupported(proxy_type=settings.proxy_type, reason="没有插件提供代理连接")
         return self._connections.agent(request.insecure)

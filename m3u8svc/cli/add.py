@@ -11,7 +11,7 @@ import click
 
 from m3u8svc.cli import words
 from m3u8svc.cli.client import Client
-from m3u8svc.cli.options import HeaderType, ProxyType, json_option, server_option
+from m3u8svc.cli.options import HeaderType, PluginOptionType, ProxyType, json_option, server_option
 from m3u8svc.redact import escape_controls
 from m3u8svc.tasks.task import MAX_THREADS
 
@@ -29,6 +29,16 @@ from m3u8svc.tasks.task import MAX_THREADS
 @click.option("--keep-ts", is_flag=True, help=words.KEEP_TS_OPTION.said())
 @click.option("--no-merge", is_flag=True, help=words.NO_MERGE_OPTION.said())
 @click.option("--proxy", type=ProxyType(), metavar="URL", help=words.PROXY_OPTION.said())
+@click.option("--merger", metavar="NAME", help=words.MERGER_OPTION.said())
+@click.option("--storage", metavar="NAME", help=words.STORAGE_OPTION.said())
+@click.option(
+    "--plugin",
+    "plugins",
+    type=PluginOptionType(),
+    multiple=True,
+    metavar="NAME[.OPTION=VALUE]",
+    help=words.PLUGIN_OPTION.said(),
+)
 @server_option
 @json_option
 def add(
@@ -42,6 +52,9 @@ def add(
     keep_ts: bool,
     no_merge: bool,
     proxy: dict[str, Any] | None,
+    merger: str | None,
+    storage: str | None,
+    plugins: tuple[tuple[str, dict[str, Any]], ...],
     server: str,
     as_json: bool,
 ) -> None:
@@ -64,6 +77,9 @@ def add(
         body |= {"use_http_headers": True, "http_headers": _grouped(headers)}
     if settings:
         body |= {"advanced": True, **settings}
+    body |= {name: value for name, value in (("merger", merger), ("storage", storage)) if value is not None}
+    for plugin, option in plugins:
+        body.setdefault("plugins", {}).setdefault(plugin, {}).update(option)
     answer = Client(server).add(body)
     if as_json:
         click.echo(json.dumps(answer, ensure_ascii=False, indent=2))

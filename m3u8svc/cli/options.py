@@ -3,6 +3,7 @@ What several commands take: the service's address, headers, a proxy, a state. Ea
 a usage error that names the option and shows no secret.
 """
 
+import json
 from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar  # Any: click's own annotations, and settings by name
 from urllib.parse import quote, unquote, urlsplit
@@ -10,10 +11,12 @@ from urllib.parse import quote, unquote, urlsplit
 import click
 
 from m3u8svc.cli import words
+from m3u8svc.redact import escape_controls
 from m3u8svc.tasks.task import PROXY_TYPES, Status
 
 DEFAULT_SERVER = "http://127.0.0.1:8080"
 SERVER_VARIABLE = "M3U8SVC_SERVER"
+MAX_CREDENTIAL_BYTES = 255
 STATUS_NAMES = {status.name.lower(): status for status in Status}
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -65,7 +68,7 @@ class HeaderType(click.ParamType):  # type: ignore[type-arg]  # not generic befo
 
 class ProxyType(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.5
     """
-    ``http://user:password@host:port``, or https, or socks5.
+    ``http://user:password@host:port``, or https, socks5 or socks5h; user and password percent-encoded.
     """
 
     name = "url"
@@ -75,17 +78,51 @@ class ProxyType(click.ParamType):  # type: ignore[type-arg]  # not generic befor
         try:
             parts = urlsplit(value)
             port = parts.port
-        except ValueError:
+            username = unquote(parts.username or "", errors="strict")
+            password = unquote(parts.password or "", errors="strict")
+            longest = max(len(username.encode()), len(password.encode()))
+        except ValueError:  # a port that is none, credentials that are no UTF-8
             self.fail(words.BAD_PROXY.said(), param, ctx)
-        if parts.scheme not in PROXY_TYPES or not parts.hostname or not port or parts.path.strip("/") or parts.query:
+        # Names are always looked up by the proxy, which is what others mean by socks5h.
+        kind = "socks5" if parts.scheme == "socks5h" else parts.scheme
+        if kind.startswith("socks") and kind not in PROXY_TYPES:
+            self.fail(words.OTHER_SOCKS.said(), param, ctx)
+        if kind not in PROXY_TYPES or not parts.hostname or not port:
             self.fail(words.BAD_PROXY.said(), param, ctx)
+        if parts.path.strip("/") or parts.query or parts.fragment:  # also what a / ? # in a password leads to
+            self.fail(words.BAD_PROXY.said(), param, ctx)
+        if longest > MAX_CREDENTIAL_BYTES or escape_controls(username + password) != username + password:
+            self.fail(words.BAD_PROXY_USER.said(), param, ctx)
         return {
-            "proxy_type": parts.scheme,
+            "proxy_type": kind,
             "proxy_host": parts.hostname,
             "proxy_port": port,
-            "proxy_username": unquote(parts.username or ""),
-            "proxy_password": unquote(parts.password or ""),
+            "proxy_username": username,
+            "proxy_password": password,
         }
+
+
+class PluginOptionType(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.5
+    """
+    ``plugin`` alone, or ``plugin.option=value`` where the value is JSON, or text where it is none.
+    """
+
+    name = "option"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, dict[str, Any]]:
+        """The plugin's name, and its option if there is one."""
+        left, equals, given = value.partition("=")
+        plugin, dot, option = left.partition(".")
+        if not plugin or bool(dot) is not bool(equals) or (dot and not option):
+            self.fail(words.BAD_PLUGIN_OPTION.said(value=value), param, ctx)
+        if not option:
+            return plugin, {}
+        try:
+            return plugin, {option: json.loads(given)}
+        except ValueError:
+            return plugin, {option: given}
 
 
 class StatusType(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.5

@@ -125,7 +125,18 @@ SAVE_DIR_OPTION = Phrase(
 INSECURE_OPTION = Phrase(zh="接受不可信的 HTTPS 证书。", en="Accept HTTPS certificates nobody vouches for.")
 KEEP_TS_OPTION = Phrase(zh="保留分片。", en="Keep the segments beside the file.")
 NO_MERGE_OPTION = Phrase(zh="只下载分片，不合并为 MP4。", en="Keep the segments only; make no MP4.")
-PROXY_OPTION = Phrase(zh="http://、https:// 或 socks5:// 代理。", en="http://, https:// or socks5:// proxy.")
+PROXY_OPTION = Phrase(
+    zh="http://、https://、socks5:// 或 socks5h:// 代理；用户名和密码中的特殊字符用百分号编码。",
+    en="http://, https://, socks5:// or socks5h:// proxy; percent-encode what is special in user and password.",
+)
+MERGER_OPTION = Phrase(
+    zh="合并方式：mp4、ts、none，或插件提供的名称。", en="How to merge: mp4, ts, none, or what a plugin offers."
+)
+STORAGE_OPTION = Phrase(zh="存到哪里：disk，或插件提供的名称。", en="Where to store: disk, or what a plugin offers.")
+PLUGIN_OPTION = Phrase(
+    zh="使用插件及其选项，如 skip-ads.mode=auto，可重复。",
+    en="Use a plugin, with an option, such as skip-ads.mode=auto; repeatable.",
+)
 STATUS_OPTION = Phrase(
     zh="只列出这种状态的任务：{names}，也可用中文。", en="Only tasks in this state: {names}; Chinese works too."
 )
@@ -168,8 +179,16 @@ NO_HOST = Phrase(zh="缺少主机", en="no host")
 HAS_MORE = Phrase(zh="不能含有用户名、? 或 #", en="no user name, ? or # in it")
 BAD_HEADER = Phrase(zh="请求头应写作 '名称: 值'", en="a header is written 'Name: value'")
 BAD_PROXY = Phrase(
-    zh="代理应写作 http://[用户:密码@]主机:端口，或 https://、socks5://",
-    en="a proxy is written http://[user:password@]host:port, or https://, socks5://",
+    zh="代理应写作 http://[用户:密码@]主机:端口，或 https://、socks5://；特殊字符用百分号编码",
+    en="a proxy is written http://[user:password@]host:port, or https://, socks5://; percent-encode what is special",
+)
+OTHER_SOCKS = Phrase(zh="只支持 SOCKS5：socks5:// 或 socks5h://", en="only SOCKS5 works: socks5:// or socks5h://")
+BAD_PROXY_USER = Phrase(
+    zh="代理的用户名或密码含有控制字符，或超过 255 字节",
+    en="the proxy's user name or password holds control characters or is over 255 bytes long",
+)
+BAD_PLUGIN_OPTION = Phrase(
+    zh="“{value}”应写作 插件 或 插件.选项=值", en="{value!r} should be PLUGIN or PLUGIN.OPTION=VALUE"
 )
 BAD_STATUS = Phrase(zh="“{value}”不是状态，可用：{names}", en="{value!r} is no state; there are: {names}")
 AMBIGUOUS_ID = Phrase(zh="“{given}”不明确，可能是：{ids}", en="{given!r} is ambiguous; it could be: {ids}")

@@ -38,11 +38,13 @@ class SelfSigned:
 
 
 def _certificate(key: ec.EllipticCurvePrivateKey, names: Sequence[str]) -> x509.Certificate:
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "m3u8svc.testing.origin")])
+    serial = x509.random_serial_number()
+    # A name of its own: of several with one name, whoever trusts them all would find the wrong one.
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, f"m3u8svc.testing {serial:x}")])
     now = datetime.datetime.now(datetime.UTC)
     builder = (
         x509.CertificateBuilder(subject_name=subject, issuer_name=subject, public_key=key.public_key())
-        .serial_number(x509.random_serial_number())
+        .serial_number(serial)
         .not_valid_before(now - datetime.timedelta(hours=1))
         .not_valid_after(now + datetime.timedelta(days=7))
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)

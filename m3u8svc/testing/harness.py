@@ -288,6 +288,7 @@ class Harness:
         state_dir = self._directory / "state" / name
         state_dir.mkdir(parents=True, exist_ok=True)
         return Services(
+            reactor=self.clock,
             clock=self.clock,
             in_thread=_inline,
             log=Logger(namespace=f"m3u8svc.plugin.{name}"),

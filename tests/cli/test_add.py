@@ -33,6 +33,12 @@ def test_plain_add_sends_url_and_name_and_prints_the_id(service: StubService, in
         (["--insecure"], {"advanced": True, "allow_insecure_https": True}),
         (["--keep-ts"], {"advanced": True, "keep_ts_files": True}),
         (["--no-merge"], {"advanced": True, "no_merge_ts": True}),
+        (["--merger", "ffmpeg", "--storage", "s3"], {"merger": "ffmpeg", "storage": "s3"}),
+        (["--plugin", "skip-ads"], {"plugins": {"skip-ads": {}}}),
+        (
+            ["--plugin", "a.mode=auto", "--plugin", "a.most=0.4", "--plugin", "a.drop=[1, 2]", "--plugin", "b.x=a=b"],
+            {"plugins": {"a": {"mode": "auto", "most": 0.4, "drop": [1, 2]}, "b": {"x": "a=b"}}},
+        ),
         (
             ["--header", "Referer: https://a.example/x", "--header", "Cookie:a=1", "--header", "Cookie: b=2:3"],
             {
@@ -49,6 +55,17 @@ def test_plain_add_sends_url_and_name_and_prints_the_id(service: StubService, in
                 "proxy_port": 1080,
                 "proxy_username": "me",
                 "proxy_password": "p@ss",
+            },
+        ),
+        (
+            ["--proxy", "SOCKS5H://m%3Ae:%25%20%E5%AF%86%2F@proxy.example:1080"],
+            {
+                "advanced": True,
+                "proxy_type": "socks5",
+                "proxy_host": "proxy.example",
+                "proxy_port": 1080,
+                "proxy_username": "m:e",
+                "proxy_password": "% 密/",
             },
         ),
         (
@@ -110,6 +127,15 @@ def test_json_is_the_whole_answer(service: StubService, invoke: Invoke) -> None:
         ([URL, "--proxy", "http://:8080"], "'--proxy': a proxy is written"),
         ([URL, "--proxy", "http://proxy.example:99999"], "'--proxy': a proxy is written"),
         ([URL, "--proxy", "none://me:s3cret@proxy:1/x"], "'--proxy': a proxy is written"),
+        ([URL, "--proxy", "http://me:s3cret#@proxy:1"], "'--proxy': a proxy is written"),
+        ([URL, "--proxy", "http://me:s3cret/@proxy:1"], "'--proxy': a proxy is written"),
+        ([URL, "--proxy", "http://me:s3cret%ff@proxy:1"], "'--proxy': a proxy is written"),
+        ([URL, "--proxy", "http://me:s3cret\udcff@proxy:1"], "'--proxy': a proxy is written"),
+        ([URL, "--proxy", "http://proxy:1#s3cret"], "'--proxy': a proxy is written"),
+        ([URL, "--proxy", "http://me:s3cret%0a@proxy:1"], "'--proxy': the proxy's user name or password"),
+        ([URL, "--proxy", f"http://me:s3cret{'x' * 250}@proxy:1"], "'--proxy': the proxy's user name or password"),
+        ([URL, "--proxy", "socks4://me:s3cret@proxy:1"], "'--proxy': only SOCKS5 works"),
+        ([URL, "--proxy", "socks4a://proxy:1"], "'--proxy': only SOCKS5 works"),
         ([URL, "--nonsense"], "No such option"),
     ],
 )
@@ -120,3 +146,10 @@ def test_wrong_line_is_a_usage_error(service: StubService, invoke: Invoke, argum
     assert said in result.stderr
     assert "s3cret" not in result.stderr
     assert [] == service.visits
+
+
+@pytest.mark.parametrize("given", ["", "a.", "a.b", "a=1", ".b=1", "a.=1"])
+def test_a_plugin_option_that_is_none(service: StubService, invoke: Invoke, given: str) -> None:
+    """A usage error that shows how it is written; nothing is sent."""
+    result = invoke("add", URL, "--plugin", given)
+    assert (2, True, []) == (result.exit_code, "PLUGIN.OPTION=VALUE" in result.stderr, service.visits)

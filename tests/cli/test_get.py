@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -153,12 +153,13 @@ def test_get_keeps_segments_when_they_are_wanted_later(origin: Origin, tmp_path:
 
 def test_get_twice_at_once_is_refused(origin: Origin, tmp_path: Path) -> None:
     """A second process with the same line ends with status 75 and leaves the first alone."""
-    origin.delay_s = 0.3
+    origin.delay_s = 3.0  # longer than the second one takes to start
     first = subprocess.Popen(command(origin, tmp_path), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 30
     while not origin.segments() and time.monotonic() < deadline:
         time.sleep(0.02)
     second = run(command(origin, tmp_path))
+    origin.delay_s = 0.0
     assert 75 == second.returncode and "another process" in second.stderr
     assert 0 == first.wait(timeout=60)
 
@@ -180,6 +181,7 @@ def test_get_failure_is_one_line_with_its_code(origin: Origin, tmp_path: Path) -
         (["http://h/a.m3u8", "--skip", "1-"], "--skip"),
         (["http://h/a.m3u8", "--header", "nonsense"], "--header"),
         (["http://h/a.m3u8", "--proxy", "h:1"], "--proxy"),
+        (["http://h/a.m3u8", "--proxy", "socks4://h:1"], "only SOCKS5 works"),
         (["http://h/a.m3u8", "--threads", "1001"], "--threads"),
         ([f"http://{'a' * 64}.com/a.m3u8"], "URL"),
         (["http://h/a.m3u8", "-o", ""], "--output"),
@@ -199,11 +201,24 @@ def test_get_bad_usage_names_it(more: list[str], named: str, tmp_path: Path) -> 
     assert 2 == wrong.returncode and named in wrong.stderr
 
 
-def test_get_with_a_proxy_connects_to_nobody(origin: Origin, tmp_path: Path) -> None:
-    """Until proxies work, asking for one fails; nothing is asked of the origin."""
-    failed = run(command(origin, tmp_path, "--proxy", "socks5://127.0.0.1:9"))
+class RefusingProxy(BaseHTTPRequestHandler):
+    """Asks everybody for another password."""
+
+    def do_GET(self) -> None:
+        self.send_error(407)
+
+    def log_message(self, format: str, *args: object) -> None:
+        return
+
+
+def test_get_with_a_proxy_asks_nobody_else(origin: Origin, tmp_path: Path) -> None:
+    """A wrong password at the proxy ends the download at once and says so; nothing is asked of the origin."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), RefusingProxy) as proxy:
+        threading.Thread(target=proxy.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        failed = run(command(origin, tmp_path, "--proxy", f"http://me:s3cret@127.0.0.1:{proxy.server_port}"))
+        proxy.shutdown()
     assert (1, []) == (failed.returncode, origin.visits)
-    assert "[proxy_unsupported]" in failed.stderr
+    assert "[proxy_auth_failed]" in failed.stderr and "s3cret" not in failed.stderr + failed.stdout
 
 
 def test_get_state_is_small_and_private(origin: Origin, tmp_path: Path) -> None:

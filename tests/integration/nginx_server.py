@@ -24,6 +24,8 @@ http {{
     default_type application/octet-stream;
     log_format journal '$status $uri?$args encoding=$sent_http_content_encoding token=$http_x_token';
     access_log {place}/access.log journal;
+    log_format clients '$remote_addr|$connection|$scheme|$uri|$request_completion|$http_proxy_authorization';
+    access_log {place}/clients.log clients;
     client_body_temp_path {place}/body;
     proxy_temp_path {place}/proxy;
     fastcgi_temp_path {place}/fastcgi;
@@ -36,6 +38,7 @@ http {{
         ssl_certificate_key {place}/key.pem;
         root {root};
         location /guarded/ {{ if ($http_x_token != "letmein") {{ return 401; }} alias {root}/; }}
+        location /slow/ {{ limit_rate 50k; alias {root}/; }}
         location /packed/ {{ gzip on; gzip_min_length 1; gzip_types application/vnd.apple.mpegurl; alias {root}/; }}
         location /moved/ {{ rewrite ^/moved/(.*)$ /$1 redirect; }}
     }}
@@ -43,20 +46,42 @@ http {{
 """
 
 
+@attrs.frozen
+class Call:
+    """
+    One answered request, as the log of clients has it; `completed` is OK if all of the answer was sent.
+    """
+
+    address: str
+    connection: str
+    scheme: str
+    path: str
+    completed: str
+    proxy_authorization: str
+
+
 @attrs.frozen(kw_only=True)
 class Nginx:
     """
-    One running nginx. Besides the files there are three doors to the same ones: ``/guarded/`` wants the header
-    ``X-Token: letmein``, ``/packed/`` compresses playlists, ``/moved/`` redirects.
+    One running nginx. Besides the files there are four doors to the same ones: ``/guarded/`` wants the header
+    ``X-Token: letmein``, ``/packed/`` compresses playlists, ``/moved/`` redirects, ``/slow/`` sends 50 KB a second.
     """
 
     base: str
     tls_base: str
     journal: Path
+    certificate: Path
+    """For 127.0.0.1 and film.test, a name that no resolver of the machine knows."""
 
     def lines(self) -> list[str]:
         """What it has answered so far, a line each."""
         return self.journal.read_text().splitlines() if self.journal.exists() else []
+
+    def calls(self, folder: str) -> list[Call]:
+        """Who asked for what below this path, in the order of the answers' ends."""
+        log = self.journal.with_name("clients.log")
+        calls = [Call(*line.split("|")) for line in log.read_text().splitlines()] if log.exists() else []
+        return [call for call in calls if call.path.startswith(folder)]
 
 
 @contextmanager
@@ -64,33 +89,39 @@ def serving(place: Path, root: Path) -> Iterator[Nginx]:
     """
     An nginx that ends with the block. `place` is for its own files.
     """
-    _certify(place)
-    port, tls_port = _free_ports(2)
+    certify(place)
+    port, tls_port = free_ports(2)
     user = "user root;" if os.geteuid() == 0 else ""  # else its workers could not read a private directory
     text = _CONFIGURATION.format(place=place, root=root, port=port, tls_port=tls_port, user=user)
     (place / "nginx.conf").write_text(text)
     process = subprocess.Popen(["nginx", "-p", str(place), "-c", str(place / "nginx.conf"), "-e", f"{place}/error.log"])
     try:
-        _await_port(port, process)
+        await_port(port, process)
         yield Nginx(
-            base=f"http://127.0.0.1:{port}", tls_base=f"https://127.0.0.1:{tls_port}", journal=place / "access.log"
+            base=f"http://127.0.0.1:{port}",
+            tls_base=f"https://127.0.0.1:{tls_port}",
+            journal=place / "access.log",
+            certificate=place / "certificate.pem",
         )
     finally:
         process.terminate()
         process.wait(10)
 
 
-def _certify(place: Path) -> None:
+def certify(place: Path, common_name: str = "127.0.0.1") -> None:
     """
-    A certificate that signs itself, for the address we serve on.
+    A certificate that signs itself, for the address we serve on and for film.test, as key.pem and certificate.pem.
     """
     files = ["-keyout", f"{place}/key.pem", "-out", f"{place}/certificate.pem"]
-    names = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    names = ["-subj", f"/CN={common_name}", "-addext", "subjectAltName=IP:127.0.0.1,DNS:film.test"]
     kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
     subprocess.run(["openssl", "req", "-x509", *kind, *names, *files], check=True, capture_output=True)
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """
+    Loopback ports that nobody listens on.
+    """
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [each.getsockname()[1] for each in sockets]
     for each in sockets:
@@ -98,11 +129,14 @@ def _free_ports(count: int) -> list[int]:
     return ports
 
 
-def _await_port(port: int, process: "subprocess.Popen[bytes]") -> None:
+def await_port(port: int, process: "subprocess.Popen[bytes]") -> None:
+    """
+    Wait until the process listens there.
+    """
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
-        assert process.poll() is None, "nginx ended at once"
+        assert process.poll() is None, f"{process.args} ended at once"
         with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
             return
         time.sleep(0.05)
-    raise AssertionError("nginx does not listen")
+    raise AssertionError(f"{process.args} does not listen")

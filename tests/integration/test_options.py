@@ -355,23 +355,6 @@ def test_debug_log(service: Service, nginx: Nginx, streams: dict[str, Stream], t
     assert not (tmp_path / "film_0001.debug.log").exists()
 
 
-# -- Proxy -----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("kind", ["http", "https", "socks5"])
-def test_a_proxy_is_never_passed_by(service: Service, nginx: Nginx, streams: dict[str, Stream], kind: str) -> None:
-    """A task with a proxy fails clearly, and its origin sees no request; the password shows nowhere."""
-    url = f"{nginx.base}{streams['plain'].path}?proxy-{kind}"
-    fields = {"proxy_type": kind, "proxy_host": "127.0.0.1", "proxy_port": 9, "proxy_username": "u"}
-    task = service.fail(url, "proxied", proxy_password=CANARY, **fields)
-    assert ("proxy_unsupported", f"代理（{kind}）暂不可用，任务未直接连接") == (task["err_code"], task["err_msg"])
-    assert fields | {"proxy_password": "***"} == {
-        name: value for name, value in task["advanced_settings"].items() if name.startswith("proxy_")
-    }
-    assert [] == [line for line in nginx.lines() if f"proxy-{kind}" in line]
-    assert CANARY not in service.log
-
-
 # -- Whose settings count --------------------------------------------------------------------------------------------
 
 

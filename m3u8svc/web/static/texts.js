@@ -35,7 +35,11 @@ export const ERRORS = {
   tls_untrusted: "The HTTPS certificate is not trusted", timeout: "The server was too slow", truncated: "A download was cut short",
   body_too_large: "A file is too large", bad_response: "The server's answer makes no sense",
   bad_byterange: "The server sent another part than asked for", decompression_bomb: "Compressed data grows beyond reason",
-  redirect_refused: "A redirect leads where it may not", proxy_unsupported: "Proxies do not work yet; nothing was connected directly",
+  redirect_refused: "A redirect leads where it may not", proxy_failed: "The proxy failed",
+  proxy_unreachable: "Cannot connect to the proxy", proxy_target_unreachable: "The proxy cannot connect to the server",
+  proxy_refused: "The proxy refuses this server", proxy_auth_failed: "The proxy's user name or password is wrong",
+  proxy_tls_untrusted: "The HTTPS certificate of the proxy is not trusted",
+  proxy_unsupported: "This proxy cannot be used; nothing was connected directly",
   bad_segment: "A segment is wrong", not_media: "A segment is not media",
   missing_init: "A segment has no init section",
   decrypt_failed: "A segment cannot be decrypted", key_invalid: "The key is not valid",
@@ -43,6 +47,8 @@ export const ERRORS = {
   no_media: "There is no usable audio or video", verify_failed: "The merged file is not what it should be",
   disk_full: "The disk is full", disk_error: "The disk does not take this", names_exhausted: "There is no free file name",
   store_failed: "The database failed", stale_task: "The task was changed meanwhile", plugin_failed: "A plugin failed",
+  plugin_unavailable: "A plugin the task needs cannot be used", not_offered: "No plugin offers what the task names",
+  publish_failed: "The result could not be stored",
 };
 
 export const complaint = (language, code, message) =>

@@ -1,0 +1,48 @@
+"""
+Telling plugins what happened to tasks: transitions lie in the store's outbox from the transaction that stored them, and
+leave it in order once everybody has heard. After a crash the last ones are told again.
+"""
+
+import attrs
+from twisted.internet.defer import DeferredLock
+
+from m3u8svc.errors import TaskNotFound
+from m3u8svc.hooks import Hooks
+from m3u8svc.store import Store
+from m3u8svc.store.outbox import TaskEvent
+
+
+class Telling:
+    """
+    Empties the outbox of `store`, one at a time.
+    """
+
+    def __init__(self, store: Store, hooks: Hooks) -> None:
+        self._store = store
+        self._hooks = hooks
+        self._lock = DeferredLock()
+
+    async def catch_up(self) -> None:
+        """
+        `task_changed` for each event, forgotten only once it was told. A task's row outlives its events.
+
+        Raises:
+            StoreError: what was not told is still there.
+        """
+        await self._lock.acquire()
+        try:
+            while events := await self._store.events():
+                for event in events:
+                    await self._tell(event)
+                await self._store.forget_events(event.id for event in events)
+        finally:
+            self._lock.release()
+
+    async def _tell(self, event: TaskEvent) -> None:
+        try:
+            task = await self._store.load(event.task_id, include_deleting=True)
+        except TaskNotFound:
+            return  # somebody else's hand removed the row: there is nothing left to tell of
+        previous = None if event.previous is None else attrs.evolve(task, status=event.previous)
+        changed = attrs.evolve(task, status=event.status)
+        await self._hooks.tell("task_changed", task=changed, previous=previous, event_id=event.id)

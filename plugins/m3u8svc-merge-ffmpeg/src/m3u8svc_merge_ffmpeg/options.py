@@ -1,0 +1,318 @@
+"""
+A request's side: format, preset, extra arguments -> a command line. Pure; the one place where arguments are made.
+
+Nothing of a request is ever handed on as it is unless a rule of its own has looked at it: a flag is one of `_RULES`,
+its value is what that rule accepts, and no rule accepts a file, a URL, a filter or another flag. Inputs are a pipe,
+the output is the path the service named.
+"""
+
+import difflib
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any  # Any: what JSON can hold
+
+import attrs
+
+from m3u8svc.plugin import OptionError
+
+MOST_ARGS = 40
+MOST_TEXT = 500
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+@attrs.frozen(kw_only=True)
+class Format:
+    """
+    One kind of result: its extension, ffmpeg's muxer, whether it holds pictures, whether it is of the MP4 family.
+    """
+
+    extension: str
+    muxer: str
+    video: bool
+    mp4_family: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class Preset:
+    """
+    What happens to the streams: arguments, the encoders they need, the formats they fit.
+    """
+
+    formats: tuple[str, ...]
+    arguments: tuple[str, ...]
+    encoders: tuple[str, ...] = ()
+    encodes_video: bool = False
+    encodes_audio: bool = False
+
+
+FORMATS: Mapping[str, Format] = {
+    "mkv": Format(extension=".mkv", muxer="matroska", video=True),
+    "mp4": Format(extension=".mp4", muxer="mp4", video=True, mp4_family=True),
+    "ts": Format(extension=".ts", muxer="mpegts", video=True),
+    "mp3": Format(extension=".mp3", muxer="mp3", video=False),
+    "m4a": Format(extension=".m4a", muxer="ipod", video=False, mp4_family=True),
+}
+
+
+def _h264(height: int, crf: int, audio_rate: str) -> Preset:
+    """Never larger than the source; even sizes, as 4:2:0 needs."""
+    return Preset(
+        formats=("mkv", "mp4", "ts"),
+        arguments=(
+            *("-c:v", "libx264", "-preset", "veryfast", "-crf", str(crf), "-pix_fmt", "yuv420p"),
+            *("-vf", rf"scale=-2:min({height}\,trunc(ih/2)*2)"),
+            *("-c:a", "aac", "-b:a", audio_rate),
+        ),
+        encoders=("libx264", "aac"),
+        encodes_video=True,
+        encodes_audio=True,
+    )
+
+
+def _audio(formats: tuple[str, ...], encoder: str, rate: str) -> Preset:
+    return Preset(formats=formats, arguments=("-c:a", encoder, "-b:a", rate), encoders=(encoder,), encodes_audio=True)
+
+
+PRESETS: Mapping[str, Preset] = {
+    "copy": Preset(formats=tuple(FORMATS), arguments=("-c", "copy")),
+    "h264-1080p": _h264(1080, 22, "160k"),
+    "h264-720p": _h264(720, 23, "128k"),
+    "h264-480p": _h264(480, 24, "128k"),
+    "h264-small": _h264(480, 28, "96k"),
+    "audio-mp3-320": _audio(("mp3",), "libmp3lame", "320k"),
+    "audio-mp3-192": _audio(("mp3",), "libmp3lame", "192k"),
+    "audio-mp3-128": _audio(("mp3",), "libmp3lame", "128k"),
+    "audio-aac-192": _audio(("m4a",), "aac", "192k"),
+    "audio-aac-128": _audio(("m4a",), "aac", "128k"),
+}
+
+
+@attrs.frozen(kw_only=True)
+class Rules:
+    """
+    Which presets a request may name, and why the others not.
+    """
+
+    presets: tuple[str, ...] = tuple(PRESETS)
+    refused: Mapping[str, str] = attrs.field(factory=dict)
+
+
+@attrs.frozen(kw_only=True)
+class Options:
+    """
+    What one request asks for, checked.
+    """
+
+    format: str = "mkv"
+    preset: str = "copy"
+    args: tuple[str, ...] = ()
+    """Flags and values, all of them looked at by their own rule."""
+
+    @property
+    def target(self) -> Format:
+        """The format's record."""
+        return FORMATS[self.format]
+
+
+def parse_options(options: Mapping[str, Any], rules: Rules) -> Options:
+    """
+    A request's object, checked.
+
+    Raises:
+        OptionError: it names the key or the argument, and what is allowed.
+    """
+    if not isinstance(options, Mapping):
+        raise OptionError(path="", reason=f"应为对象，实为 {type(options).__name__}")
+    for key in options:
+        if key not in ("format", "preset", "args"):
+            near = difflib.get_close_matches(str(key), ("format", "preset", "args"), n=1)
+            hint = f"，是否为“{near[0]}”？" if near else "，可用：format、preset、args"
+            raise OptionError(path=str(key), reason=f"没有这个选项{hint}")
+    format_name = _one_of(options.get("format", "mkv"), "format", FORMATS)
+    preset_name = options.get("preset", "copy")
+    if isinstance(preset_name, str) and preset_name in rules.refused:
+        raise OptionError(path="preset", reason=f"“{preset_name}”不可用：{rules.refused[preset_name]}")
+    preset_name = _one_of(preset_name, "preset", rules.presets)
+    preset = PRESETS[preset_name]
+    if format_name not in preset.formats:
+        fitting = "、".join(preset.formats)
+        raise OptionError(path="preset", reason=f"“{preset_name}”不能用于 {format_name}，只能用于 {fitting}")
+    args = _checked_args(options.get("args", []), FORMATS[format_name], preset)
+    return Options(format=format_name, preset=preset_name, args=args)
+
+
+def command_arguments(
+    options: Options, *, input_format: str, target: Path, faststart: bool, file_time: float | None, progress_fd: int
+) -> tuple[str, ...]:
+    """
+    Everything after the program's name. The output is bit-exact for equal input: nothing asks the clock, nothing is
+    random.
+    """
+    to = options.target
+    arguments = [
+        *("-hide_banner", "-nostdin", "-loglevel", "error", "-y", "-progress", f"pipe:{progress_fd}"),
+        # The pipe and nothing else may be read, whatever the media says.
+        *("-protocol_whitelist", "pipe", "-fflags", "+genpts"),
+        *("-analyzeduration", "30M", "-probesize", "32M"),
+        # `timeline` has joined the clocks: a jump ahead is a hole that is meant, however long.
+        *("-dts_delta_threshold", "86400"),
+        *("-f", input_format, "-i", "pipe:0"),
+        *(("-map", "0:v?", "-map", "0:a?") if to.video else ("-map", "0:a:0", "-vn")),
+        *(
+            "-sn",
+            "-dn",
+            "-map_metadata",
+            "-1",
+            "-fflags",
+            "+bitexact",
+            "-flags:v",
+            "+bitexact",
+            "-flags:a",
+            "+bitexact",
+        ),
+        *("-max_muxing_queue_size", "4096"),
+        *PRESETS[options.preset].arguments,
+    ]
+    if PRESETS[options.preset].encodes_video and "-r" not in options.args:
+        arguments += ["-fps_mode", "vfr"]  # each picture once: a hole is not filled with copies
+    if file_time is not None:
+        arguments += ["-metadata", f"creation_time={datetime.fromtimestamp(file_time, UTC):%Y-%m-%dT%H:%M:%SZ}"]
+    if faststart and to.mp4_family and "-movflags" not in options.args:
+        arguments += ["-movflags", "+faststart"]
+    # With "file:" in front no name can be taken for a protocol or a flag.
+    return (*arguments, *options.args, "-f", to.muxer, f"file:{target}")
+
+
+# -- Extra arguments -------------------------------------------------------------------------------------------------
+
+_Rule = Callable[[str, Format, Preset], str]
+"""What is wrong with a value, "" when nothing is."""
+
+
+def _number(least: int, most: int, *, video: bool) -> _Rule:
+    def check(value: str, to: Format, preset: Preset) -> str:
+        if problem := _needs_encoding(preset, video=video):
+            return problem
+        fits = re.fullmatch(r"[0-9]{1,6}", value) and least <= int(value) <= most
+        return "" if fits else f"应为 {least} 到 {most} 的整数"
+
+    return check
+
+
+def _rate(least_k: int, most_k: int, *, video: bool) -> _Rule:
+    def check(value: str, to: Format, preset: Preset) -> str:
+        if problem := _needs_encoding(preset, video=video):
+            return problem
+        fits = re.fullmatch(r"[1-9][0-9]{0,5}k", value) and least_k <= int(value[:-1]) <= most_k
+        return "" if fits else f"应为 {least_k}k 到 {most_k}k"
+
+    return check
+
+
+def _word(*words: str, video: bool | None = None, mp4_family: bool = False) -> _Rule:
+    def check(value: str, to: Format, preset: Preset) -> str:
+        if video is not None and (problem := _needs_encoding(preset, video=video)):
+            return problem
+        if mp4_family and not to.mp4_family:
+            return "只能用于 mp4、m4a"
+        return "" if value in words else "可用：" + "、".join(words)
+
+    return check
+
+
+_TAGS = (
+    "title",
+    "artist",
+    "album",
+    "album_artist",
+    "comment",
+    "copyright",
+    "date",
+    "description",
+    "genre",
+    "show",
+    "track",
+)
+
+
+def _metadata(value: str, to: Format, preset: Preset) -> str:
+    key, equals, text = value.partition("=")
+    if not equals or key not in _TAGS:
+        return "应为 <标签>=<文字>，标签可用：" + "、".join(_TAGS)
+    if len(text) > MOST_TEXT or _CONTROL.search(text) or not text.isprintable():
+        return f"文字最多 {MOST_TEXT} 个字符，不得含控制字符"
+    return ""
+
+
+def _language(value: str, to: Format, preset: Preset) -> str:
+    return "" if re.fullmatch(r"language=[a-z]{3}", value) else "应为 language=<三个小写字母>，如 language=eng"
+
+
+def _needs_encoding(preset: Preset, *, video: bool) -> str:
+    if not (preset.encodes_video if video else preset.encodes_audio):
+        return "只能用于重新编码" + ("视频" if video else "音频") + "的 preset"
+    return ""
+
+
+_RULES: Mapping[str, _Rule] = {
+    "-crf": _number(0, 51, video=True),
+    "-b:v": _rate(50, 100_000, video=True),
+    "-maxrate": _rate(50, 200_000, video=True),
+    "-bufsize": _rate(50, 400_000, video=True),
+    "-r": _number(1, 120, video=True),
+    "-g": _number(1, 1000, video=True),
+    "-preset": _word("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", video=True),
+    "-tune": _word("film", "animation", "grain", "stillimage", video=True),
+    "-threads": _number(1, 64, video=True),
+    "-b:a": _rate(16, 512, video=False),
+    "-ac": _word("1", "2", "6", video=False),
+    "-ar": _word("22050", "32000", "44100", "48000", video=False),
+    "-tag:v": _word("hvc1", "hev1", "avc1", mp4_family=True),
+    "-movflags": _word("+faststart", mp4_family=True),
+    "-metadata": _metadata,
+    "-metadata:s:v:0": _language,
+    "-metadata:s:a:0": _language,
+}
+"""The allow-list: each flag takes exactly one value."""
+_REPEATABLE = ("-metadata",)
+
+
+def _checked_args(value: object, to: Format, preset: Preset) -> tuple[str, ...]:
+    if not isinstance(value, Sequence) or isinstance(value, str | bytes):
+        raise OptionError(path="args", reason='应为字符串列表，如 ["-crf", "20"]')
+    if len(value) > MOST_ARGS:
+        raise OptionError(path="args", reason=f"最多 {MOST_ARGS} 项，实为 {len(value)}")
+    for index, each in enumerate(value):
+        if not isinstance(each, str):
+            raise OptionError(path=f"args[{index}]", reason=f"应为字符串，实为 {type(each).__name__}")
+    for index in range(0, len(value), 2):
+        _check_pair(value, index, to, preset)
+    return tuple(value)
+
+
+def _check_pair(args: Sequence[str], index: int, to: Format, preset: Preset) -> None:
+    flag = args[index]
+    rule = _RULES.get(flag)
+    if rule is None:
+        raise OptionError(path=f"args[{index}]", reason=f"不允许的参数“{_shown(flag)}”，可用：" + "、".join(_RULES))
+    if index + 1 >= len(args):
+        raise OptionError(path=f"args[{index}]", reason=f"参数“{flag}”缺少值")
+    if flag not in _REPEATABLE and flag in args[0:index:2]:
+        raise OptionError(path=f"args[{index}]", reason=f"参数“{flag}”重复")
+    if problem := rule(args[index + 1], to, preset):
+        raise OptionError(path=f"args[{index + 1}]", reason=f"“{flag}”的值“{_shown(args[index + 1])}”不可用：{problem}")
+
+
+def _shown(text: str) -> str:
+    return text if len(text) <= 60 else text[:59] + "…"
+
+
+def _one_of(value: object, path: str, known: Iterable[str]) -> str:
+    names = tuple(known)
+    if isinstance(value, str) and value in names:
+        return value
+    near = difflib.get_close_matches(str(value), names, n=1)
+    hint = f"，是否为“{near[0]}”？" if near else ""
+    raise OptionError(path=path, reason=f"“{_shown(str(value))}”不可用{hint}，可用：" + "、".join(names))
