@@ -405,16 +405,17 @@ def test_a_part_under_way_is_ended_by_a_stop(shelf: Any, make: Any, tmp_path: Pa
     source = tmp_path / "film"
     source.write_bytes(LARGE)
     requests = Recording(storage._bucket).names
-    sent: list[str] = []
+    bodies: list[Any] = []
 
     def stop_now(request: Any, **rest: Any) -> None:
-        sent.append(request.method)
+        bodies.append(request.body)
         stop.set()
 
     storage._bucket._client.meta.events.register("before-send.s3.UploadPart", stop_now)
     with pytest.raises(Stopped):
         storage._bucket.create("film.mp4", source, {}, storage._uploads, stop)
-    assert 1 == len(sent) == requests.count("UploadPart")
+    assert 1 == len(bodies) == requests.count("UploadPart")
+    assert bodies[0].tell() < 5 * MEBIBYTE
     assert [] == shelf.unfinished()
 
 
