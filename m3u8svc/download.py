@@ -124,6 +124,7 @@ class Download:
         tracker: Tracker,
         record: Callable[[SegmentRow], None],
         merge_despite_status: bool,
+        tells_of_absent: bool = True,
     ) -> None:
         self._plan = plan
         self._wire = wire
@@ -134,6 +135,7 @@ class Download:
         self._tracker = tracker
         self._record = record
         self._merge_despite_status = merge_despite_status
+        self._tells_of_absent = tells_of_absent
         self._once = Once()
         self._ready: dict[int, Part] = {}
         self._awaited: dict[int, list[Deferred[None]]] = {}
@@ -268,6 +270,8 @@ class Download:
         """
         Tell the plugins how a segment ended; a slow one holds this worker up and no other.
         """
+        if kind != "done" and not self._tells_of_absent:
+            return
         outcome = SegmentOutcome(kind=kind, attempts=attempts, size_bytes=size_bytes, reason=reason)
         await self._wire.hooks.tell("segment_finished", segment=job.segment, outcome=outcome, task=self._task)
 

@@ -1,100 +1,166 @@
 """
-Mergers and storages of plugins, held so that what goes wrong in them has their name and what they answer is looked at.
+Mergers and storages of plugins, held: what goes wrong in them has their name, what they answer is looked at, and what
+they see of a task has no secrets. Whatever they raise or cancel is theirs; only whoever waits for them can withdraw.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any  # Any: what a plugin answers, before it was looked at
 
-from twisted.internet.defer import CancelledError
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from m3u8svc.errors import M3u8svcError, PluginError
 from m3u8svc.offerings import MergeJob, MergeProgress, Merger, MergeResult, Part, Published, Storage
+from m3u8svc.redact import escape_controls, redact_text
 from m3u8svc.tasks.task import Task
+from m3u8svc.tasks.views import task_for_plugin
+from m3u8svc.waiting import through_cancel
+
+MOST_WARNINGS = 100
 
 
-def _blamed(plugin: str, where: str, error: Exception) -> Exception:
-    if isinstance(error, M3u8svcError | CancelledError):
-        return error
-    return PluginError(plugin=plugin, hook=where, reason=f"{type(error).__name__}: {error}")
-
-
-class GuardedMerger:
+class _Guard:
     """
-    A plugin's merger. What it answers is looked at, and what it raises that is none of our errors gets its name.
+    Calls into one plugin.
+    """
+
+    def __init__(self, plugin: str) -> None:
+        self._plugin = plugin
+
+    def _seen(self, task: Task) -> Task:
+        return task_for_plugin(task, self._plugin)
+
+    def _now(self, where: str, call: Callable[[], Any]) -> Any:
+        """What a call gives at once."""
+        try:
+            return call()
+        except M3u8svcError:
+            raise
+        except BaseException as error:  # a task is protected from a plugin, sys.exit() included
+            raise self._wrong(where, _text(error)) from error
+
+    async def _awaited(self, where: str, call: Callable[[], Awaitable[Any]]) -> Any:
+        """What a call gives in the end. Withdrawn, it is cancelled and waited for."""
+
+        async def work() -> Any:
+            return await call()
+
+        results: list[Any] = []
+        ended: Deferred[None] = Deferred()
+
+        def over(result: Any) -> None:
+            results.append(result)
+            ended.callback(None)
+
+        inner = Deferred.fromCoroutine(work())
+        inner.addBoth(over)
+        await through_cancel(ended, inner.cancel)
+        [result] = results
+        if not isinstance(result, Failure):
+            return result
+        assert result.value is not None
+        if isinstance(result.value, M3u8svcError):
+            raise result.value
+        raise self._wrong(where, _text(result.value)) from result.value
+
+    def _wrong(self, where: str, reason: str) -> PluginError:
+        return PluginError(plugin=self._plugin, hook=where, reason=reason)
+
+
+class GuardedMerger(_Guard):
+    """
+    A plugin's merger.
     """
 
     def __init__(self, plugin: str, merger: Merger) -> None:
-        self._plugin = plugin
+        super().__init__(plugin)
         self._merger = merger
         self.name = merger.name
 
     def extension(self, task: Task) -> str:
         """The plugin's answer, if it is an extension."""
-        try:
-            extension = self._merger.extension(task)
-        except Exception as error:  # a task is protected from a plugin
-            raise _blamed(self._plugin, "extension", error) from error
-        if not isinstance(extension, str) or not extension.startswith(".") or "/" in extension or len(extension) > 16:
-            raise PluginError(plugin=self._plugin, hook="extension", reason=f"answered {extension!r}")
-        return extension
+        found = self._now("extension", lambda: self._merger.extension(self._seen(task)))
+        if not isinstance(found, str) or not found.startswith(".") or not found[1:].isalnum() or len(found) > 16:
+            raise self._wrong("extension", f"answered {_shown(found)}")
+        return found
 
     async def merge(self, job: MergeJob, parts: AsyncIterator[Part], progress: MergeProgress) -> MergeResult:
         """The plugin's result, if there is a file of that size."""
-        try:
-            result = await self._merger.merge(job, parts, progress)
-            size = job.target.stat().st_size if isinstance(result, MergeResult) else -1
-        except Exception as error:  # a task is protected from a plugin; cancellation passes as what it is
-            raise _blamed(self._plugin, "merge", error) from error
-        if size <= 0 or size != result.size_bytes:
-            raise PluginError(
-                plugin=self._plugin, hook="merge", reason=f"answered {result!r}, the file has {size} bytes"
-            )
-        return result
+        seen = attrs.evolve(job, task=self._seen(job.task))
+        found = await self._awaited("merge", lambda: self._merger.merge(seen, parts, progress))
+        if not isinstance(found, MergeResult) or not _is_whole(found.size_bytes) or not _is_number(found.duration_s):
+            raise self._wrong("merge", f"answered {_shown(found)}")
+        size = self._now("merge", lambda: job.target.stat().st_size)
+        if not size or size != found.size_bytes:
+            raise self._wrong("merge", f"answered {found.size_bytes} bytes, the file has {size}")
+        warnings = found.warnings if isinstance(found.warnings, tuple | list) else (found.warnings,)
+        if not all(isinstance(each, str) for each in warnings):
+            raise self._wrong("merge", "answered warnings that are no texts")
+        return attrs.evolve(found, warnings=tuple(escape_controls(each)[:500] for each in warnings[:MOST_WARNINGS]))
 
 
-class GuardedStorage:
+class GuardedStorage(_Guard):
     """
-    A plugin's storage, in the same way.
+    A plugin's storage.
     """
 
     def __init__(self, plugin: str, storage: Storage) -> None:
-        self._plugin = plugin
+        super().__init__(plugin)
         self._storage = storage
         self.name = storage.name
 
     def staging(self, task: Task, name: str, extension: str) -> Path:
         """The plugin's answer, if it is a path."""
-        try:
-            path = self._storage.staging(task, name, extension)
-        except Exception as error:  # a task is protected from a plugin
-            raise _blamed(self._plugin, "staging", error) from error
+        path = self._now("staging", lambda: self._storage.staging(self._seen(task), name, extension))
         if not isinstance(path, Path) or not path.is_absolute():
-            raise PluginError(plugin=self._plugin, hook="staging", reason=f"answered {path!r}")
+            raise self._wrong("staging", f"answered {_shown(path)}")
         return path
 
     async def recover(self, task: Task, name: str, extension: str) -> Published | None:
-        """The plugin's answer."""
-        try:
-            found = await self._storage.recover(task, name, extension)
-        except Exception as error:  # a task is protected from a plugin
-            raise _blamed(self._plugin, "recover", error) from error
-        if found is not None and not isinstance(found, Published):
-            raise PluginError(plugin=self._plugin, hook="recover", reason=f"answered {found!r}")
-        return found
+        """The plugin's answer, if it is one."""
+        found = await self._awaited("recover", lambda: self._storage.recover(self._seen(task), name, extension))
+        return None if found is None else self._published("recover", found)
 
     async def publish(self, task: Task, staged: Path, name: str, extension: str) -> Published:
-        """The plugin's answer."""
-        try:
-            published = await self._storage.publish(task, staged, name, extension)
-        except Exception as error:  # a task is protected from a plugin
-            raise _blamed(self._plugin, "publish", error) from error
-        if not isinstance(published, Published):
-            raise PluginError(plugin=self._plugin, hook="publish", reason=f"answered {published!r}")
-        return published
+        """The plugin's answer, if it is one."""
+        found = await self._awaited("publish", lambda: self._storage.publish(self._seen(task), staged, name, extension))
+        return self._published("publish", found)
 
     async def remove(self, task: Task, location: str) -> None:
         """Nothing to answer."""
-        try:
-            await self._storage.remove(task, location)
-        except Exception as error:  # a task is protected from a plugin
-            raise _blamed(self._plugin, "remove", error) from error
+        await self._awaited("remove", lambda: self._storage.remove(self._seen(task), location))
+
+    def _published(self, where: str, found: Any) -> Published:
+        if (
+            not isinstance(found, Published)
+            or not isinstance(found.location, str)
+            or not found.location
+            or not _is_whole(found.size_bytes)
+            or not isinstance(found.local, bool)
+        ):
+            raise self._wrong(where, f"answered {_shown(found)}")
+        return found
+
+
+def _is_whole(value: Any) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and value >= 0
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return redact_text(f"{type(error).__name__}: {error}")
+    except Exception:  # a text of somebody else's
+        return type(error).__name__
+
+
+def _shown(value: object) -> str:
+    try:
+        return redact_text(repr(value))[:120]
+    except Exception:  # a repr of somebody else's
+        return type(value).__name__

@@ -21,7 +21,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from m3u8svc.errors import M3u8svcError, PluginError
+from m3u8svc.errors import Fault, InvalidUrl, M3u8svcError, PluginError
+from m3u8svc.hls.playlist import ByteRange
 from m3u8svc.hookspecs import FAIL_CLOSED, KINDS
 from m3u8svc.offerings import Note, Skip
 from m3u8svc.pluginthreads import RunPlain
@@ -31,6 +32,7 @@ from m3u8svc.tasks.request import Request
 from m3u8svc.tasks.retry import GiveUp, Retry, SkipSegment
 from m3u8svc.tasks.task import Task
 from m3u8svc.tasks.views import request_for_plugin, request_from_plugin, task_for_plugin
+from m3u8svc.tasks.wire import wire_url
 
 LONGER = {"skip_segments": 24.0}
 """Hooks that may take so many times the deadline: this one may fetch segments to look into."""
@@ -40,7 +42,11 @@ SLOW_S = 0.1
 """A plain hook that takes longer is slow."""
 SLOW_ASYNC_S = 1.0
 """The same for one that may wait for others."""
+IN_LINE_S = 60.0
+"""How long a call may wait for its plugin's thread before its own deadline begins."""
 STRIKES = 3
+_JUDGED_AT_THE_ENDS = frozenset({"configure", "close", "register_mergers", "register_storage"})
+"""Hooks of the start and the end: what goes wrong in them is no strike, it is the plugin's state."""
 BUILTIN_PREFIX = "builtin."
 """Plugin names that start so are ours."""
 KEY_BYTES = 16
@@ -67,6 +73,8 @@ class Tally:
     failures: int = 0
     slow: int = 0
     in_a_row: int = 0
+    struck_at_s: float = float("-inf")
+    """When a failure was counted last: calls that ran beside it are the same failure."""
 
 
 class Hooks:
@@ -94,12 +102,6 @@ class Hooks:
         self.disabled: dict[str, str] = {}
         """Plugins that are not asked any more, and why."""
 
-    def heard(self, name: str) -> bool:
-        """
-        Whether anybody implements this hook; for calls that cost something to prepare.
-        """
-        return bool(self._impls(name))
-
     def tallies(self, plugin: str) -> Mapping[str, Tally]:
         """
         The counters of one plugin by hook.
@@ -111,14 +113,14 @@ class Hooks:
         What `load` gives, run in the plugin's thread, within a deadline.
 
         Raises:
-            PluginError: it took too long. Anything else it raises is passed on.
+            PluginError: it took too long, or raised.
         """
-        try:
-            return await self._within(IMPORT_S, self._plain(plugin, load))
-        except _Withdrawn:
-            raise CancelledError() from None
-        except DeferredTimeout:
-            raise PluginError(plugin=plugin, hook="import", reason=f"no end within {IMPORT_S:.0f} s") from None
+        outcome = await self._within(IMPORT_S, lambda begun: self._plain(plugin, load, begun))
+        if isinstance(outcome.error, _Withdrawn):
+            raise CancelledError()
+        if outcome.error is not None:
+            raise PluginError(plugin=plugin, hook="import", reason=_reason(outcome.error)) from outcome.error
+        return outcome.value
 
     async def own(self, name: str, plugin: str, **arguments: Any) -> bool:
         """
@@ -212,7 +214,7 @@ class Hooks:
         impls = [
             impl
             for impl in reversed(caller.get_hookimpls())
-            if impl.plugin_name not in self.disabled or name in FAIL_CLOSED
+            if impl.plugin_name not in self.disabled or name in FAIL_CLOSED or name == "close"
         ]
         return sorted(impls, key=_turn)
 
@@ -224,63 +226,94 @@ class Hooks:
             answer: Any = impl.function(**wanted)
             return await answer if _awaitable(answer) else answer
         plugin = impl.plugin_name
-        if plugin in self.disabled:
+        if plugin in self.disabled and name != "close":
             raise PluginError(plugin=plugin, hook=name, reason=self.disabled[plugin])
         tally = self._tallies.setdefault((plugin, name), Tally())
         tally.calls += 1
         started = self._clock.seconds()
-        try:
-            deadline_s = self._deadline_s * LONGER.get(name, 1.0)
-            answer = await self._within(deadline_s, self._run(impl, _shown_to(plugin, wanted)))
-            answer = _checked(name, answer, arguments)
-        except _Withdrawn:
-            raise CancelledError() from None
-        except (Exception, SystemExit) as error:  # the service is protected from a plugin, sys.exit() included
-            if on_purpose and isinstance(error, M3u8svcError):
-                raise
-            raise self._blame(plugin, name, tally, error) from error
-        tally.in_a_row = 0
-        self._time(impl, name, tally, self._clock.seconds() - started)
+        outcome = await self._within(
+            self._deadline_s * LONGER.get(name, 1.0),
+            lambda begun: self._run(impl, name, _shown_to(plugin, wanted), begun),
+        )
+        answer, error = outcome.value, outcome.error
+        if error is None:
+            try:
+                answer = _checked(name, answer, arguments)
+            except Exception as nonsense:  # whatever an answer does when it is looked at
+                error = nonsense
         if self._trace:
-            self.log.info(
-                "hook {hook} of {plugin} ({arguments}) answers {answer}",
-                hook=name,
-                plugin=plugin,
-                arguments=", ".join(f"{argument}={_traced(value)}" for argument, value in wanted.items()),
-                answer=_traced(answer),
-            )
+            self._tell_of(impl, name, wanted, answer, error)
+        if isinstance(error, _Withdrawn):
+            raise CancelledError()
+        if error is not None:
+            if on_purpose and isinstance(error, M3u8svcError):
+                raise error
+            raise self._blame(plugin, name, tally, error, began=started) from error
+        tally.in_a_row = 0
+        self._time(impl, name, tally, self._clock.seconds() - (outcome.begun_s or started))
         return answer
 
-    def _within(self, deadline_s: float, work: Coroutine[Any, Any, Any]) -> Deferred[Any]:
+    def _tell_of(
+        self, impl: pluggy.HookImpl, name: str, arguments: dict[str, Any], answer: Any, error: BaseException | None
+    ) -> None:
+        self.log.info(
+            "hook {hook} of {plugin} ({arguments}) answers {answer}",
+            hook=name,
+            plugin=impl.plugin_name,
+            arguments=", ".join(f"{argument}={_traced(value)}" for argument, value in arguments.items()),
+            answer=_traced(answer) if error is None else _reason(error),
+        )
+
+    def _within(
+        self, deadline_s: float, start: Callable[[Callable[[], None]], Coroutine[Any, Any, Any]]
+    ) -> Deferred["_Outcome"]:
         """
-        What `work` answers within its deadline, even if it does not listen to being cancelled. Cancelling this is told
-        apart from a plugin that cancels its own work: it fires `_Withdrawn`.
+        What becomes of the work that `start` makes, within its deadline, even if it does not listen to being cancelled.
+        The deadline counts from when it really begins (`start` gets what to call then); until then it waits in line.
+        Whatever it raises is in the outcome, so that it is not taken for an exception of ours. Cancelling this is
+        `_Withdrawn`, told apart from a plugin that cancels its own work.
         """
+        begun_s: list[float] = []
+
+        def begun() -> None:
+            if not begun_s and timer.active():
+                begun_s.append(self._clock.seconds())
+                timer.reset(deadline_s)
 
         def settle(result: Any) -> None:
-            if not outer.called:  # else nobody waits for what a plugin still does after its end was decided
-                if timer.active():
-                    timer.cancel()
-                outer.callback(result)
+            if outer.called:
+                return  # nobody waits for what a plugin still does after its end was decided
+            if timer.active():
+                timer.cancel()
+            error = result.value if isinstance(result, Failure) else None
+            value = None if isinstance(result, Failure) else result
+            outer.callback(_Outcome(value=value, error=error, begun_s=begun_s[0] if begun_s else None))
 
         def end(error: Exception) -> None:
             settle(Failure(error))
             inner.cancel()
 
-        outer: Deferred[Any] = Deferred(lambda _: end(_Withdrawn()))
-        timer = self._clock.callLater(deadline_s, lambda: end(DeferredTimeout()))
-        inner: Deferred[Any] = Deferred.fromCoroutine(work)
+        outer: Deferred[_Outcome] = Deferred(lambda _: end(_Withdrawn()))
+        timer = self._clock.callLater(deadline_s + IN_LINE_S, lambda: end(DeferredTimeout()))
+        inner: Deferred[Any] = Deferred.fromCoroutine(start(begun))
         inner.addBoth(settle)
         return outer
 
-    async def _run(self, impl: pluggy.HookImpl, arguments: dict[str, Any]) -> Any:
+    async def _run(self, impl: pluggy.HookImpl, name: str, arguments: dict[str, Any], begun: Callable[[], None]) -> Any:
         function: Callable[..., Any] = impl.function
         if inspect.iscoroutinefunction(function):
+            begun()
             return await function(**arguments)
-        return await self._plain(impl.plugin_name, lambda: _materialised(function(**arguments)))
 
-    async def _plain(self, plugin: str, call: Callable[[], Any]) -> Any:
-        answer = await self._run_plain(plugin, call)
+        def call() -> Any:
+            if impl.plugin_name in self.disabled and name != "close":  # since it stood in line
+                raise PluginError(plugin=impl.plugin_name, hook=name, reason=self.disabled[impl.plugin_name])
+            return _materialised(function(**arguments))
+
+        return await self._plain(impl.plugin_name, call, begun)
+
+    async def _plain(self, plugin: str, call: Callable[[], Any], begun: Callable[[], None]) -> Any:
+        answer = await self._run_plain(plugin, call, begun)
         return await answer if _awaitable(answer) else answer
 
     def _time(self, impl: pluggy.HookImpl, name: str, tally: Tally, took_s: float) -> None:
@@ -296,16 +329,20 @@ class Hooks:
                 times=tally.slow,
             )
 
-    def _blame(self, plugin: str, hook: str, tally: Tally, error: BaseException) -> PluginError:
+    def _blame(self, plugin: str, hook: str, tally: Tally, error: BaseException, *, began: float) -> PluginError:
         """
         Count and tell what a plugin did wrong; the third time in a row it is out.
         """
         reason = _reason(error)
         tally.failures += 1
-        tally.in_a_row += 1
         blame = PluginError(plugin=plugin, hook=hook, reason=reason)
-        if KINDS[hook] in ("own", "offer"):
-            return blame  # judged where it is loaded, or answered to who asked
+        if hook in _JUDGED_AT_THE_ENDS:
+            return blame
+        if _is_the_origins(error) or began < tally.struck_at_s:
+            self.log.warn("{error}", error=blame.text("en"))
+            return blame
+        tally.struck_at_s = self._clock.seconds()
+        tally.in_a_row += 1
         self.log.warn("{error}{where}", error=blame.text("en"), where=_authors_lines(error))
         if tally.in_a_row >= STRIKES and plugin not in self.disabled:
             self.disabled[plugin] = f"disabled after {STRIKES} failures in a row of its hook {hook}, the last: {reason}"
@@ -315,6 +352,15 @@ class Hooks:
                 why=self.disabled[plugin],
             )
         return blame
+
+
+@attrs.frozen(kw_only=True)
+class _Outcome:
+    """What a plugin's work came to: a value, or what it raised. `begun_s`: when its turn came."""
+
+    value: Any
+    error: BaseException | None
+    begun_s: float | None
 
 
 class _Withdrawn(Exception):
@@ -397,9 +443,24 @@ def _skips(answer: Any, arguments: Mapping[str, Any]) -> tuple[Skip | Note, ...]
 
 
 def _request(answer: Any, arguments: Mapping[str, Any]) -> Request:
+    original: Request = arguments["request"]
     if not isinstance(answer, Request):
         raise ValueError(f"answered {_shown(answer)}, not a Request")
-    return request_from_plugin(answer, arguments["request"])
+    pairs = isinstance(answer.headers, tuple) and all(
+        isinstance(pair, tuple) and len(pair) == 2 and all(isinstance(each, str) for each in pair)
+        for pair in answer.headers
+    )
+    if not isinstance(answer.url, str) or not answer.url.lower().startswith(("http://", "https://")) or not pairs:
+        raise ValueError("answered a Request whose url is none of http or https, or whose headers are no pairs of text")
+    if (answer.purpose, answer.position) != (original.purpose, original.position):
+        raise ValueError("answered a Request for something else: purpose and position stay")
+    if not (answer.byterange is None or isinstance(answer.byterange, ByteRange)):
+        raise ValueError(f"answered a Request with the byte range {_shown(answer.byterange)}")
+    try:
+        wire_url(answer.url)
+    except InvalidUrl as error:
+        raise ValueError("answered a Request with a url that cannot be sent") from error
+    return request_from_plugin(answer, original)
 
 
 def _agent(answer: Any, arguments: Mapping[str, Any]) -> Any:
@@ -417,8 +478,12 @@ def _key(answer: Any, arguments: Mapping[str, Any]) -> bytes:
 def _decision(answer: Any, arguments: Mapping[str, Any]) -> Any:
     if not isinstance(answer, Retry | SkipSegment | GiveUp):
         raise ValueError(f"answered {_shown(answer)}, not Retry, SkipSegment or GiveUp")
-    if isinstance(answer, Retry) and not 0 <= answer.delay_s <= 3600:
-        raise ValueError(f"answered a Retry in {answer.delay_s} s, which is not 0 to 3600")
+    if isinstance(answer, Retry) and not (type(answer.delay_s) in (int, float) and 0 <= answer.delay_s <= 3600):
+        raise ValueError(f"answered a Retry in {_shown(answer.delay_s)} s, which is not 0 to 3600")
+    if isinstance(answer, SkipSegment) and not (
+        isinstance(answer.reason, str) and (answer.status is None or type(answer.status) is int)
+    ):
+        raise ValueError(f"answered {_shown(answer)}: a reason is text, a status a number")
     return answer
 
 
@@ -447,12 +512,18 @@ def _shown(value: object) -> str:
         return type(value).__name__
 
 
+def _is_the_origins(error: BaseException) -> bool:
+    """A plugin that looks into a segment is not to blame for an origin or a proxy that does not give it."""
+    return isinstance(error, M3u8svcError) and error.fault in (Fault.ORIGIN, Fault.PROXY)
+
+
 def _reason(error: BaseException) -> str:
-    if isinstance(error, M3u8svcError):
-        return error.text("en")
     if isinstance(error, DeferredTimeout):
         return "no answer in time"
-    return redact_text(f"{type(error).__name__}: {error}")
+    try:
+        return error.text("en") if isinstance(error, M3u8svcError) else redact_text(f"{type(error).__name__}: {error}")
+    except Exception:  # a text of somebody else's
+        return type(error).__name__
 
 
 def _authors_lines(error: BaseException) -> str:

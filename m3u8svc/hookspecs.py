@@ -374,6 +374,7 @@ def task_changed(task: Task, previous: Task | None, event_id: int) -> None:
     again, with the same `event_id`.
 
     Args:
+        task: with the status it came to; its other fields are those of now, when a later change may be stored already.
         previous: the task before, None when it was just created.
         event_id: grows with every event of this service.
 

@@ -21,16 +21,7 @@ from twisted.web.iweb import IAgent
 
 from m3u8svc.debuglog import DebugLog
 from m3u8svc.download import Download, Wire
-from m3u8svc.errors import (
-    M3u8svcError,
-    MergeError,
-    NotOffered,
-    OptionError,
-    PluginError,
-    PublishError,
-    SkippedByStatus,
-    from_os_error,
-)
+from m3u8svc.errors import DiskError, DiskFull, M3u8svcError, MergeError, PluginError, SkippedByStatus, from_os_error
 from m3u8svc.fetch import Fetcher
 from m3u8svc.hls.plan import DownloadPlan, plan_download
 from m3u8svc.hls.playlist import MediaPlaylist
@@ -61,8 +52,6 @@ from m3u8svc.workdir import Listing, WorkDir
 R = TypeVar("R")
 
 WORK_FOLDER = ".m3u8svc"
-_NOT_TO_BE_ASKED = (NotOffered, OptionError, PluginError)
-"""How a plugin that is gone, broken, or has other options by now says so."""
 
 
 @attrs.frozen(kw_only=True)
@@ -205,13 +194,10 @@ class Job:
         if self._makes_file:
             try:
                 staged = self._storage.staging(self._task, self._name, self._extension)
-                await self._in_thread(_forget, staged)
-            except (
-                NotOffered,
-                OptionError,
-                PluginError,
-            ) as error:  # its plugin is gone, and deleting goes on without it
+            except M3u8svcError as error:  # its plugin is gone or refuses: deleting goes on without it
                 self.log.warn("task {task}: {error}", task=self._task.id, error=error.text("en"))
+            else:
+                await self._in_thread(_forget, staged)
         await self._in_thread(forget_kept, self._directory, self._task.id)
 
     async def remove_output(self) -> None:
@@ -232,12 +218,9 @@ class Job:
                 output = recovered.location if recovered else ""
             if output:
                 await self._storage.remove(self._task, output)
-        except (
-            NotOffered,
-            OptionError,
-            PluginError,
-            PublishError,
-        ) as error:  # the task goes all the same; its result is named
+        except (DiskError, DiskFull):
+            raise
+        except M3u8svcError as error:  # a plugin's storage: the task goes all the same, and its result is named
             self.log.warn(
                 "task {task}: {output} is not removed: {error}",
                 task=self._task.id,
@@ -374,6 +357,7 @@ class Job:
             await self._keep(download)
         identity: str = await self._in_thread(_prepare, staged, file_time[0] if file_time else None)
         await self._journal.staged(identity, self._all_warnings(download))
+        self._task = attrs.evolve(self._task, output_id=identity)
         return await self._storage.publish(self._task, staged, self._name, extension)
 
     async def _file_time(self, download: Download) -> float:

@@ -10,6 +10,7 @@ missing plugin that is required, and two offers of one name stop the start (refe
 import difflib
 import importlib.metadata
 import inspect
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any  # the record of each hook has its own Protocol
 
@@ -37,11 +38,13 @@ from m3u8svc.pluginthreads import RunPlain, run_inline
 from m3u8svc.redact import redact_text
 from m3u8svc.tasks.plugins import DEADLINE_S, PluginChoice, PluginState, PluginStatus
 from m3u8svc.tasks.task import Extensions
+from m3u8svc.waiting import together
 
 GROUP = PROJECT
 """The entry-point group."""
 NO_MERGE = "none"
 """The merger that makes no file; it is nobody's offer."""
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _MERGER_METHODS = ("extension", "merge")
 _STORAGE_METHODS = ("staging", "recover", "publish", "remove")
 
@@ -101,6 +104,11 @@ class PluginSet:
         What its hooks have done so far.
         """
         return self.hooks.tallies(plugin)
+
+    @property
+    def lacking(self) -> bool:
+        """Whether some plugin is there and not active, so that what it would offer is not known."""
+        return any(status.state is not PluginState.ACTIVE for status in self.statuses())
 
     @property
     def merger_names(self) -> tuple[str, ...]:
@@ -179,15 +187,16 @@ class PluginSet:
 
     async def close(self) -> None:
         """
-        Let every plugin let go; none can hold the others up for longer than its deadline.
+        Let every plugin let go, all at once, within one deadline.
         """
-        for name, status in self._statuses.items():
-            if status.state is not PluginState.ACTIVE:
-                continue
-            try:
-                await self.hooks.own("close", name)
-            except M3u8svcError as error:
-                self.log.warn("closing plugin {plugin}: {error}", plugin=name, error=error.text("en"))
+        active = [name for name, status in self._statuses.items() if status.state is PluginState.ACTIVE]
+        await together(*(self._close(name) for name in active))
+
+    async def _close(self, name: str) -> None:
+        try:
+            await self.hooks.own("close", name)
+        except M3u8svcError as error:
+            self.log.warn("closing plugin {plugin}: {error}", plugin=name, error=error.text("en"))
 
     # -- Filled while loading
 
@@ -304,6 +313,10 @@ class _Loader:
         if not self._choice.wants(candidate.name):
             self._plugins.note(attrs.evolve(status, state=PluginState.OFF, reason="not enabled in [plugins]"))
             return
+        if not _NAME.fullmatch(candidate.name) or candidate.name.startswith(BUILTIN_PREFIX):
+            reason = "a plugin's name has letters, digits, . _ and -, and is none of ours"
+            self._plugins.note(attrs.evolve(status, state=PluginState.BROKEN, reason=reason))
+            return
         if candidate.name in self._owners:
             other = self._owners[candidate.name]
             self._plugins.log.error(
@@ -322,7 +335,7 @@ class _Loader:
         except NotConfigured as error:
             self._drop(candidate.name)
             self._plugins.note(attrs.evolve(status, state=PluginState.OFF, reason=str(error.fields["reason"])))
-        except (Exception, SystemExit) as error:  # the start is protected from a plugin, sys.exit() included
+        except Exception as error:  # the start is protected from a plugin
             self._drop(candidate.name)
             self._plugins.note(attrs.evolve(status, state=PluginState.BROKEN, reason=_why(error)))
 

@@ -223,7 +223,8 @@ class Storage(Protocol):
 
 class Fetch(Protocol):
     """
-    The one door out, for a plugin: GET, with the service's timers, redirects and limits.
+    The one door out, for a plugin: GET, with the service's timers, redirects and limits. It connects directly: a task's
+    proxy is for the task.
     """
 
     async def __call__(

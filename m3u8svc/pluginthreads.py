@@ -16,16 +16,18 @@ from twisted.python.failure import Failure
 
 class RunPlain(Protocol):
     """
-    Runs a plain function of a plugin; the Deferred fires on the reactor, and cancelling it gives the call up.
+    Runs a plain function of a plugin; the Deferred fires on the reactor, and cancelling it gives the call up. `begun`
+    is called on the reactor when its turn comes.
     """
 
-    def __call__(self, plugin: str, call: Callable[[], Any]) -> Deferred[Any]: ...
+    def __call__(self, plugin: str, call: Callable[[], Any], begun: Callable[[], None]) -> Deferred[Any]: ...
 
 
-def run_inline(plugin: str, call: Callable[[], Any]) -> Deferred[Any]:
+def run_inline(plugin: str, call: Callable[[], Any], begun: Callable[[], None]) -> Deferred[Any]:
     """
     Run it at once, on this thread: for tests, whose plugins do not block.
     """
+    begun()
     done: Deferred[Any] = Deferred()
     _finish(done, *_outcome(call))
     return done
@@ -40,12 +42,12 @@ class PluginThreads:
         self._call_on_reactor = call_on_reactor
         self._lines: dict[str, _Line] = {}
 
-    def run(self, plugin: str, call: Callable[[], Any]) -> Deferred[Any]:
+    def run(self, plugin: str, call: Callable[[], Any], begun: Callable[[], None]) -> Deferred[Any]:
         """
         Run `call` in the thread of `plugin`, after the calls before it.
         """
         line = self._lines.setdefault(plugin, _Line(plugin, self._call_on_reactor))
-        return line.add(call)
+        return line.add(call, begun)
 
 
 class _Line:
@@ -57,16 +59,16 @@ class _Line:
         self._plugin = plugin
         self._call_on_reactor = call_on_reactor
         self._changed = threading.Condition()
-        self._waiting: deque[tuple[Deferred[Any], Callable[[], Any]]] = deque()
+        self._waiting: deque[tuple[Deferred[Any], Callable[[], Any], Callable[[], None]]] = deque()
         self._running: Deferred[Any] | None = None
         self._shift = 0
         """Which thread is on duty: one that finds itself relieved ends."""
         self._manned = False
 
-    def add(self, call: Callable[[], Any]) -> Deferred[Any]:
+    def add(self, call: Callable[[], Any], begun: Callable[[], None]) -> Deferred[Any]:
         done: Deferred[Any] = Deferred(self._give_up)
         with self._changed:
-            self._waiting.append((done, call))
+            self._waiting.append((done, call, begun))
             self._man()
             self._changed.notify()
         return done
@@ -96,8 +98,9 @@ class _Line:
                     self._changed.wait()
                 if shift != self._shift:
                     return
-                done, call = self._waiting.popleft()
+                done, call, begun = self._waiting.popleft()
                 self._running = done
+            self._call_on_reactor(begun)
             outcome = _outcome(call)
             with self._changed:
                 if shift != self._shift or self._running is not done:

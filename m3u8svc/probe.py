@@ -82,6 +82,7 @@ class Probe:
                 tracker=Tracker(self._clock.seconds),
                 record=self._record,
                 merge_despite_status=True,
+                tells_of_absent=False,  # the download that follows decides of those, and tells
             )
         return self._download
 

@@ -34,9 +34,11 @@ def skipped_by_plugin(plugin: str, skips: Mapping[int, str]) -> list[str]:
     by_reason: dict[str, list[int]] = {}
     for position, reason in sorted(skips.items()):
         by_reason.setdefault(escape_controls(reason)[:200], []).append(position)
-    return [
-        f"插件 {plugin} 跳过了 {len(positions)} 个分片：{ranges(positions)}（{reason}）"
-        for reason, positions in by_reason.items()
+    named = list(by_reason.items())[:MOST_NOTES]
+    left = sum(len(positions) for positions in by_reason.values()) - sum(len(positions) for _, positions in named)
+    more = [f"插件 {plugin} 还跳过了 {left} 个分片"] if left else []
+    return more + [
+        f"插件 {plugin} 跳过了 {len(positions)} 个分片：{ranges(positions)}（{reason}）" for reason, positions in named
     ]
 
 

@@ -62,6 +62,8 @@ class Run:
     job: Job
     ended: Deferred[None] = attrs.field(factory=Deferred)
     shown: Progress = attrs.field(factory=Progress)
+    cancelled: bool = False
+    """Whether we told the job to stop."""
 
     @property
     def shows(self) -> bool:
@@ -191,7 +193,8 @@ class DownloadService:
         """
         system = await self.system_settings()
         spec = draft.spec(system)
-        await self._tools.plugins.check_options(spec.extensions.plugins)
+        # Those of the system settings were judged when they were saved: whoever sends this cannot leave them out.
+        await self._tools.plugins.check_options(draft.extensions.get("plugins", {}))
         chosen = spec.settings.save_location
         settings = attrs.evolve(
             spec.settings,
@@ -407,6 +410,7 @@ class DownloadService:
     def _cancel(self, run: Run) -> None:
         job = self._jobs.get(run.task.id)
         if job is not None:
+            run.cancelled = True
             job.cancel()
 
     async def _carry_out(self, run: Run) -> None:
@@ -433,11 +437,13 @@ class DownloadService:
         try:
             outcome = await run.job.run()
         except CancelledError:
+            if not run.cancelled:  # something below us was cancelled that nobody here asked to stop
+                return self._failed(run, M3u8svcError(reason="CancelledError"))
             self.log.info("task {task} stopped", task=run.task.id)
             return None
         except M3u8svcError as error:
             return self._failed(run, error)
-        except Exception as error:  # a bug of ours fails one task, never the service
+        except (Exception, SystemExit) as error:  # a bug of ours fails one task, never the service
             log_failure(f"task {run.task.id}")
             return self._failed(run, M3u8svcError(reason=type(error).__name__))
         return self._completed(run, outcome)

@@ -196,8 +196,8 @@ class WholeService(Service):
             self._reactor, in_thread, choice=configuration.choice, trace_hooks=configuration.trace_hooks
         )
         self._undo.append(close_connections)
-        await self._load_plugins(tools)
         self._undo.append(lambda: Deferred.fromCoroutine(tools.plugins.close()))
+        await self._load_plugins(tools)
         store = Store(configuration.database or self._held.home.database_url, reactor=self._reactor)
         await store.open()
         self._undo.append(store.close)
@@ -242,8 +242,13 @@ class WholeService(Service):
             ("merger", tools.plugins.merger_names, configuration.system.merger),
             ("storage", tools.plugins.storage_names, configuration.system.storage),
         ):
-            if name not in check:
-                raise ConfigError(where=f"settings.{where}", reason=f"must be one of {', '.join(check)}, not {name!r}")
+            if name in check:
+                continue
+            reason = f"must be one of {', '.join(check)}, not {name!r}"
+            if not tools.plugins.lacking and not configuration.choice.none:
+                raise ConfigError(where=f"settings.{where}", reason=reason)
+            # It may be that of a plugin that is off or broken now: tasks that need it fail with its name.
+            self.log.error("settings.{where} {reason}", where=where, reason=reason)
 
     async def _look_at_save_dir(self, in_thread: Callable[..., Deferred[Any]]) -> None:
         """

@@ -10,6 +10,7 @@ from m3u8svc.errors import TaskNotFound
 from m3u8svc.hooks import Hooks
 from m3u8svc.store import Store
 from m3u8svc.store.outbox import TaskEvent
+from m3u8svc.tasks.task import Status
 
 
 class Telling:
@@ -45,4 +46,6 @@ class Telling:
             return  # somebody else's hand removed the row: there is nothing left to tell of
         previous = None if event.previous is None else attrs.evolve(task, status=event.previous)
         changed = attrs.evolve(task, status=event.status)
+        if event.status is not Status.FAILED:  # the row may be further on, and have failed meanwhile
+            changed = attrs.evolve(changed, err_code="", err_msg="")
         await self._hooks.tell("task_changed", task=changed, previous=previous, event_id=event.id)

@@ -55,7 +55,7 @@ async def together(*coroutines: Coroutine[Any, Any, T]) -> list[T]:
         deferred.addBoth(over, index)
     started = True
     if running:
-        await _through_cancel(ended, stop)
+        await through_cancel(ended, stop)
     if failures:
         failures[0].raiseException()
     return cast(list[T], results)  # no failure: each slot is filled
@@ -94,14 +94,14 @@ async def settled(deferred: Deferred[T]) -> T:
         ended.callback(None)
 
     deferred.addBoth(over)
-    await _through_cancel(ended, lambda: None)
+    await through_cancel(ended, lambda: None)
     result = outcome[0]
     if isinstance(result, Failure):
         result.raiseException()
     return result  # raiseException does not return
 
 
-async def _through_cancel(ended: Deferred[None], stop: Callable[[], None]) -> None:
+async def through_cancel(ended: Deferred[None], stop: Callable[[], None]) -> None:
     """
     Wait for `ended`; a cancellation calls `stop`, goes on waiting, and is raised at the end.
     """

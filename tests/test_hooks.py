@@ -1,5 +1,6 @@
 """How hooks are called: order, isolation, blame. The battery of reference/hooks.md 1.6 over every hook."""
 
+import asyncio
 import sys
 import threading
 import time
@@ -25,7 +26,7 @@ from m3u8svc.offerings import Note, SegmentOutcome, Skip
 from m3u8svc.pluginthreads import PluginThreads, run_inline
 from m3u8svc.tasks.plugins import DEADLINE_S
 from m3u8svc.tasks.request import Purpose, Request
-from m3u8svc.tasks.retry import GiveUp, Retry
+from m3u8svc.tasks.retry import GiveUp, Retry, SkipSegment
 from m3u8svc.tasks.task import Extensions, Settings, Task, TaskSpec
 
 reactor: Any = _reactor  # a module to mypy, the reactor to everybody else
@@ -235,6 +236,27 @@ def test_system_exit(name: str, coroutine: bool) -> None:
     assert_blamed(name, outcome(call(hooks, name)), "SystemExit: 3")
 
 
+class Unspeakable(Exception):
+    """An error whose text raises."""
+
+    def __str__(self) -> str:
+        raise ValueError("no text")
+
+
+@pytest.mark.parametrize(
+    "error", [KeyboardInterrupt(), asyncio.CancelledError(), GeneratorExit(), CancelledError(), Unspeakable()]
+)
+@EVERY
+def test_raises_what_nobody_raises(name: str, error: BaseException) -> None:
+    """Whatever comes out of a plugin is the plugin's, and named."""
+
+    def body() -> Any:
+        raise error
+
+    hooks = hooks_of(("plugin", implementing(name, body)))
+    assert_blamed(name, outcome(call(hooks, name)), type(error).__name__)
+
+
 @pytest.mark.parametrize("coroutine", [False, True])
 @EVERY
 def test_hangs(name: str, coroutine: bool) -> None:
@@ -264,6 +286,36 @@ def test_ignores_its_cancellation(name: str) -> None:
     found = outcome(call(hooks, name))
     clock.advance(DEADLINE_S * LONGER.get(name, 1.0) + 0.1)
     assert_blamed(name, found, "no answer in time")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"url": None},
+        {"url": "gopher://h/"},
+        {"url": "http://[bad"},
+        {"headers": (("X", 5),)},
+        {"headers": [("X", "5")]},
+        {"byterange": "x"},
+        {"purpose": Purpose.KEY},
+        {"position": 7},
+    ],
+)
+def test_nonsense_inside_a_request(changes: dict[str, Any]) -> None:
+    """It is the plugin's fault, not the origin's and not ours."""
+    answer = attrs.evolve(REQUEST, **changes)
+    hooks = hooks_of(("plugin", implementing("prepare_request", lambda: answer)))
+    assert_blamed("prepare_request", outcome(call(hooks, "prepare_request")), "")
+
+
+@pytest.mark.parametrize(
+    "answer", [Retry(delay_s=-1), Retry(delay_s="1"), SkipSegment(reason=["x"]), SkipSegment(reason="x", status="1")]
+)
+def test_nonsense_inside_a_decision(answer: Any) -> None:
+    """What would be stored or slept is looked at first."""
+    hooks = hooks_of(("plugin", implementing("after_failure", lambda: answer)))
+    outcome(call(hooks, "after_failure"))
+    assert 1 == hooks.tallies("plugin")["after_failure"].failures
 
 
 @pytest.mark.parametrize("name", sorted(NONSENSE))
@@ -537,6 +589,50 @@ def test_a_good_call_forgives() -> None:
     assert (12, 8) == (tally.calls, tally.failures)
 
 
+def test_calls_that_fail_together_are_one_strike() -> None:
+    """Sixteen workers that wait for one hanging hook are not sixteen failures in a row."""
+    clock = Clock()
+    hooks = hooks_of(("plugin", implementing("provide_key", Deferred, coroutine=True)), clock=clock)
+    found = [outcome(call(hooks, "provide_key")) for _ in range(16)]
+    clock.advance(DEADLINE_S + 0.1)
+    assert [[None]] * 16 == found
+    tally = hooks.tallies("plugin")["provide_key"]
+    assert ({}, 16, 1) == (hooks.disabled, tally.failures, tally.in_a_row)
+
+
+def test_an_origin_that_fails_is_no_strike() -> None:
+    """A plugin that looks into segments is not to blame for a 404."""
+
+    def body() -> Any:
+        raise ConnectError(url="http://h/", reason="gone")
+
+    hooks = hooks_of(("plugin", implementing("skip_segments", body)))
+    for _ in range(STRIKES + 1):
+        assert_blamed("skip_segments", outcome(call(hooks, "skip_segments")), "gone")
+    assert {} == hooks.disabled
+
+
+def test_a_disabled_plugin_is_closed() -> None:
+    """What it holds is let go of all the same."""
+    closed: list[int] = []
+
+    class Failing:
+        @hookimpl
+        def provide_key(self) -> Any:
+            raise ValueError("no")
+
+        @hookimpl
+        def close(self) -> None:
+            closed.append(1)
+
+    hooks = hooks_of(("plugin", Failing()))
+    for _ in range(STRIKES):
+        outcome(call(hooks, "provide_key"))
+    assert "plugin" in hooks.disabled
+    outcome(call(hooks, "close"))
+    assert [1] == closed
+
+
 def test_built_ins_are_never_struck() -> None:
     """They are ours: however often one refuses, it is asked again."""
 
@@ -597,6 +693,30 @@ def test_built_ins_see_everything() -> None:
     task = secretive()
     outcome(hooks_of((BUILTIN_PREFIX + "o", Ours())).ask("provide_agent", request=REQUEST, task=task, attempt=1))
     assert [REQUEST, task] == seen
+
+
+@pytest.mark.parametrize("url", ["http://other/1.ts", "https://h/1.ts", "http://h:81/1.ts"])
+def test_secrets_stay_behind_when_a_request_moves(url: str) -> None:
+    """A plugin that sends a request to another server does not send the cookies with it."""
+    answer = attrs.evolve(REQUEST, url=url, headers=(("Cookie", "***"), ("X-A", "1")), insecure=True)
+    [found] = outcome(call(hooks_of(("plugin", implementing("prepare_request", lambda: answer))), "prepare_request"))
+    assert (url, (("X-A", "1"),), False) == (found.url, found.headers, found.insecure)
+
+
+def test_the_user_of_a_url_is_a_secret() -> None:
+    """A plugin does not see it, and a request it leaves alone keeps it."""
+    request = attrs.evolve(REQUEST, url="http://me:hush@h/1.ts")
+    seen: list[str] = []
+
+    class Curious:
+        @hookimpl
+        def prepare_request(self, request: Request) -> Request:
+            seen.append(request.url)
+            return attrs.evolve(request, headers=(*request.headers, ("X-B", "2")))
+
+    [found] = outcome(hooks_of(("p", Curious())).pipeline("prepare_request", "request", request, task=TASK))
+    assert (["http://h/1.ts"], "http://me:hush@h/1.ts") == (seen, found.url)
+    assert (("Cookie", "secret"), ("X-A", "1"), ("X-B", "2")) == found.headers
 
 
 def test_a_mask_without_a_secret_is_nonsense() -> None:

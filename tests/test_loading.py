@@ -1,5 +1,6 @@
 """Which plugins there are and how each fares: entry points, choice, configuration, offers."""
 
+import asyncio
 import sys
 import textwrap
 from collections.abc import Iterator
@@ -7,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -15,9 +16,9 @@ from twisted.python.failure import Failure
 from m3u8svc.errors import ConfigError, NotConfigured, NotOffered, OptionError, PluginError, PluginUnavailable
 from m3u8svc.hookspecs import hookimpl
 from m3u8svc.loading import Candidate, PluginSet, installed, load_builtins, load_plugins
-from m3u8svc.offerings import MergeJob, MergeResult, Services
+from m3u8svc.offerings import MergeJob, MergeResult, Published, Services
 from m3u8svc.tasks.plugins import PluginChoice, PluginState
-from m3u8svc.tasks.task import Extensions, Task, TaskSpec
+from m3u8svc.tasks.task import Extensions, Settings, Task, TaskSpec
 
 TASK = Task(id="t", spec=TaskSpec(url="http://h/list.m3u8", filename="film"))
 
@@ -80,6 +81,13 @@ def raising(error: BaseException) -> Any:
 
 class Plain:
     """A plugin that does nothing."""
+
+
+class Unspeakable(Exception):
+    """An error whose text raises."""
+
+    def __str__(self) -> str:
+        raise ValueError("no text")
 
 
 # -- Entry points ----------------------------------------------------------------------------------------------------
@@ -187,7 +195,7 @@ def test_a_broken_plugin_is_not_called() -> None:
             raise AssertionError("called")
 
     plugins = loaded(("plugin", Plugin()))
-    assert not plugins.hooks.heard("provide_agent")
+    assert done(plugins.hooks.ask("provide_agent", request=None, task=None, attempt=1)) is None
 
 
 def test_wrong_arguments_break_a_plugin() -> None:
@@ -315,7 +323,8 @@ class Record:
         return ".mine"
 
     async def merge(self, job: MergeJob, parts: Any, progress: Any) -> Any:
-        if isinstance(self.result, Exception):
+        self.seen = job.task
+        if isinstance(self.result, BaseException):
             raise self.result
         return self.result
 
@@ -360,9 +369,36 @@ def test_an_offer_of_a_taken_name(name: str) -> None:
         loaded(("a", offering(Record())), ("b", offering(second)))
 
 
+@pytest.mark.parametrize("name", ["builtin.agent", "", "../up", "a/b", ".hidden"])
+def test_a_name_that_is_none(name: str) -> None:
+    """It could pass for one of ours, or leave its directory: it is not loaded."""
+    plugins = loaded((name, ValueError("never loaded")), ("good", Plain()))
+    assert ("broken", "active") == (states(plugins)[name][0], states(plugins)["good"][0])
+
+
+@pytest.mark.parametrize(
+    "error", [KeyboardInterrupt(), asyncio.CancelledError(), CancelledError(), GeneratorExit(), Unspeakable()]
+)
+def test_an_import_that_raises_anything(error: BaseException) -> None:
+    """Whatever it is, it is this plugin's, and the start goes on."""
+    plugins = loaded(("plugin", error), ("good", Plain()))
+    assert ("broken", "active") == (states(plugins)["plugin"][0], states(plugins)["good"][0])
+
+
 @pytest.mark.parametrize(
     "result",
-    [ValueError("oops"), None, MergeResult(size_bytes=5, duration_s=1.0), MergeResult(size_bytes=0, duration_s=1.0)],
+    [
+        CancelledError(),
+        SystemExit(2),
+        KeyboardInterrupt(),
+        Unspeakable(),
+        ValueError("oops"),
+        None,
+        MergeResult(size_bytes=4, duration_s=None),  # type: ignore[arg-type]
+        MergeResult(size_bytes=4, duration_s=1.0, warnings=(object(),)),  # type: ignore[arg-type]
+        MergeResult(size_bytes=5, duration_s=1.0),
+        MergeResult(size_bytes=0, duration_s=1.0),
+    ],
 )
 def test_a_merger_that_lies(result: Any, tmp_path: Path) -> None:
     """What it raises, and a result that is not the file's, is a failure with the plugin's name."""
@@ -416,3 +452,109 @@ def test_closing() -> None:
 
     done(loaded(("a", closing("a")), ("b", closing("b"))).close())
     assert ["a", "b"] == closed
+
+
+class Secretive:
+    """A merger and storage that remembers what it was shown."""
+
+    name = "curious"
+
+    def __init__(self, seen: list[Task]) -> None:
+        self.seen = seen
+
+    def extension(self, task: Task) -> str:
+        self.seen.append(task)
+        return ".x"
+
+    async def merge(self, job: MergeJob, parts: Any, progress: Any) -> MergeResult:
+        self.seen.append(job.task)
+        return MergeResult(size_bytes=4, duration_s=1.0)
+
+    def staging(self, task: Task, name: str, extension: str) -> Path:
+        self.seen.append(task)
+        return Path("/x")
+
+    async def recover(self, task: Task, name: str, extension: str) -> None:
+        self.seen.append(task)
+
+    async def publish(self, task: Task, staged: Path, name: str, extension: str) -> Published:
+        self.seen.append(task)
+        return Published(location="x", size_bytes=4)
+
+    async def remove(self, task: Task, location: str) -> None:
+        self.seen.append(task)
+
+    @hookimpl
+    def register_mergers(self) -> Any:
+        return [self]
+
+    @hookimpl
+    def register_storage(self) -> Any:
+        return [self]
+
+
+def test_mergers_and_storages_see_no_secrets(tmp_path: Path) -> None:
+    """Neither a password nor a cookie nor what was meant for another plugin, in any of their methods."""
+    seen: list[Task] = []
+    plugins = loaded(("curious", Secretive(seen)))
+    settings = Settings(proxy_type="http", proxy_host="p", proxy_port=1, proxy_password="hush-hush")
+    extensions = Extensions(plugins={"other": {"token": "hush-hush"}})
+    spec = TaskSpec(
+        url="http://me:hush-hush@h/list.m3u8",
+        filename="f",
+        settings=settings,
+        headers={"Cookie": ("hush-hush",)},
+        extensions=extensions,
+    )
+    task = Task(id="t", spec=spec)
+    target = tmp_path / "target"
+    target.write_bytes(b"1234")
+    merger, storage = plugins.merger("curious"), plugins.storage("curious")
+    merger.extension(task)
+    done(merger.merge(MergeJob(target=target, task=task), None, None))  # type: ignore[arg-type]
+    storage.staging(task, "f", ".x")
+    done(storage.recover(task, "f", ".x"))
+    done(storage.publish(task, target, "f", ".x"))
+    done(storage.remove(task, "x"))
+    assert 6 == len(seen)
+    shown = [(each.spec.url, each.spec.headers, each.spec.settings, each.spec.extensions.plugins) for each in seen]
+    assert all("hush" not in str((url, headers, settings.proxy_password, own)) for url, headers, settings, own in shown)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [None, "x", Published(location="", size_bytes=1), Published(location="x", size_bytes="1")],  # type: ignore[arg-type]
+)
+def test_a_storage_that_lies(answer: Any, tmp_path: Path) -> None:
+    """What it answers is looked at before it is stored with the task."""
+    storage = Secretive([])
+
+    async def publish(task: Task, staged: Path, name: str, extension: str) -> Any:
+        return answer
+
+    storage.publish = publish  # type: ignore[method-assign]
+    with pytest.raises(PluginError, match="publish"):
+        done(loaded(("a", storage)).storage("curious").publish(TASK, tmp_path, "f", ".x"))
+
+
+def test_withdrawing_from_a_merger_waits_for_its_end() -> None:
+    """A pause is answered when the merger has stopped, and is no failure of the plugin."""
+    ended: list[str] = []
+    stopped: Deferred[None] = Deferred()
+
+    class Slow(Record):
+        async def merge(self, job: MergeJob, parts: Any, progress: Any) -> Any:
+            try:
+                await Deferred()
+            finally:
+                await stopped
+                ended.append("merge")
+
+    merger = loaded(("a", offering(Slow()))).merger("mine")
+    found: list[Any] = []
+    waiting = Deferred.fromCoroutine(merger.merge(MergeJob(target=Path("/x"), task=TASK), None, None))  # type: ignore[arg-type]
+    waiting.addBoth(found.append)
+    waiting.cancel()
+    assert ([], []) == (found, ended)
+    stopped.callback(None)
+    assert (["merge"], True) == (ended, bool(found[0].check(CancelledError)))

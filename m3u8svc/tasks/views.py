@@ -2,6 +2,8 @@
 What a plugin of somebody else sees of a task and a request: everything but secrets (R-PLG-3). Pure.
 """
 
+from urllib.parse import urlsplit, urlunsplit
+
 import attrs
 
 from m3u8svc.redact import MASK, is_secret_header
@@ -20,7 +22,8 @@ def task_for_plugin(task: Task, plugin: str) -> Task:
         settings = attrs.evolve(settings, proxy_username=MASK, proxy_password=MASK)
     own = {name: options for name, options in spec.extensions.plugins.items() if name == plugin}
     extensions = attrs.evolve(spec.extensions, plugins=own)
-    return attrs.evolve(task, spec=attrs.evolve(spec, headers=headers, settings=settings, extensions=extensions))
+    seen = attrs.evolve(spec, url=_without_user(spec.url), headers=headers, settings=settings, extensions=extensions)
+    return attrs.evolve(task, spec=seen)
 
 
 def request_for_plugin(request: Request) -> Request:
@@ -28,12 +31,13 @@ def request_for_plugin(request: Request) -> Request:
     The request with the values of secret headers masked.
     """
     headers = tuple((name, MASK if is_secret_header(name) else value) for name, value in request.headers)
-    return request if headers == request.headers else attrs.evolve(request, headers=headers)
+    return attrs.evolve(request, url=_without_user(request.url), headers=headers)
 
 
 def request_from_plugin(changed: Request, original: Request) -> Request:
     """
-    What a plugin made of `request_for_plugin(original)`, with the secrets it left masked put back, in their order.
+    What a plugin made of `request_for_plugin(original)`, with the secrets it left masked put back, in their order. They
+    stay behind when it goes to another server, and a check of certificates cannot be turned off.
 
     Raises:
         ValueError: a masked header is not among those of `original`; there is nothing to put back.
@@ -42,6 +46,7 @@ def request_from_plugin(changed: Request, original: Request) -> Request:
     for name, value in original.headers:
         if is_secret_header(name):
             secrets.setdefault(name.lower(), []).append(value)
+    moved = _server(changed.url) != _server(original.url)
     headers = []
     for name, value in changed.headers:
         if value == MASK and is_secret_header(name):
@@ -49,5 +54,20 @@ def request_from_plugin(changed: Request, original: Request) -> Request:
             if not kept:
                 raise ValueError(f"the header {name} is masked, and the request had none")
             value = kept.pop(0)
+            if moved:
+                continue
         headers.append((name, value))
-    return attrs.evolve(changed, headers=tuple(headers))
+    url = original.url if changed.url == _without_user(original.url) else changed.url
+    insecure = changed.insecure and original.insecure
+    return attrs.evolve(changed, url=url, headers=tuple(headers), insecure=insecure)
+
+
+def _server(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme.lower(), parts.hostname, parts.port
+
+
+def _without_user(url: str) -> str:
+    """A URL without user name and password."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])) if "@" in parts.netloc else url
