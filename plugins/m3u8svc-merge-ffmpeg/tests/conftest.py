@@ -30,7 +30,7 @@ from twisted.internet import reactor  # noqa: TID251  # a test names it
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
-from m3u8svc.plugin import MediaFile, MergeJob, Part, Services
+from m3u8svc.plugin import MediaFile, MergeJob, Part, Services, settled
 
 SEGMENT_S = 2
 
@@ -55,6 +55,11 @@ class AskedTask:
         return self.options
 
 
+async def waited_for(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Threads as the service gives them: a cancelled one is waited for."""
+    return await settled(deferToThread(function, *arguments))
+
+
 class Bench:
     """Everything a test of the merger needs, in one directory of its own."""
 
@@ -68,7 +73,14 @@ class Bench:
         async def fetch(url: str, **more: object) -> bytes:
             raise AssertionError("the merger fetches nothing")
 
-        return Services(clock=reactor, in_thread=deferToThread, log=Logger("test"), state_dir=self.place, fetch=fetch)
+        return Services(
+            reactor=reactor,
+            clock=reactor,
+            in_thread=waited_for,
+            log=Logger("test"),
+            state_dir=self.place,
+            fetch=fetch,
+        )
 
     def merger(self, **config: Any) -> FfmpegMerger:
         """With this configuration."""

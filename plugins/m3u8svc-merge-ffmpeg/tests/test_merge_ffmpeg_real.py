@@ -17,7 +17,7 @@ from twisted.internet import reactor  # noqa: TID251  # a test names it
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 
-from m3u8svc.plugin import Gap, MediaFile, MergeError
+from m3u8svc.plugin import DiskFull, Gap, MediaFile, MergeError
 
 Arriving = Callable[[Any], Any]
 
@@ -302,9 +302,9 @@ async def test_a_full_disk_is_said_clearly(
     """ENOSPC is named as such, and the half file is gone."""
     merger = bench.merger()
     job = bench.job(8.0, target=full_disk / ".t1.part.mkv")
-    with pytest.raises(MergeError) as caught:
+    with pytest.raises(DiskFull) as caught:
         await merger.merge(job, arriving(streams.ts()), nothing)
-    assert f"合并失败：磁盘空间不足（{full_disk}）" == caught.value.text()
+    assert ("disk_full", f"磁盘空间不足：{full_disk}") == (caught.value.code, caught.value.text())
     assert not list(full_disk.iterdir())
 
 

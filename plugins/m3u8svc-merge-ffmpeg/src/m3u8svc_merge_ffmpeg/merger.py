@@ -2,6 +2,7 @@
 The merger itself: parts in, one verified and synced file out, or an error and nothing.
 """
 
+import errno
 import json
 import os
 import re
@@ -13,13 +14,26 @@ from typing import Any, TypeVar
 import attrs
 from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
 
-from m3u8svc.plugin import Gap, MediaFile, MergeError, MergeJob, MergeProgress, MergeResult, Part, Services, Task
+from m3u8svc.plugin import (
+    DiskError,
+    DiskFull,
+    Gap,
+    M3u8svcError,
+    MediaFile,
+    MergeError,
+    MergeJob,
+    MergeProgress,
+    MergeResult,
+    Part,
+    Services,
+    Task,
+    settled,
+)
 from m3u8svc_merge_ffmpeg.child import ENVIRONMENT, PROGRESS_FD, Ending, FfmpegChild, boxed
 from m3u8svc_merge_ffmpeg.feed import Feed
 from m3u8svc_merge_ffmpeg.options import Options, Rules, command_arguments, parse_options
 from m3u8svc_merge_ffmpeg.program import Program
 from m3u8svc_merge_ffmpeg.settings import FfmpegSettings
-from m3u8svc_merge_ffmpeg.settling import settled
 
 PLUGIN = "merge-ffmpeg"
 PROBE_S = 120.0
@@ -66,7 +80,9 @@ class FfmpegMerger:
         Write `job.target`.
 
         Raises:
-            MergeError: the program failed, or one pipe cannot carry this stream correctly; nothing is at the target.
+            MergeError: the program failed, or one pipe cannot carry this stream correctly.
+            DiskFull: there is no room for the result.
+            DiskError: a file cannot be used. Whichever it is, nothing is at the target.
         """
         options = self._options(job.task)
         await self._slots.acquire()
@@ -91,7 +107,7 @@ class FfmpegMerger:
             finished = True
             return attrs.evolve(result, warnings=(*run.feed.warnings, *result.warnings, *complaint))
         except OSError as error:
-            raise MergeError(reason=f"文件操作失败（{error.strerror or type(error).__name__}）") from error
+            raise disk_error(error, job.target) from error
         finally:
             if not finished:
                 await self._in_thread(_remove, job.target)
@@ -137,7 +153,7 @@ class FfmpegMerger:
         return await self._in_thread(_run_probe, command, target)
 
     async def _in_thread(self, function: Callable[..., R], *arguments: object) -> R:
-        result: R = await settled(self._services.in_thread(function, *arguments))
+        result: R = await self._services.in_thread(function, *arguments)
         return result
 
 
@@ -159,6 +175,7 @@ class _Run:
         self._settings = settings
         self._in_thread = services.in_thread
         self._clock = services.clock
+        self._reactor = services.reactor
         self._progress = progress
         self._child: FfmpegChild | None = None
         self._feeding: Deferred[None] | None = None
@@ -172,6 +189,7 @@ class _Run:
 
         Raises:
             MergeError: it ended otherwise than it should have.
+            DiskFull: because there was no room.
         """
         self._feeding = Deferred.fromCoroutine(self._feed_all(parts))
         try:
@@ -180,11 +198,11 @@ class _Run:
             if not self._cut_short:
                 raise
         finally:
-            await settled(self._end(parts))
+            await settled(Deferred.fromCoroutine(self._end(parts)))
         assert self._child is not None and self._child.ending is not None  # fed to the end, and gone
         ending = self._child.ending
         if problem := _problem(ending, self._position, cut_short=self._cut_short, target=self._job.target):
-            raise MergeError(reason=problem)
+            raise problem
         return ending
 
     async def _feed_all(self, parts: AsyncIterator[Part]) -> None:
@@ -203,17 +221,15 @@ class _Run:
 
     async def _feed_one(self, part: MediaFile) -> None:
         self._position = part.position
-        await settled(self._in_thread(self.feed.begin, part))
+        await self._in_thread(self.feed.begin, part)
         if self._child is None:
             self._child = self._started()
-        while chunk := await settled(self._in_thread(self.feed.read)):
+        while chunk := await self._in_thread(self.feed.read):
             await self._child.send(chunk)
 
     def _started(self) -> FfmpegChild:
-        from twisted.internet import reactor  # noqa: TID251  # services has a clock, and no spawnProcess
-
         child = FfmpegChild(clock=self._clock, silence_s=self._settings.silence_s, on_end=self._ended_early)
-        child.start(reactor, self._command(self.feed.input_format))
+        child.start(self._reactor, self._command(self.feed.input_format))
         return child
 
     def _ended_early(self) -> None:
@@ -232,21 +248,31 @@ class _Run:
             await close()
 
 
-def _problem(ending: Ending, position: int, *, cut_short: bool, target: Path) -> str:
+def _problem(ending: Ending, position: int, *, cut_short: bool, target: Path) -> M3u8svcError | None:
     """
-    Why there is no file, "" when there is one. What it printed is bounded, and redacted by the error's own text.
+    Why there is no file, None when there is one. What it printed is bounded, and redacted by the error's own text.
     """
     said = _said(ending, target)
     where = f"，位置：第 {position} 个分片" if cut_short else ""
     if "No space left on device" in ending.said or "Disk quota exceeded" in ending.said:
-        return f"磁盘空间不足（{target.parent}）"
+        return DiskFull(path=str(target.parent))
     if ending.hung:
-        return f"ffmpeg 没有反应，已被终止{where}"
+        return MergeError(reason=f"ffmpeg 没有反应，已被终止{where}")
     if ending.signal_name:
-        return f"ffmpeg 被信号 {ending.signal_name} 终止{where}{said}"
+        return MergeError(reason=f"ffmpeg 被信号 {ending.signal_name} 终止{where}{said}")
     if ending.status != 0:
-        return f"ffmpeg 退出状态 {ending.status}{where}{said}"
-    return f"ffmpeg 提前结束{where}{said}" if cut_short else ""
+        return MergeError(reason=f"ffmpeg 退出状态 {ending.status}{where}{said}")
+    return MergeError(reason=f"ffmpeg 提前结束{where}{said}") if cut_short else None
+
+
+def disk_error(error: OSError, target: Path) -> M3u8svcError:
+    """
+    What the system said of a file, as the service says it.
+    """
+    path = str(error.filename or target.parent)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFull(path=path)
+    return DiskError(path=path, reason=error.strerror or type(error).__name__)
 
 
 def _complaint(ending: Ending, target: Path) -> tuple[str, ...]:
