@@ -125,7 +125,7 @@ class World:
         self.log = Lines()
         self._open: list[Any] = []
 
-    def plugin(self, **config: Any) -> Any:
+    async def plugin(self, **config: Any) -> Any:
         """A new one, configured."""
         (found,) = entry_points(group="m3u8svc", name="notify")
         plugin = found.load()()
@@ -133,8 +133,15 @@ class World:
         async def fetch(url: str, **more: object) -> bytes:
             raise AssertionError("it fetches nothing")
 
-        services = Services(clock=reactor, in_thread=deferToThread, log=self.log, state_dir=self.place, fetch=fetch)
-        plugin.configure(config=config, services=services)
+        services = Services(
+            reactor=reactor,
+            clock=reactor,
+            in_thread=deferToThread,
+            log=self.log,
+            state_dir=self.place,
+            fetch=fetch,
+        )
+        await plugin.configure(config=config, services=services)
         self._open.append(plugin)
         return plugin
 
