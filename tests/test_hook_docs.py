@@ -63,6 +63,13 @@ def test_every_example_is_a_plugin(name: str, tmp_path: Path) -> None:
     harness.close()
 
 
+@pytest.mark.parametrize("name", sorted(KINDS))
+def test_every_hook_has_a_plugin_that_proves_it(name: str) -> None:
+    """A distribution in plugins/ or a built-in implements it."""
+    sources = [*(ROOT / "plugins").glob("*/src/**/*.py"), *(ROOT / "m3u8svc" / "builtin").glob("*.py")]
+    assert any(re.search(rf"@hookimpl[^\n]*\n +(async )?def {name}\(", each.read_text("utf-8")) for each in sources)
+
+
 PUBLIC = """
 ByteRange ConfigError DiskError DiskFull Extensions FailureDecision Fetch Gap GiveUp InitSection Key M3u8svcError
 MasterPlaylist MediaFile MediaPlaylist MergeError MergeJob MergeProgress MergeResult Merger NotConfigured Note

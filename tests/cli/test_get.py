@@ -153,12 +153,13 @@ def test_get_keeps_segments_when_they_are_wanted_later(origin: Origin, tmp_path:
 
 def test_get_twice_at_once_is_refused(origin: Origin, tmp_path: Path) -> None:
     """A second process with the same line ends with status 75 and leaves the first alone."""
-    origin.delay_s = 0.3
+    origin.delay_s = 3.0  # longer than the second one takes to start
     first = subprocess.Popen(command(origin, tmp_path), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 30
     while not origin.segments() and time.monotonic() < deadline:
         time.sleep(0.02)
     second = run(command(origin, tmp_path))
+    origin.delay_s = 0.0
     assert 75 == second.returncode and "another process" in second.stderr
     assert 0 == first.wait(timeout=60)
 

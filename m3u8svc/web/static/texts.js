@@ -47,6 +47,8 @@ export const ERRORS = {
   no_media: "There is no usable audio or video", verify_failed: "The merged file is not what it should be",
   disk_full: "The disk is full", disk_error: "The disk does not take this", names_exhausted: "There is no free file name",
   store_failed: "The database failed", stale_task: "The task was changed meanwhile", plugin_failed: "A plugin failed",
+  plugin_unavailable: "A plugin the task needs cannot be used", not_offered: "No plugin offers what the task names",
+  publish_failed: "The result could not be stored",
 };
 
 export const complaint = (language, code, message) =>
