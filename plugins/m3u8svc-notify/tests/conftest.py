@@ -125,7 +125,7 @@ class World:
         self.log = Lines()
         self._open: list[Any] = []
 
-    def plugin(self, **config: Any) -> Any:
+    async def plugin(self, **config: Any) -> Any:
         """A new one, configured."""
         (found,) = entry_points(group="m3u8svc", name="notify")
         plugin = found.load()()
@@ -141,7 +141,7 @@ class World:
             state_dir=self.place,
             fetch=fetch,
         )
-        plugin.configure(config=config, services=services)
+        await plugin.configure(config=config, services=services)
         self._open.append(plugin)
         return plugin
 

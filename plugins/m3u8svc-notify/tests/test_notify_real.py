@@ -49,7 +49,7 @@ def verify(received: Any) -> bool:
 @pytest_twisted.ensureDeferred
 async def test_a_signed_post_arrives(world: Any, receiver: Any) -> None:
     """One POST with the documented headers; the README's code accepts it."""
-    plugin = world.plugin(**hook(receiver, headers={"Authorization": "Bearer x"}))
+    plugin = await world.plugin(**hook(receiver, headers={"Authorization": "Bearer x"}))
     await plugin.task_changed(task=world.task(), previous=None, event_id=7)
     await world.until(lambda: receiver.got)
     (received,) = receiver.got
@@ -66,7 +66,7 @@ async def test_a_signed_post_arrives(world: Any, receiver: Any) -> None:
 @pytest_twisted.ensureDeferred
 async def test_only_what_was_asked_for(world: Any, receiver: Any) -> None:
     """Events outside `on` are not sent."""
-    plugin = world.plugin(**hook(receiver, on=["失败", "created"]))
+    plugin = await world.plugin(**hook(receiver, on=["失败", "created"]))
     await plugin.task_changed(task=world.task(Status.WAITING), previous=None, event_id=1)
     await plugin.task_changed(task=world.task(Status.DOWNLOADING), previous=world.task(Status.WAITING), event_id=2)
     await plugin.task_changed(task=world.task(Status.FAILED), previous=world.task(Status.DOWNLOADING), event_id=3)
@@ -88,7 +88,7 @@ async def test_order_per_task_while_others_go_on(world: Any, receiver: Any) -> N
         return 200
 
     receiver.answer = answer
-    plugin = world.plugin(**hook(receiver))
+    plugin = await world.plugin(**hook(receiver))
     for number, task in enumerate(["slow", "slow", "quick", "quick", "slow"], 1):
         await plugin.task_changed(task=world.task(id=task), previous=world.task(), event_id=number)
     await world.until(lambda: len(receiver.got) == 7)
@@ -103,14 +103,14 @@ async def test_order_per_task_while_others_go_on(world: Any, receiver: Any) -> N
 async def test_a_restart_sends_the_rest(world: Any, receiver: Any) -> None:
     """What the receiver did not take before a restart comes after it, in order, and what it took does not."""
     receiver.answer = lambda received: 200 if received.said["event_id"] == 1 else 503
-    plugin = world.plugin(**hook(receiver))
+    plugin = await world.plugin(**hook(receiver))
     for number in (1, 2, 3):
         await plugin.task_changed(task=world.task(), previous=world.task(), event_id=number)
     await world.until(lambda: len(receiver.got) >= 2)
     await world.close(plugin)
     receiver.got.clear()
     receiver.answer = lambda received: 200
-    plugin = world.plugin(**hook(receiver))
+    plugin = await world.plugin(**hook(receiver))
     await plugin.task_changed(task=world.task(), previous=world.task(), event_id=1)  # told again: at least once
     await world.until(lambda: len(receiver.got) == 2)
     await world.pause(0.1)
@@ -122,7 +122,7 @@ async def test_a_restart_sends_the_rest(world: Any, receiver: Any) -> None:
 async def test_gone_disables_the_target(world: Any, receiver: Any) -> None:
     """410: nothing more is sent to it in this run, and the log says so loudly."""
     receiver.answer = lambda received: 410
-    plugin = world.plugin(**hook(receiver))
+    plugin = await world.plugin(**hook(receiver))
     for number in (1, 2):
         await plugin.task_changed(task=world.task(id=f"t{number}"), previous=None, event_id=number)
         await world.until(lambda: any("NOTHING more" in line for line in world.log.lines))
@@ -137,7 +137,7 @@ async def test_gone_disables_the_target(world: Any, receiver: Any) -> None:
 async def test_a_refusal_drops_the_event(world: Any, receiver: Any, status: int) -> None:
     """Other 4xx and redirects drop the event, loudly; the next one is sent. A redirect is not followed."""
     receiver.answer = lambda received: (status if received.said["event_id"] == 1 else 200, {"Location": "/else"})
-    plugin = world.plugin(**hook(receiver))
+    plugin = await world.plugin(**hook(receiver))
     for number in (1, 2):
         await plugin.task_changed(task=world.task(), previous=None, event_id=number)
     await world.until(lambda: len(receiver.got) == 2)
@@ -156,7 +156,7 @@ async def test_retry_after_is_honoured(world: Any, receiver: Any) -> None:
         return (429, {"Retry-After": "2"}) if len(times) == 1 else 200
 
     receiver.answer = answer
-    plugin = world.plugin(**hook(receiver))
+    plugin = await world.plugin(**hook(receiver))
     await plugin.task_changed(task=world.task(), previous=None, event_id=1)
     await world.until(lambda: len(times) == 2)
     assert 2.0 <= times[1] - times[0] < 4.0
@@ -167,7 +167,7 @@ async def test_retry_after_is_honoured(world: Any, receiver: Any) -> None:
 async def test_a_receiver_that_hangs_is_tried_again(world: Any, receiver: Any) -> None:
     """No answer within the time allowed is a failure like others."""
     receiver.answer = lambda received: 0 if len(receiver.got) == 0 else 200
-    plugin = world.plugin(**hook(receiver, timeout_s=1))
+    plugin = await world.plugin(**hook(receiver, timeout_s=1))
     await plugin.task_changed(task=world.task(), previous=None, event_id=1)
     await world.until(lambda: len(receiver.got) == 2)
     assert any("no answer within 1 s" in line for line in world.log.lines)
@@ -178,7 +178,7 @@ async def test_a_receiver_that_hangs_is_tried_again(world: Any, receiver: Any) -
 async def test_nobody_listening_is_tried_again(world: Any, receiver: Any) -> None:
     """A refused connection leaves the event queued; the log has no token of the URL."""
     receiver.close()
-    plugin = world.plugin(**hook(receiver))
+    plugin = await world.plugin(**hook(receiver))
     await plugin.task_changed(task=world.task(), previous=None, event_id=1)
     await world.until(lambda: any("ConnectionRefusedError" in line for line in world.log.lines))
     await world.close()
@@ -189,14 +189,14 @@ async def test_nobody_listening_is_tried_again(world: Any, receiver: Any) -> Non
 async def test_closing_while_a_post_hangs(world: Any, receiver: Any) -> None:
     """A stop cuts a delivery off at once; it stays queued for the next start."""
     receiver.answer = lambda received: 0
-    plugin = world.plugin(**hook(receiver))
+    plugin = await world.plugin(**hook(receiver))
     await plugin.task_changed(task=world.task(), previous=None, event_id=1)
     await world.until(lambda: receiver.got)
     started = time.monotonic()
     await world.close(plugin)
     assert time.monotonic() - started < 1.0
     receiver.answer = lambda received: 200
-    world.plugin(**hook(receiver))
+    await world.plugin(**hook(receiver))
     await world.until(lambda: len(receiver.got) == 2)
     await world.close()
 
@@ -205,10 +205,10 @@ async def test_closing_while_a_post_hangs(world: Any, receiver: Any) -> None:
 async def test_a_target_that_is_gone_from_the_configuration(world: Any, receiver: Any) -> None:
     """What waits for it is dropped, and counted in the log."""
     receiver.answer = lambda received: 500
-    plugin = world.plugin(**hook(receiver))
+    plugin = await world.plugin(**hook(receiver))
     await plugin.task_changed(task=world.task(), previous=None, event_id=1)
     await world.close(plugin)
-    world.plugin(**hook(receiver, name="b"))
+    await world.plugin(**hook(receiver, name="b"))
     assert "error: webhook:a is not configured any more: 1 events for it are dropped" in world.log.lines
     await world.close()
 
@@ -216,7 +216,7 @@ async def test_a_target_that_is_gone_from_the_configuration(world: Any, receiver
 @pytest_twisted.ensureDeferred
 async def test_requests_have_no_say(world: Any, receiver: Any) -> None:
     """Options of a request are refused by name."""
-    plugin = world.plugin(**hook(receiver))
+    plugin = await world.plugin(**hook(receiver))
     with pytest.raises(OptionError) as caught:
         plugin.check_options(options={"url": "http://evil.test"})
     assert "解析请求失败：url：“notify” 没有任务选项" in caught.value.text()
@@ -239,7 +239,7 @@ async def test_few_at_once(world: Any, receiver: Any) -> None:
         return 200
 
     receiver.answer = answer
-    plugin = world.plugin(**hook(receiver))
+    plugin = await world.plugin(**hook(receiver))
     for number in range(1, 41):
         await plugin.task_changed(task=world.task(id=f"t{number}"), previous=None, event_id=number)
     await world.until(lambda: len(receiver.got) == 40)
@@ -252,7 +252,7 @@ async def test_one_dead_target_does_not_hold_up_another(world: Any, receiver: An
     """A target that takes nothing has no part in what others get."""
     receiver.answer = lambda received: 500 if received.path == "/dead" else 200
     base = receiver.url.partition("/hook")[0]
-    plugin = world.plugin(webhooks=[{"url": f"{base}/dead"}, {"url": f"{base}/alive"}])
+    plugin = await world.plugin(webhooks=[{"url": f"{base}/dead"}, {"url": f"{base}/alive"}])
     for number in range(1, 21):
         await plugin.task_changed(task=world.task(id=f"t{number}"), previous=None, event_id=number)
     await world.until(lambda: sum(each.path == "/alive" for each in receiver.got) == 20, within_s=5)
@@ -262,7 +262,7 @@ async def test_one_dead_target_does_not_hold_up_another(world: Any, receiver: An
 @pytest_twisted.ensureDeferred
 async def test_a_disk_that_fails_for_a_while(world: Any, receiver: Any) -> None:
     """An event that cannot be saved is held, said, and saved with the next one; the plugin goes on."""
-    plugin = world.plugin(**hook(receiver))
+    plugin = await world.plugin(**hook(receiver))
     other = sqlite3.connect(world.place / "notify.db")
     other.execute("ALTER TABLE item RENAME TO away")
     await plugin.task_changed(task=world.task(), previous=None, event_id=1)
@@ -280,7 +280,7 @@ async def test_a_queue_that_is_no_database_stops_the_start(world: Any, receiver:
     """A damaged file is named; nothing is told by guessing."""
     (world.place / "notify.db").write_bytes(b"not a database" * 100)
     with pytest.raises(ConfigError) as caught:
-        world.plugin(**hook(receiver))
+        await world.plugin(**hook(receiver))
     assert "plugins.notify: the queue notify.db cannot be used" in caught.value.text("en")
 
 
@@ -305,7 +305,7 @@ def writing(place: Path) -> list[str]:
 async def test_a_command_is_run_without_a_shell(world: Any, tmp_path: Path, monkeypatch: Any) -> None:
     """It gets its arguments as written, the event as JSON and in its environment, and nothing else of ours."""
     monkeypatch.setenv("M3U8SVC_HOOK_SECRET", SECRET)
-    plugin = world.plugin(commands=[{"argv": writing(tmp_path), "name": "c"}])
+    plugin = await world.plugin(commands=[{"argv": writing(tmp_path), "name": "c"}])
     await plugin.task_changed(task=world.task(filename="a'b;c"), previous=world.task(Status.DOWNLOADING), event_id=5)
     await world.until(lambda: any("printed" in line for line in world.log.lines))
     said = json.loads((tmp_path / "out").read_text())
@@ -329,7 +329,7 @@ async def test_a_hanging_command_is_killed_with_its_children(world: Any, tmp_pat
     """After the time allowed it and what it started are gone, and the next event has its turn."""
     pids = tmp_path / "pids"
     script = f"sleep 60 & echo $! $$ >> {pids}; [ $M3U8SVC_EVENT_ID = 2 ] || wait"
-    plugin = world.plugin(commands=[{"argv": ["sh", "-c", script], "name": "c", "timeout_s": 1}])
+    plugin = await world.plugin(commands=[{"argv": ["sh", "-c", script], "name": "c", "timeout_s": 1}])
     for number in (1, 2):
         await plugin.task_changed(task=world.task(), previous=None, event_id=number)
     await world.until(lambda: "warn: command:c, event 1: ended after 1 s" in world.log.lines)
@@ -346,13 +346,13 @@ async def test_closing_ends_a_command_and_runs_it_again(world: Any, tmp_path: Pa
     """A stop kills what runs; the event is told again at the next start."""
     marks = tmp_path / "marks"
     config = {"commands": [{"argv": ["sh", "-c", f"echo $$ >> {marks}; sleep 60"], "name": "c"}]}
-    plugin = world.plugin(**config)
+    plugin = await world.plugin(**config)
     await plugin.task_changed(task=world.task(), previous=None, event_id=1)
     await world.until(lambda: marks.exists() and marks.read_text())
     await world.close(plugin)
     await world.pause(0.1)
     with pytest.raises(ProcessLookupError):
         os.kill(int(marks.read_text()), 0)
-    world.plugin(**config)
+    await world.plugin(**config)
     await world.until(lambda: len(marks.read_text().split()) == 2)
     await world.close()

@@ -2,12 +2,13 @@
 The merger "list": no media at all, but a text that lists what was downloaded.
 """
 
+import errno
 import os
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any  # `services.in_thread` runs anything
 
-from m3u8svc.plugin import MediaFile, MergeError, MergeJob, MergeProgress, MergeResult, Part, Task
+from m3u8svc.plugin import DiskError, DiskFull, MediaFile, MergeError, MergeJob, MergeProgress, MergeResult, Part, Task
 
 
 class ListMerger:
@@ -26,7 +27,8 @@ class ListMerger:
 
     async def merge(self, job: MergeJob, parts: AsyncIterator[Part], progress: MergeProgress) -> MergeResult:
         """
-        Parts arrive as they are downloaded. Whatever fails, a cancellation included, nothing stays at the target.
+        Parts arrive as they are downloaded. Whatever fails, a cancellation included, nothing stays at the target: a
+        cancelled `in_thread` ends after its thread, so that nobody writes behind the removal.
         """
         lines: list[str] = []
         duration_s = 0.0
@@ -40,9 +42,11 @@ class ListMerger:
             size = await self._in_thread(_write, job.target, "".join(lines))
         except BaseException as error:
             await self._in_thread(job.target.unlink, missing_ok=True)
-            if isinstance(error, OSError):
-                raise MergeError(reason=f"无法写入列表：{error.strerror}") from error
-            raise
+            if not isinstance(error, OSError):
+                raise
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise DiskFull(path=str(job.target.parent)) from error
+            raise DiskError(path=str(job.target.parent), reason=error.strerror or "") from error
         return MergeResult(size_bytes=size, duration_s=duration_s)
 
 

@@ -107,7 +107,7 @@ class FfmpegMerger:
             finished = True
             return attrs.evolve(result, warnings=(*run.feed.warnings, *result.warnings, *complaint))
         except OSError as error:
-            raise _disk_error(error, job.target) from error
+            raise disk_error(error, job.target) from error
         finally:
             if not finished:
                 await self._in_thread(_remove, job.target)
@@ -265,8 +265,10 @@ def _problem(ending: Ending, position: int, *, cut_short: bool, target: Path) ->
     return MergeError(reason=f"ffmpeg 提前结束{where}{said}") if cut_short else None
 
 
-def _disk_error(error: OSError, target: Path) -> M3u8svcError:
-    """What the system said of a file, as the service says it."""
+def disk_error(error: OSError, target: Path) -> M3u8svcError:
+    """
+    What the system said of a file, as the service says it.
+    """
     path = str(error.filename or target.parent)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return DiskFull(path=path)

@@ -19,14 +19,14 @@ class Plugin:
     """
 
     @hookimpl
-    def configure(self, config: Mapping[str, Any], services: Services) -> None:
+    async def configure(self, config: Mapping[str, Any], services: Services) -> None:
         """
-        Open the queue; what an earlier run left in it is sent as soon as the reactor runs.
+        Open the queue; what an earlier run left in it is sent at once.
         """
         from m3u8svc_notify.outbound import Outbound
         from m3u8svc_notify.settings import parse_settings
 
-        self._outbound = Outbound(parse_settings(config), services)
+        self._outbound = await services.in_thread(Outbound, parse_settings(config), services)
         self._outbound.start()
 
     @hookimpl

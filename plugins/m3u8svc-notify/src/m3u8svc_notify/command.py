@@ -29,27 +29,25 @@ class CommandRunner:
     Runs one configured command.
     """
 
-    def __init__(self, command: Command, *, clock: Any, log: Any) -> None:
-        # clock and log are Any: those of `services`
+    def __init__(self, command: Command, *, reactor: Any, log: Any) -> None:
+        # reactor and log are Any: those of `services`
         self._command = command
-        self._clock = clock
+        self._reactor = reactor
         self._log = log
 
     async def send(self, item: Item) -> Answer:
         """
         One run. Cancelled, it ends the command first.
         """
-        from twisted.internet import reactor  # noqa: TID251  # services has a clock, and no spawnProcess
-
         child = _Child(item.body.encode())
         argv = [sys.executable, "-I", "-S", str(SESSION), *self._command.argv]
         try:
-            reactor.spawnProcess(
+            self._reactor.spawnProcess(
                 child, argv[0], argv, env=environment(item), path="/", childFDs={0: "w", 1: "r", 2: "r"}
             )
         except OSError as error:
             return Unanswered(why=f"it cannot be started: {error.strerror}")
-        timer = self._clock.callLater(self._command.timeout_s, child.kill, True)
+        timer = self._reactor.callLater(self._command.timeout_s, child.kill, True)
         try:
             await child.ended
         finally:

@@ -23,7 +23,7 @@ MOST_UNSAVED = 1000
 
 class Outbound:
     """
-    Built in `configure`, in whatever thread that is; everything else happens on the reactor.
+    Built in a thread, since it opens a file; everything else happens on the reactor.
     """
 
     def __init__(
@@ -56,11 +56,9 @@ class Outbound:
 
     def start(self) -> None:
         """
-        Send what an earlier run left, once the reactor runs. From any thread.
+        Send what an earlier run left. On the reactor.
         """
-        from twisted.internet import reactor  # noqa: TID251  # the clock cannot be called from another thread
-
-        reactor.callFromThread(self._sender.wake)  # type: ignore[attr-defined]  # the reactor is a module to mypy
+        self._sender.wake()
 
     async def tell(self, task: Task, previous: Task | None, event_id: int) -> None:
         """
@@ -111,9 +109,9 @@ class Outbound:
             case Webhook():
                 if not target.secret:
                     self._services.log.warn("{target} has no secret: it is told unsigned", target=target.key)
-                return WebhookSender(target, clock=self._services.clock, wall=self._wall)
+                return WebhookSender(target, reactor=self._services.reactor, wall=self._wall)
             case Command():
-                return CommandRunner(target, clock=self._services.clock, log=self._services.log)
+                return CommandRunner(target, reactor=self._services.reactor, log=self._services.log)
         assert_never(target)
 
     def _forget_strangers(self) -> None:

@@ -23,10 +23,10 @@ class WebhookSender:
     Posts to one URL, over a new connection each time.
     """
 
-    def __init__(self, webhook: Webhook, *, clock: Any, wall: Callable[[], float]) -> None:
-        # clock is Any: services.clock, an IReactorTime
+    def __init__(self, webhook: Webhook, *, reactor: Any, wall: Callable[[], float]) -> None:
+        # reactor is Any: that of `services`
         self._webhook = webhook
-        self._clock = clock
+        self._reactor = reactor
         self._wall = wall
         self._client: Any = None  # Any: treq has no types for its client
 
@@ -35,7 +35,7 @@ class WebhookSender:
         One attempt. Fails only by being cancelled.
         """
         attempt = Deferred.fromCoroutine(self._attempt(item))
-        timer = self._clock.callLater(self._webhook.timeout_s, attempt.cancel)
+        timer = self._reactor.callLater(self._webhook.timeout_s, attempt.cancel)
         try:
             return await attempt
         except (CancelledError, Exception) as error:  # whatever a connection, a name or an answer can bring
@@ -75,11 +75,10 @@ class WebhookSender:
     def _opened(self) -> Any:  # Any: as above
         if self._client is None:
             from treq.client import HTTPClient
-            from twisted.internet import reactor  # noqa: TID251  # services has a clock, and no connections
             from twisted.web.client import Agent, HTTPConnectionPool
 
-            pool = HTTPConnectionPool(reactor, persistent=False)
-            self._client = HTTPClient(Agent(reactor, connectTimeout=self._webhook.timeout_s, pool=pool))
+            pool = HTTPConnectionPool(self._reactor, persistent=False)
+            self._client = HTTPClient(Agent(self._reactor, connectTimeout=self._webhook.timeout_s, pool=pool))
         return self._client
 
 
