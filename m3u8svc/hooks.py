@@ -248,7 +248,7 @@ class Hooks:
         if error is not None:
             if on_purpose and isinstance(error, M3u8svcError):
                 raise error
-            raise self._blame(plugin, name, tally, error, began=started) from error
+            raise self._blame(plugin, name, tally, error, began=outcome.begun_s or started) from error
         tally.in_a_row = 0
         self._time(impl, name, tally, self._clock.seconds() - (outcome.begun_s or started))
         return answer

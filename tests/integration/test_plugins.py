@@ -92,7 +92,9 @@ def test_broken_plugins_take_nothing_from_a_task(
         if way != "nonsense":
             assert names["check_options"] in refused.text
         told = {hook for hook in OPEN if states_then[names[hook]] == "disabled"}
-        assert ({"task_changed", "segment_finished"} <= told) is (way != "nonsense")
+        # Workers that wait for one hanging hook together are one failure, and two films make two.
+        often = {"blocks", "raises", "exits"} if way != "nonsense" else set()
+        assert ("task_changed" in told, "segment_finished" in told) == (way != "nonsense", way in often)
 
 
 @pytest.mark.parametrize("hook", sorted(FAIL_CLOSED))
