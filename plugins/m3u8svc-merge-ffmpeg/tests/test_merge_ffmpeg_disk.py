@@ -18,7 +18,7 @@ TARGET = Path("/saves/.t1.part.mkv")
         (errno.ENOSPC, None, "disk_full", "/saves"),
         (errno.EDQUOT, "/saves/x", "disk_full", "/saves/x"),
         (errno.EIO, None, "disk_error", "/saves"),
-        (errno.EACCES, "/work/7.ts", "disk_error", "/work/7.ts"),
+        (errno.EACCES, "/srv/7.ts", "disk_error", "/srv/7.ts"),
     ],
 )
 def test_errors_of_the_disk_keep_their_code(number: int, named: str | None, code: str, path: str) -> None:
