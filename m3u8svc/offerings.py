@@ -3,7 +3,7 @@ What plugins hand over and are handed: mergers and storages with the values that
 services. The hooks themselves are in `hookspecs.py`; authors import all of it from `m3u8svc.plugin`.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -87,10 +87,30 @@ class SegmentOutcome:
 # -- Merging ---------------------------------------------------------------------------------------------------------
 
 
+MAIN = "main"
+"""The track of the variant itself; renditions are ``audio1``, ``audio2`` …, ``subtitles1`` …"""
+
+
+@attrs.frozen(kw_only=True)
+class TrackInfo:
+    """
+    One media playlist of a presentation, as a merger must know it. `language` is BCP 47 as the playlist writes it, ""
+    when it does not say.
+    """
+
+    track: str
+    kind: Literal["main", "audio", "subtitles"]
+    language: str = ""
+    name: str = ""
+    default: bool = False
+    forced: bool = False
+
+
 @attrs.frozen(kw_only=True)
 class MediaFile:
     """
-    One finished, decrypted, verified segment on disk, handed to a merger in order.
+    One finished, decrypted, verified segment on disk, handed to a merger in order. `position` and `start_s` count in
+    the playlist of its `track`.
     """
 
     position: int
@@ -100,6 +120,10 @@ class MediaFile:
     discontinuity_sequence: int = 0
     init: Path | None = None
     size_bytes: int = 0
+    track: str = MAIN
+    start_s: float = 0.0
+    last: bool = False
+    """Whether nothing follows it in its track."""
 
 
 @attrs.frozen(kw_only=True)
@@ -114,10 +138,23 @@ class Gap:
     reason: str = ""
     keep: bool = False
     """True: its time stays empty in the output. False: what follows moves up (a skipped segment)."""
+    track: str = MAIN
+    start_s: float = 0.0
+    last: bool = False
 
 
 Part = MediaFile | Gap
-"""What a merger gets, in order."""
+"""What a merger gets. Tracks follow each other by where their parts start, each in its own order."""
+
+
+@attrs.frozen(kw_only=True)
+class Companion:
+    """
+    One more finished, synced file of a result: `path` is hidden beside the target; it becomes ``<name>.<suffix>``.
+    """
+
+    path: Path
+    suffix: str
 
 
 @attrs.frozen(kw_only=True)
@@ -133,17 +170,26 @@ class MergeJob:
     faststart: bool = False
     file_time: float | None = None
     expected_duration_s: float = 0.0
+    tracks: tuple[TrackInfo, ...] = (TrackInfo(track=MAIN, kind="main"),)
+    """What the parts belong to, "main" first."""
+    on_param_change: Literal["keep", "split"] = "keep"
+    subtitle_files: tuple[str, ...] = ()
+    """Kinds of side-car files to write of each subtitle track: "vtt", "srt"."""
+    low_disk: bool = False
 
 
 @attrs.frozen(kw_only=True)
 class MergeResult:
     """
-    A finished, verified and synced target file.
+    A finished, verified and synced target file, and what belongs beside it.
     """
 
     size_bytes: int
     duration_s: float
     warnings: tuple[str, ...] = ()
+    companions: tuple[Companion, ...] = ()
+    details: Mapping[str, Any] = attrs.field(factory=dict)  # Any: JSON
+    """What the merger knows of tracks and segments, for the report of completeness; JSON values."""
 
 
 class MergeProgress(Protocol):
@@ -157,6 +203,8 @@ class MergeProgress(Protocol):
 class Merger(Protocol):
     """
     One way to make one file of many segments. Requests choose it by `name`. Called on the reactor: it must not block.
+    One that can take several tracks says so by an attribute ``takes_renditions = True``; others get tasks of one track
+    only, and the rest is refused before anything is fetched.
     """
 
     name: str

@@ -18,6 +18,7 @@ from m3u8svc.hls.fingerprint import Signature
 from m3u8svc.hls.playlist import ByteRange, InitSection, Key, MasterPlaylist, MediaPlaylist, Rendition, Segment, Variant
 from m3u8svc.hookspecs import hookimpl
 from m3u8svc.offerings import (
+    Companion,
     Fetch,
     Gap,
     MediaFile,
@@ -33,6 +34,7 @@ from m3u8svc.offerings import (
     Services,
     Skip,
     Storage,
+    TrackInfo,
 )
 from m3u8svc.tasks.request import Purpose, Request
 from m3u8svc.tasks.retry import FailureDecision, GiveUp, Retry, SkipSegment
@@ -41,6 +43,7 @@ from m3u8svc.waiting import settled
 
 __all__ = [
     "ByteRange",
+    "Companion",
     "ConfigError",
     "DiskError",
     "DiskFull",
@@ -83,6 +86,7 @@ __all__ = [
     "Storage",
     "Task",
     "TaskSpec",
+    "TrackInfo",
     "Variant",
     "hookimpl",
     "settled",

@@ -171,3 +171,33 @@ class MasterPlaylist:
 
 Playlist = MasterPlaylist | MediaPlaylist
 """What a playlist URL may turn out to be."""
+
+
+@attrs.frozen(kw_only=True)
+class Stream:
+    """
+    One media playlist of a presentation. `track` is its name in file names and reports: "main", "audio1",
+    "subtitles1" …; `rendition` is what the multivariant playlist says of it, None for the main one.
+    """
+
+    track: str
+    playlist: MediaPlaylist
+    rendition: Rendition | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Presentation:
+    """
+    Everything that one download plays together: the main stream first, then renditions. `master` and `variant` are
+    None when the URL led to a media playlist.
+    """
+
+    streams: tuple[Stream, ...]
+    master: MasterPlaylist | None = None
+    variant: Variant | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def main(self) -> MediaPlaylist:
+        """The playlist that positions, skips and groups speak of."""
+        return self.streams[0].playlist

@@ -79,12 +79,29 @@ class Extensions:
     """
     What a request may say beyond the seed; always applies, whatever `advanced` says (DESIGN 6). `plugins` holds the
     options of each plugin that the request names, as the plugin accepted them.
+
+    Selection: `variant` "best", "worst" or an expression (`hls.select`); `audio` "" (the one that goes with the
+    variant), "all" or languages; `subtitles` "none", "all" or languages; `groups` "" or numbers of groups to keep.
+    Overrides of the playlist: `key`, `iv`, `append_query`, `base_url` (`hls.overrides`).
+    The result: `subtitle_files` kinds of side-cars, `on_param_change` "keep" or "split", `report` a file of its own.
     """
 
     merger: str = "mp4"
     storage: str = "disk"
     faststart: bool = False
     allow_gaps: bool = False
+    variant: str = "best"
+    audio: str = ""
+    subtitles: str = "none"
+    subtitle_files: str = "vtt"
+    groups: str = ""
+    key: str = attrs.field(default="", repr=False)
+    iv: str = attrs.field(default="", repr=False)
+    append_query: str = attrs.field(default="", repr=False)
+    base_url: str = attrs.field(default="", repr=False)
+    on_param_change: str = "keep"
+    low_disk: bool = False
+    report: bool = False
     plugins: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict, repr=False)  # Any: each plugin's own JSON
 
 

@@ -11,7 +11,7 @@ from typing import Any  # Any: JSON values
 
 import attrs
 
-from m3u8svc.tasks.task import Settings, Status, SystemSettings, Task
+from m3u8svc.tasks.task import Extensions, Settings, Status, SystemSettings, Task
 from m3u8svc.web.contract import Plugins
 from m3u8svc.web.fields import MASK
 
@@ -55,8 +55,19 @@ def _beyond_the_seed(task: Task) -> dict[str, Any]:
         "err_code": task.err_code,
         "output": task.output,
         "warnings": list(dict.fromkeys((*task.spec.warnings, *task.warnings))),  # a request's warning may be in both
-        **attrs.asdict(task.spec.extensions),
+        **extensions_object(task.spec.extensions),
     }
+
+
+def extensions_object(extensions: Extensions) -> dict[str, Any]:
+    """
+    All extensions by name, a stream's key masked.
+    """
+    shown = attrs.asdict(extensions)
+    for name in ("key", "iv"):
+        if shown[name]:
+            shown[name] = MASK
+    return shown
 
 
 def settings_object(settings: Settings) -> dict[str, Any]:

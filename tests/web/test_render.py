@@ -2,6 +2,8 @@
 A task on the wire: the seed's fields in the seed's order, then ours.
 """
 
+import attrs
+
 from m3u8svc.tasks.task import Phase, Progress, Settings, Status, Task, TaskSpec
 from m3u8svc.web.render import progress_object, settings_object, success_object, task_object
 
@@ -10,6 +12,11 @@ SEED = [
     *("created_at", "updated_at", "completed_at", "header_map", "advanced_settings"),
 ]
 OURS = ["phase", "speed", "eta", "segments_done", "segments_total", "bytes", "err_code", "output", "warnings"]
+
+EXTENSIONS = [
+    *("merger", "storage", "faststart", "allow_gaps", "variant", "audio", "subtitles", "subtitle_files", "groups"),
+    *("key", "iv", "append_query", "base_url", "on_param_change", "low_disk", "report", "plugins"),
+]
 
 
 def whole_task(**changes):
@@ -45,10 +52,17 @@ def whole_task(**changes):
     return Task(**(fields | changes))
 
 
+def test_a_key_is_never_shown():
+    """What was given as the key of a stream is a secret (DESIGN 5.7)."""
+    task = whole_task()
+    spec = attrs.evolve(task.spec, extensions=attrs.evolve(task.spec.extensions, key="00" * 16))
+    assert "***" == task_object(attrs.evolve(task, spec=spec), default_save_location="/srv")["key"]
+
+
 def test_fields_and_their_order():
     """The documented fields come first, in the documented order."""
     shown = task_object(whole_task(), default_save_location="/srv")
-    assert [*SEED, *OURS, "merger", "storage", "faststart", "allow_gaps", "plugins"] == list(shown)
+    assert [*SEED, *OURS, *EXTENSIONS] == list(shown)
 
 
 def test_values():
