@@ -5,16 +5,21 @@ libav runs in a child process only (DESIGN 5.5). `Muxing.merge` starts one at on
 the first segment, hands it the paths of finished segments as they come, and turns its reports into a result. Media
 never passes through here.
 
+Parts of all tracks come in one stream and go on in that order. The child reads ahead of what it needs only while the
+track it needs has nothing (it is `hungry` then): so a window of unread parts is enough for any number of tracks.
+
 Parts are remembered, they are small: when a child dies by a signal, a new one is fed again from the first part and
 writes the same bytes. Twice dead at the same segment, that segment is replaced by a gap; anything else is an error. On
-every way out but success the child is gone and nothing is left at the target.
+every way out but success the child is gone and nothing is left at the target or beside it.
 """
 
 import contextlib
 import json
 import os
+import re
 import signal
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -27,12 +32,11 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from m3u8svc.errors import DiskError, DiskFull, MergeError, MergerDied, NoMedia, VerifyError, from_os_error
-from m3u8svc.offerings import Gap, MediaFile, MergeJob, MergeProgress, MergeResult, Part
+from m3u8svc.offerings import MAIN, Companion, Gap, MediaFile, MergeJob, MergeProgress, MergeResult, Part
 from m3u8svc.redact import escape_controls
 from m3u8svc.waiting import InThread, settled
 
 CHILD_MODULE = "m3u8svc.mux"
-TRACK = "main"
 WINDOW = 64
 """How many parts the child may have before it has read them: the pipe holds no more."""
 SILENCE_S = 60.0
@@ -55,6 +59,8 @@ class Done:
 
     size_bytes: int
     duration_s: float
+    companions: tuple[Companion, ...] = ()
+    details: dict[str, Any] = attrs.field(factory=dict)  # Any: JSON
 
 
 @attrs.frozen(kw_only=True)
@@ -67,15 +73,28 @@ class Failed:
 
 @attrs.frozen(kw_only=True)
 class Died:
-    """The child ended without a word. `signalled`: by a signal; `position`: the segment it was reading, 0 for none."""
+    """
+    The child ended without a word. `signalled`: by a signal; `position`: the segment of `track` it was reading, 0 for
+    none.
+    """
 
     how: str
     signalled: bool
     position: int
+    track: str = MAIN
 
 
 Outcome = Done | Failed | Died
 """How one child ended."""
+
+
+@attrs.frozen(kw_only=True)
+class Warned:
+    """Something the child says of a segment; `position` 0: of the whole track."""
+
+    track: str
+    position: int
+    text: str
 
 
 class Script:
@@ -99,16 +118,19 @@ class Script:
             waiting, self._more = self._more, None
             waiting.callback(None)
 
-    def replace(self, position: int) -> None:
-        """Put a gap in the place of the segment at `position`."""
+    def replace(self, track: str, position: int) -> None:
+        """Put a gap in the place of the segment at `position` of `track`."""
         for index, part in enumerate(self.parts):
-            if part.position == position and isinstance(part, MediaFile):
+            if (part.track, part.position) == (track, position) and isinstance(part, MediaFile):
                 self.parts[index] = Gap(
+                    track=track,
                     position=position,
                     duration_s=part.duration_s,
+                    start_s=part.start_s,
                     discontinuity_sequence=part.discontinuity_sequence,
                     reason="poison",
                     keep=True,
+                    last=part.last,
                 )
 
     async def pull(self) -> None:
@@ -141,17 +163,20 @@ class Child(ProcessProtocol):
         self._job = job
         self._script = script
         self._on_taken = on_taken
-        self._sent = 0
-        self._taken = 0
+        self._sent: Counter[str] = Counter()
+        self._taken: Counter[str] = Counter()
+        self._heard = 0
+        self._hungry_for: str | None = None
         self._ended = False
         self._closing = False
-        self._position = 0
+        self._reading = (MAIN, 0)
         self._line = b""
         self._stderr = b""
         self._watch: Any = None  # IDelayedCall
         self._killer: Any = None  # IDelayedCall
         self._hung = False
-        self.warnings: list[tuple[int, str]] = []
+        self.warnings: list[Warned] = []
+        self._spans: list[dict[str, Any]] = []  # Any: JSON
         self._report: Done | Failed | None = None
         self.outcome: Deferred[Outcome] = Deferred()
         """Fires once, when the process is gone."""
@@ -164,17 +189,24 @@ class Child(ProcessProtocol):
             faststart=self._job.faststart,
             file_time=self._job.file_time,
             expected_duration_s=self._job.expected_duration_s,
+            tracks=[attrs.asdict(track) for track in self._job.tracks],
+            on_param_change=self._job.on_param_change,
+            low_disk=self._job.low_disk,
+            subtitle_files=self._job.subtitle_files,
         )
         self.pump()
 
     def pump(self) -> None:
         """Send what the child may have."""
-        self._script.want(self._taken + WINDOW)
         parts = self._script.parts
-        while self._sent < len(parts) and self._sent - self._taken < WINDOW:
-            self._write(**_order(parts[self._sent]))
-            self._sent += 1
-        if self._script.complete and self._sent == len(parts) and not self._ended:
+        may_have = max(self._taken.total(), self._heard) + WINDOW
+        self._script.want(may_have)
+        for part in parts[self._sent.total() : may_have]:
+            self._sent[part.track] += 1
+            self._write(**_order(part))
+            if part.last:
+                self._write(op="track_end", track=part.track)
+        if self._script.complete and self._sent.total() == len(parts) and not self._ended:
             self._ended = True
             self._write(op="end")
         self._watch_over()
@@ -217,36 +249,60 @@ class Child(ProcessProtocol):
     def _hear(self, report: dict[str, Any]) -> None:  # Any: JSON
         match report["ev"]:
             case "open":
-                self._position = int(report["n"])
+                self._reading = (str(report.get("track", MAIN)), int(report["n"]))
+                self._hungry_for = None
             case "seg":
-                self._taken += 1
-                self._on_taken(self._taken)
+                self._taken[str(report.get("track", MAIN))] += 1
+                self._on_taken(self._taken.total())
+                self.pump()
+            case "hungry":
+                self._hungry_for, self._heard = str(report["track"]), int(report["heard"])
                 self.pump()
             case "warn":
-                self.warnings.append((int(report["n"]), str(report["text"])))
+                track = str(report.get("track", MAIN))
+                self.warnings.append(Warned(track=track, position=int(report["n"]), text=str(report["text"])))
+            case "span":
+                self._spans.append({name: report[name] for name in ("track", "n", "file", "from", "to")})
             case "closing":
                 self._closing = True
             case "done":
-                self._report = Done(size_bytes=int(report["size"]), duration_s=float(report["dur"]))
+                self._report = self._as_done(report)
             case "failed":
                 self._report = Failed(fault=str(report["fault"]), reason=str(report["reason"]))
 
+    def _as_done(self, report: dict[str, Any]) -> Done:  # Any: JSON
+        return Done(
+            size_bytes=int(report["size"]),
+            duration_s=float(report["dur"]),
+            companions=tuple(
+                Companion(path=Path(each["path"]), suffix=str(each["suffix"])) for each in report.get("companions", ())
+            ),
+            details={**report.get("details", {}), "spans": self._spans},
+        )
+
     def _death(self, reason: Failure) -> Died:
+        track, position = self._reading
         error = reason.value
         number = error.signal if isinstance(error, ProcessTerminated) else None
         if self._hung:
-            return Died(how=f"{SILENCE_S:.0f} s 无响应", signalled=True, position=self._position)
+            return Died(how=f"{SILENCE_S:.0f} s 无响应", signalled=True, position=position, track=track)
         if number is not None:
-            return Died(how=signal.Signals(number).name, signalled=True, position=self._position)
+            return Died(how=signal.Signals(number).name, signalled=True, position=position, track=track)
         status = 0 if isinstance(error, ProcessDone) else getattr(error, "exitCode", None)
-        return Died(how=f"exit {status}", signalled=False, position=self._position)
+        return Died(how=f"exit {status}", signalled=False, position=position, track=track)
 
     def _watch_over(self) -> None:
         """Start the watchdog anew, or stop it while the child has nothing to do."""
         if self._watch is not None and self._watch.active():
             self._watch.cancel()
-        if not self.outcome.called and (self._sent > self._taken or self._ended):
+        if not self.outcome.called and (self._has_work() or self._ended):
             self._watch = self._reactor.callLater(CLOSING_S if self._closing else SILENCE_S, self._silent)
+
+    def _has_work(self) -> bool:
+        """Whether it has something to read for the track it needs."""
+        if self._hungry_for is not None:
+            return self._sent[self._hungry_for] > self._taken[self._hungry_for]
+        return self._sent.total() > self._taken.total()
 
     def _silent(self) -> None:
         self._hung = True
@@ -263,23 +319,20 @@ class Child(ProcessProtocol):
 
 
 def _order(part: Part) -> dict[str, object]:
-    if isinstance(part, Gap):
-        return {
-            "op": "gap",
-            "track": TRACK,
-            "number": part.position,
-            "duration_s": part.duration_s,
-            "splice": part.discontinuity_sequence,
-            "keep": part.keep,
-        }
-    return {
-        "op": "seg",
-        "track": TRACK,
+    place = {
+        "track": part.track,
         "number": part.position,
-        "path": os.path.abspath(part.path),
-        "kind": part.kind,
         "duration_s": part.duration_s,
         "splice": part.discontinuity_sequence,
+    }
+    if isinstance(part, Gap):
+        return {"op": "gap", **place, "keep": part.keep}
+    return {
+        "op": "seg",
+        **place,
+        "start_s": part.start_s,
+        "path": os.path.abspath(part.path),
+        "kind": part.kind,
         "init": None if part.init is None else os.path.abspath(part.init),
     }
 
@@ -340,33 +393,41 @@ class Muxing:
         self, job: MergeJob, script: Script, pulling: "_Background", progress: MergeProgress
     ) -> MergeResult:
         """One child after the other, until one is done or there is no sense in going on."""
-        deaths: list[int] = []
-        notes: list[tuple[int, str]] = []
+        deaths: list[tuple[str, int]] = []
+        notes: list[Warned] = []
         while True:
             await self._clear(job.target)
             outcome, warnings = await self._run_child(job, script, pulling, progress)
             match outcome:
-                case Done(size_bytes=size, duration_s=duration):
-                    return MergeResult(size_bytes=size, duration_s=duration, warnings=_texts(notes + warnings))
+                case Done():
+                    return MergeResult(
+                        size_bytes=outcome.size_bytes,
+                        duration_s=outcome.duration_s,
+                        warnings=_texts(notes + warnings),
+                        companions=outcome.companions,
+                        details=outcome.details,
+                    )
                 case Failed():
                     raise _as_error(outcome, job.target)
-                case Died(how=how, signalled=signalled, position=position):
+                case Died(how=how, signalled=signalled, position=position, track=track):
                     if not signalled or len(deaths) >= DEATHS:
                         raise MergerDied(how=how, position=position)
-                    if position and position in deaths:
-                        script.replace(position)
-                        notes.append((position, f"合并进程两次在此退出（{how}），按缺失处理"))
-                    deaths.append(position)
+                    if position and (track, position) in deaths:
+                        script.replace(track, position)
+                        text = f"合并进程两次在此退出（{how}），按缺失处理"
+                        notes.append(Warned(track=track, position=position, text=text))
+                    deaths.append((track, position))
                     self.log.warn(
-                        "the muxing child died ({how}) at segment {position}, feeding it again",
+                        "the muxing child died ({how}) at segment {position} of {track}, feeding it again",
                         how=how,
                         position=position,
+                        track=track,
                         target=job.target.name,
                     )
 
     async def _run_child(
         self, job: MergeJob, script: Script, pulling: "_Background", progress: MergeProgress
-    ) -> tuple[Outcome, list[tuple[int, str]]]:
+    ) -> tuple[Outcome, list[Warned]]:
         """One child from start to end. Whatever ends this, the process is gone afterwards."""
         child = Child(reactor=self._reactor, job=job, script=script, on_taken=progress)
         argv = [sys.executable, "-I", "-u", "-m", CHILD_MODULE, str(os.getpid())]
@@ -461,16 +522,30 @@ class _Monotonic:
 
 
 def _remove(target: Path) -> None:
+    """Remove the target and the files that were made beside it."""
     target.unlink(missing_ok=True)
+    beside = re.compile(re.escape(target.name) + r"\.(p[0-9]+|.*\.(vtt|srt))")
+    with contextlib.suppress(FileNotFoundError), os.scandir(target.parent) as entries:
+        for entry in [entry.name for entry in entries if beside.fullmatch(entry.name)]:
+            (target.parent / entry).unlink(missing_ok=True)
 
 
-def _texts(warnings: list[tuple[int, str]]) -> tuple[str, ...]:
-    """Warnings as people read them, in order of position, each once; what is beyond `MOST_WARNINGS` is counted."""
-    ordered = list(dict.fromkeys(sorted(warnings, key=lambda warning: warning[0])))
-    texts = [f"第 {number} 个分片：{text}" if number else text for number, text in ordered[:MOST_WARNINGS]]
+def _texts(warnings: list[Warned]) -> tuple[str, ...]:
+    """
+    Warnings as people read them, in order of track and position, each once; what is beyond `MOST_WARNINGS` is counted.
+    """
+    ordered = list(dict.fromkeys(sorted(warnings, key=lambda each: (each.track != MAIN, each.track, each.position))))
+    texts = [_text(each) for each in ordered[:MOST_WARNINGS]]
     if len(ordered) > MOST_WARNINGS:
         texts.append(f"另有 {len(ordered) - MOST_WARNINGS} 条警告")
     return tuple(texts)
+
+
+def _text(warned: Warned) -> str:
+    place = "" if warned.track == MAIN else f"{warned.track} "
+    if warned.position:
+        place += f"第 {warned.position} 个分片"
+    return f"{place.strip()}：{warned.text}" if place else warned.text
 
 
 def _as_error(failed: Failed, target: Path) -> Exception:

@@ -14,8 +14,9 @@ from typing import BinaryIO
 import attrs
 
 from m3u8svc.mux.fmp4 import BrokenBoxes, look_at_fragments
+from m3u8svc.mux.orders import Orders
 from m3u8svc.mux.packed import look_at_packed
-from m3u8svc.mux.protocol import End, Fault, Feed, Hole, Inbox, Outbox, Refused
+from m3u8svc.mux.protocol import Fault, Feed, Hole, Outbox, Refused
 from m3u8svc.mux.timeline import NS, short_way33
 from m3u8svc.mux.ts import look_at_ts
 
@@ -106,12 +107,13 @@ def _check_fmp4(order: Feed, file: BinaryIO, size: int) -> Checked:
 
 class Source:
     """
-    Takes orders from the inbox and hands out runs. Between runs it keeps what the next one must know: the hole before
+    Takes the orders of one track and hands out runs. Between runs it keeps what the next one must know: the hole before
     it and whether the clock goes on.
     """
 
-    def __init__(self, inbox: Inbox, outbox: Outbox) -> None:
-        self._inbox = inbox
+    def __init__(self, track: str, orders: Orders, outbox: Outbox) -> None:
+        self.track = track
+        self._orders = orders
         self._outbox = outbox
         self._ahead: Checked | None = None
         self._ended = False
@@ -136,12 +138,12 @@ class Source:
 
     def lose(self, order: Feed, reason: str) -> None:
         """Count a segment that could not be used as a hole that stays."""
-        self._outbox.warn(order.number, f"{reason}，按缺失处理")
+        self._outbox.warn(self.track, order.number, f"{reason}，按缺失处理")
         self.gap_ns += int(order.duration_s * NS)
 
     def lose_rest(self, order: Feed) -> None:
         """Name a segment whose end could not be read; its time stays where the clock says."""
-        self._outbox.warn(order.number, "数据损坏，部分内容丢失")
+        self._outbox.warn(self.track, order.number, "数据损坏，部分内容丢失")
 
     def take_if_follows(self, run: "Run") -> Checked | None:
         """The next segment, if it belongs to `run`."""
@@ -161,12 +163,12 @@ class Source:
             self._nature = checked.nature
         self._last = checked
         self.fed_s += checked.order.duration_s
-        self._outbox.opened(checked.order.number)
+        self._outbox.opened(self.track, checked.order.number)
         return checked
 
     def taken(self, checked: Checked) -> None:
         """A segment has been read to its end."""
-        self._outbox.taken(checked.order.number)
+        self._outbox.taken(self.track, checked.order.number)
 
     def _follows(self, following: Checked) -> bool:
         last = self._last
@@ -189,8 +191,8 @@ class Source:
 
     def _peek(self) -> Checked | None:
         while self._ahead is None and not self._ended:
-            order = self._inbox.take()
-            if isinstance(order, End):
+            order = self._orders.take(self.track)
+            if order is None:
                 self._ended = True
             elif isinstance(order, Hole):
                 self._skip(order)
@@ -204,7 +206,7 @@ class Source:
             self.fed_s += hole.duration_s
         else:
             self.closes_hole = True
-        self._outbox.taken(hole.number)
+        self._outbox.taken(self.track, hole.number)
 
     def _check(self, order: Feed) -> None:
         try:
@@ -212,7 +214,7 @@ class Source:
         except Damaged as damage:
             self.lose(order, str(damage))
             self.fed_s += order.duration_s
-            self._outbox.taken(order.number)
+            self._outbox.taken(self.track, order.number)
 
 
 class Run:
@@ -222,6 +224,7 @@ class Run:
 
     def __init__(self, source: Source, first: Checked, *, same_clock: bool, gap_ns: int) -> None:
         self._source = source
+        self.track = source.track
         self.demuxer = first.demuxer
         self.nature = first.nature
         self.first = first

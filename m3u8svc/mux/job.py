@@ -6,6 +6,7 @@ from typing import Protocol
 
 from m3u8svc.mux.feed import Source
 from m3u8svc.mux.fmp4 import BrokenBoxes
+from m3u8svc.mux.orders import Orders
 from m3u8svc.mux.protocol import Fault, Inbox, Outbox, Refused
 from m3u8svc.mux.remux import Remuxer, Track
 from m3u8svc.mux.timeline import NS, SANE_NS
@@ -24,9 +25,13 @@ def carry_out(inbox: Inbox, outbox: Outbox) -> None:
         OSError: the disk does not take it.
     """
     job = inbox.job()
-    source = Source(inbox, outbox)
+    orders = Orders(inbox, outbox, [track.track for track in job.tracks])
+    source = Source("main", orders, outbox)
     remuxer = Remuxer(job, source, outbox)
     file = remuxer.run()
+    for track in job.tracks[1:]:
+        while (order := orders.take(track.track)) is not None:
+            outbox.taken(track.track, order.number)
     tracks = list(remuxer.tracks.values())
     written = verify(file, tracks)
     _warn_about_duration(outbox, written.duration_s, source.fed_s, job.expected_duration_s)
@@ -103,4 +108,4 @@ def _warn_about_duration(outbox: Outbox, duration_s: float, *expected_s: float) 
     """EXTINF is often off and never reason to fail: people are told when the file agrees with no sum of it."""
     sums = [each for each in expected_s if each > 0]
     if sums and all(abs(duration_s - each) > max(TOLERANCE_S, TOLERANCE * each) for each in sums):
-        outbox.warn(0, f"时长 {duration_s:.1f} 秒，播放列表为 {sums[0]:.1f} 秒")
+        outbox.warn("main", 0, f"时长 {duration_s:.1f} 秒，播放列表为 {sums[0]:.1f} 秒")

@@ -2,13 +2,16 @@
 What the service and the muxing child say to each other: JSON, one object a line.
 
 Orders come in on standard input, reports go out on the old standard output. Media never passes through the pipe, only
-paths of finished segments do. Every order names its `track`; there is one track, "main", until renditions are muxed.
+paths of finished segments do. The job lists the tracks: "main", the playlist everything hangs on, and the renditions
+that go with it. Every order names its `track`; positions count from 1 in each. The orders of one track come in their
+order, those of different tracks in any: nothing in the output depends on it.
 The service's half is in `merge.py`, which must not import this package (it would pull libav into the service).
 """
 
 import enum
 import json
 import os
+from collections.abc import Iterable, Mapping
 from typing import Any, BinaryIO
 
 import attrs
@@ -53,21 +56,56 @@ class Refused(Exception):
 
 
 @attrs.frozen(kw_only=True)
+class TrackInfo:
+    """
+    One playlist of the job: `kind` is "main", "audio" or "subtitles"; `language` as the playlist has it (BCP 47).
+    """
+
+    track: str
+    kind: str
+    language: str = ""
+    name: str = ""
+    default: bool = False
+    forced: bool = False
+
+
+MAIN = TrackInfo(track="main", kind="main", default=True)
+KINDS = ("main", "audio", "subtitles")
+
+
+def _read_tracks(rows: "Iterable[TrackInfo | Mapping[str, Any]]") -> tuple[TrackInfo, ...]:  # Any: JSON
+    """The tracks of a job: "main" and others, each once."""
+    tracks = tuple(row if isinstance(row, TrackInfo) else TrackInfo(**row) for row in rows)
+    names = [track.track for track in tracks]
+    if len(set(names)) != len(names) or [track.track for track in tracks if track.kind == "main"] != ["main"]:
+        raise ValueError(f"tracks {names}")
+    if any(track.kind not in KINDS for track in tracks):
+        raise ValueError(f"kinds {[track.kind for track in tracks]}")
+    return tracks
+
+
+@attrs.frozen(kw_only=True)
 class Job:
     """
-    The first order: what to write.
+    The first order: what to write. `on_param_change`: "keep" everything in one file, or "split" it where parameters
+    change.
     """
 
     target: str
     faststart: bool = False
     file_time: float | None = None
     expected_duration_s: float = 0.0
+    tracks: tuple[TrackInfo, ...] = attrs.field(default=(MAIN,), converter=_read_tracks)
+    on_param_change: str = attrs.field(default="keep", validator=attrs.validators.in_(("keep", "split")))
+    low_disk: bool = False
+    subtitle_files: tuple[str, ...] = attrs.field(default=(), converter=tuple)
 
 
 @attrs.frozen(kw_only=True)
 class Feed:
     """
-    One finished segment. `number` is its position, `splice` its discontinuity sequence number.
+    One finished segment. `number` is its position, `splice` its discontinuity sequence number, `start_s` its place in
+    its playlist.
     """
 
     track: str
@@ -75,6 +113,7 @@ class Feed:
     path: str
     kind: str
     duration_s: float
+    start_s: float = 0.0
     splice: int = 0
     init: str | None = None
 
@@ -93,16 +132,25 @@ class Hole:
 
 
 @attrs.frozen(kw_only=True)
+class TrackEnd:
+    """
+    Nothing of this track follows; the others go on.
+    """
+
+    track: str
+
+
+@attrs.frozen(kw_only=True)
 class End:
     """
     Nothing follows: finish the file.
     """
 
 
-Order = Feed | Hole | End
+Order = Feed | Hole | TrackEnd | End
 """What follows the job."""
 
-_ORDERS: dict[str, type[Job | Feed | Hole | End]] = {"job": Job, "seg": Feed, "gap": Hole, "end": End}
+_ORDERS: dict[str, type[Job | Order]] = {"job": Job, "seg": Feed, "gap": Hole, "track_end": TrackEnd, "end": End}
 
 
 def parse_order(line: bytes) -> Job | Order:
@@ -114,7 +162,8 @@ def parse_order(line: bytes) -> Job | Order:
     """
     try:
         fields: dict[str, Any] = json.loads(line)  # Any: JSON
-        return _ORDERS[fields.pop("op")](**fields)
+        order: Job | Order = _ORDERS[fields.pop("op")](**fields)
+        return order
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadOrder(f"{error!r} in {line[:200]!r}") from error
 
@@ -164,17 +213,21 @@ class Outbox:
         """The child is up and waits for its job."""
         self._send(ev="ready")
 
-    def opened(self, number: int) -> None:
+    def opened(self, track: str, number: int) -> None:
         """Segment `number` is being read from now on; if we die, it is the suspect."""
-        self._send(ev="open", n=number)
+        self._send(ev="open", track=track, n=number)
 
-    def taken(self, number: int) -> None:
+    def taken(self, track: str, number: int) -> None:
         """Segment or gap `number` has been read to its end."""
-        self._send(ev="seg", n=number)
+        self._send(ev="seg", track=track, n=number)
 
-    def warn(self, number: int, text: str) -> None:
+    def warn(self, track: str, number: int, text: str) -> None:
         """Something about segment `number` (0: about the whole) that people should know."""
-        self._send(ev="warn", n=number, text=text)
+        self._send(ev="warn", track=track, n=number, text=text)
+
+    def hungry(self, track: str, heard: int) -> None:
+        """`track` has nothing to go on with, others have: `heard` segments and gaps have been read from the pipe."""
+        self._send(ev="hungry", track=track, heard=heard)
 
     def closing(self) -> None:
         """All media is muxed; what follows takes as long as the disk needs."""
@@ -184,9 +237,27 @@ class Outbox:
         """Work goes on, nothing else to tell."""
         self._send(ev="alive")
 
-    def done(self, *, size_bytes: int, duration_s: float, packets: dict[str, int]) -> None:
-        """The file is complete, verified and synced."""
-        self._send(ev="done", size=size_bytes, dur=duration_s, packets=packets)
+    def done(
+        self,
+        *,
+        size_bytes: int,
+        duration_s: float,
+        packets: dict[str, int],
+        companions: Iterable[Mapping[str, str]] = (),
+        details: Mapping[str, object] | None = None,
+    ) -> None:
+        """
+        The file is complete, verified and synced. `companions`: {"path", "suffix"} of further files, as good as it;
+        `details`: what is known of tracks, for people who ask how complete it is.
+        """
+        self._send(
+            ev="done",
+            size=size_bytes,
+            dur=duration_s,
+            packets=packets,
+            companions=list(companions),
+            details=details or {},
+        )
 
     def failed(self, fault: Fault, reason: str) -> None:
         """There will be no file."""

@@ -86,7 +86,7 @@ class Remuxer:
         self._output: OutputContainer | None = None
         self.file: TargetFile | None = None
         self.tracks: dict[tuple[str, int], Track] = {}
-        self._told: set[tuple[int, str]] = set()
+        self._told: set[tuple[str, int, str]] = set()
 
     def run(self) -> TargetFile:
         """
@@ -309,9 +309,9 @@ class Remuxer:
     def _tell(self, run: Run, text: str, *, key: str = "") -> None:
         """Warn once a segment and kind."""
         number = run.current.order.number
-        if (number, key or text) not in self._told:
-            self._told.add((number, key or text))
-            self._outbox.warn(number, text)
+        if (run.track, number, key or text) not in self._told:
+            self._told.add((run.track, number, key or text))
+            self._outbox.warn(run.track, number, text)
 
 
 def _refuse_open(url: str, flags: int, options: dict[str, str]) -> NoReturn:

@@ -1,0 +1,59 @@
+"""
+The orders of several tracks, sorted: each track sees its own, in their order.
+
+Standard input is read only when a track that is needed has nothing waiting here. What comes for the others meanwhile
+waits; these are a few hundred bytes each, media stays on disk.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+
+from m3u8svc.mux.protocol import BadOrder, End, Feed, Hole, Inbox, Outbox, TrackEnd
+
+HUNGRY_EVERY = 16
+"""After so many orders for others we say again that we wait: the parent sends no more than a window ahead."""
+
+
+class Orders:
+    """
+    Hands each track its next order.
+    """
+
+    def __init__(self, inbox: Inbox, outbox: Outbox, tracks: Iterable[str]) -> None:
+        self._inbox = inbox
+        self._outbox = outbox
+        self._waiting: dict[str, deque[Feed | Hole]] = {track: deque() for track in tracks}
+        self._over: set[str] = set()
+        self._heard = 0
+
+    def take(self, track: str) -> Feed | Hole | None:
+        """
+        The next order of `track`; blocks until there is one. None when nothing follows.
+
+        Raises:
+            ParentGone: nobody will ever say.
+            BadOrder: the order is for no track of this job, or for one that was over.
+        """
+        waiting = self._waiting[track]
+        if not waiting and any(self._waiting.values()):
+            self._outbox.hungry(track, self._heard)
+        in_vain = 0
+        while not waiting and track not in self._over:
+            self._hear()
+            in_vain += 1
+            if in_vain % HUNGRY_EVERY == 0:
+                self._outbox.hungry(track, self._heard)
+        return waiting.popleft() if waiting else None
+
+    def _hear(self) -> None:
+        order = self._inbox.take()
+        if isinstance(order, End):
+            self._over.update(self._waiting)
+            return
+        if order.track not in self._waiting or order.track in self._over:
+            raise BadOrder(f"{type(order).__name__} for track {order.track!r}")
+        if isinstance(order, TrackEnd):
+            self._over.add(order.track)
+        else:
+            self._heard += 1
+            self._waiting[order.track].append(order)
