@@ -131,7 +131,7 @@ class Source:
             return None
         last, gap_ns = self._last, self.gap_ns
         spliced = last is not None and first.order.splice != last.order.splice
-        run = Run(self, first, same_clock=not spliced and not self.closes_hole, gap_ns=gap_ns)
+        run = Run(self, first, closes_hole=self.closes_hole and last is not None and not spliced, gap_ns=gap_ns)
         self.gap_ns = 0
         self.closes_hole = False
         return run
@@ -217,35 +217,68 @@ class Source:
             self._outbox.taken(self.track, order.number)
 
 
+@attrs.frozen
+class Mark:
+    """
+    Where a segment begins in the bytes of its run.
+    """
+
+    at: int
+    number: int
+
+
 class Run:
     """
     One stretch of segments for one demuxer, readable as one file; again from its start until it is settled.
     """
 
-    def __init__(self, source: Source, first: Checked, *, same_clock: bool, gap_ns: int) -> None:
+    def __init__(self, source: Source, first: Checked, *, closes_hole: bool, gap_ns: int) -> None:
         self._source = source
         self.track = source.track
         self.demuxer = first.demuxer
         self.nature = first.nature
         self.first = first
-        self.same_clock = same_clock
+        self.closes_hole = closes_hole
+        """Whether segments were left out right before it whose time is not kept."""
         self.gap_ns = gap_ns
         self.taken: list[Checked] = []
         self._settled = False
         self._over = False
         self._unread: Checked | None = None
+        self._file: RunFile | None = None
         self.current: Checked = first
         """The segment read last, for messages."""
+        self.marks: list[Mark] = []
+        """Where each segment begins."""
 
     @property
     def clock(self) -> int | None:
         """The first time of the run in 1/90000 s, for packed audio."""
         return None if self.first.clock is None else self.first.clock[1]
 
+    @property
+    def clocked(self) -> bool:
+        """Whether its times are of a clock that others may share."""
+        return self.nature[0] != "packed" or self.clock is not None
+
+    @property
+    def splice(self) -> int:
+        """The discontinuity sequence number of its segments."""
+        return self.first.order.splice
+
+    @property
+    def start_ns(self) -> int:
+        """Its place in its playlist."""
+        return int(self.first.order.start_s * NS)
+
     def open(self) -> "RunFile":
         """The run as a file, from its start."""
         assert not self._settled
-        return RunFile(self._segments())
+        if self._file is not None:
+            self._file.close()
+        self.marks.clear()
+        self._file = RunFile(self._segments(), self.marks)
+        return self._file
 
     def settle(self) -> None:
         """It will not be opened again: forget the segments behind us."""
@@ -257,6 +290,12 @@ class Run:
         if self._unread is not None:
             self._source.taken(self._unread)
             self._unread = None
+
+    def close(self) -> None:
+        """Nothing more of the run will be read."""
+        self.leave()
+        if self._file is not None:
+            self._file.close()
 
     def lose(self) -> None:
         """Nothing in this run could be used: count it as a hole."""
@@ -287,15 +326,17 @@ class Run:
 
 class RunFile(io.RawIOBase):
     """
-    The segments of a run one after the other. Reading at the end waits for the next segment; once it has said that the
-    run is over it stays so (libav asks again).
+    The segments of a run one after the other; one of them is open at a time. Reading at the end waits for the next
+    segment; once it has said that the run is over it stays so (libav asks again).
     """
 
-    def __init__(self, segments: Iterator[Checked | str]) -> None:
+    def __init__(self, segments: Iterator[Checked | str], marks: list[Mark]) -> None:
         super().__init__()
         self._segments = segments
+        self._marks = marks
         self._file: BinaryIO | None = None
         self._over = False
+        self._given = 0
 
     def readable(self) -> bool:
         """Always."""
@@ -311,11 +352,20 @@ class RunFile(io.RawIOBase):
             if self._file is None:
                 self._file = self._next_file()
             elif chunk := self._file.read(size):
+                self._given += len(chunk)
                 return chunk
             else:
                 self._file.close()
                 self._file = None
         return b""
+
+    def close(self) -> None:
+        """Close the current segment; there is nothing more to read."""
+        self._over = True
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+        super().close()
 
     def _next_file(self) -> BinaryIO | None:
         for segment in self._segments:
@@ -323,6 +373,7 @@ class RunFile(io.RawIOBase):
                 return open(segment, "rb", buffering=0)
             file = open(segment.order.path, "rb", buffering=0)
             file.seek(segment.start)
+            self._marks.append(Mark(self._given, segment.order.number))
             return file
         self._over = True
         return None

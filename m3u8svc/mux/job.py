@@ -4,8 +4,10 @@ One job of the child: mux, verify, sync, report.
 
 from typing import Protocol
 
-from m3u8svc.mux.feed import Source
+import attrs
+
 from m3u8svc.mux.fmp4 import BrokenBoxes
+from m3u8svc.mux.mp4 import Mp4
 from m3u8svc.mux.orders import Orders
 from m3u8svc.mux.protocol import Fault, Inbox, Outbox, Refused
 from m3u8svc.mux.remux import Remuxer, Track
@@ -16,30 +18,46 @@ TOLERANCE_S = 0.5
 TOLERANCE = 0.01
 
 
+@attrs.frozen(kw_only=True)
+class Finished:
+    """
+    One verified, synced file.
+    """
+
+    path: str
+    size_bytes: int
+    duration_s: float
+    tracks: tuple[Track, ...]
+
+
 def carry_out(inbox: Inbox, outbox: Outbox) -> None:
     """
-    Read a job and its orders; leave a verified, synced file and say so.
+    Read a job and its orders; leave verified, synced files and say so.
 
     Raises:
         Refused: there will be no file.
         OSError: the disk does not take it.
     """
     job = inbox.job()
-    orders = Orders(inbox, outbox, [track.track for track in job.tracks])
-    source = Source("main", orders, outbox)
-    remuxer = Remuxer(job, source, outbox)
-    file = remuxer.run()
-    for track in job.tracks[1:]:
-        while (order := orders.take(track.track)) is not None:
-            outbox.taken(track.track, order.number)
-    tracks = list(remuxer.tracks.values())
-    written = verify(file, tracks)
-    _warn_about_duration(outbox, written.duration_s, source.fed_s, job.expected_duration_s)
-    file.sync()
+    files: list[Finished] = []
+
+    def finish(mp4: Mp4) -> None:
+        tracks = list(mp4.tracks.values())
+        written = verify(mp4.file, tracks)
+        mp4.file.sync()
+        mp4.file.release()
+        size, duration_s = mp4.file.size_bytes, written.duration_s
+        files.append(Finished(path=mp4.path, size_bytes=size, duration_s=duration_s, tracks=tuple(tracks)))
+
+    remuxer = Remuxer(job, Orders(inbox, outbox, [track.track for track in job.tracks]), outbox, finish)
+    remuxer.run()
+    duration_s = sum(file.duration_s for file in files)
+    _warn_about_duration(outbox, duration_s, remuxer.readers[0].source.fed_s, job.expected_duration_s)
     outbox.done(
-        size_bytes=file.size_bytes,
-        duration_s=written.duration_s,
-        packets={f"{track.kind}{number}": track.written for number, track in enumerate(tracks)},
+        size_bytes=files[0].size_bytes,
+        duration_s=files[0].duration_s,
+        packets={f"{track.kind}{number}": track.written for number, track in enumerate(files[0].tracks)},
+        companions=[{"path": file.path, "suffix": f"p{number}.mp4"} for number, file in enumerate(files[1:], 2)],
     )
 
 

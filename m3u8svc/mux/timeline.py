@@ -2,15 +2,18 @@
 Where every packet stands in the output: source clocks in, output ticks out. Pure; whole numbers only.
 
 The theory. A source clock runs in ticks of a stream's time base, may wrap at 2**33 (MPEG-TS) and may be set anew at a
-splice, announced or not. All streams of a source share one clock, so they must share one *offset* from source time to
-output time: shifting audio and video differently is how lips and sound part. A `Timeline` therefore keeps a list of
-offsets ("epochs"); a `Lane` is one stream's place in it.
+splice, announced or not. All streams of a source, those of separate renditions too, share one clock, so they must share
+one *offset* from source time to output time: shifting audio and video differently is how lips and sound part. A stretch
+between two announced changes of the clock is an *era*; a `Timeline` keeps the offsets ("epochs") of each era, and a
+`Lane` is one stream's place in it.
 
-- The first run starts the file at 0 (at the end of a leading gap): offset = -(least pts of all streams).
-- A later run on the same clock keeps the offset if every stream's first packet then fits behind its last one; a gap
-  that was announced may be as long as announced.
-- Otherwise the clock was set anew, or a hole is to be closed: the new offset is the tightest without overlap in any
-  stream, max(end - first dts). (max(end) - min(first) would leave 20-75 ms holes.)
+- The first era starts the file at 0 (at the end of a leading gap): offset = -(least pts of all streams).
+- A later era gets the tightest offset without overlap in any stream, max(end - first dts). (max(end) - min(first) would
+  leave 20-75 ms holes.) Renditions enter it together; one that comes late finds its offset there.
+- A later run in the same era keeps its offset if every stream's first packet then fits behind its last one; a gap that
+  was announced may be as long as announced. Otherwise the clock was set anew: again the tightest offset.
+- A rendition whose clock differs from the others' by more than segments can be apart does not share it, nor does one
+  without any: it starts where its place in the playlist says.
 - A jump inside a run that nobody announced (back over 0.5 s, ahead over 10 s) opens a new epoch at the end of that
   stream; the others follow into it when their own jump comes, whatever its size, because video may jump 12.033 s where
   audio jumps 12.021 s. A stream that jumps ahead where another already went keeps its epoch for the same reason.
@@ -18,7 +21,7 @@ offsets ("epochs"); a `Lane` is one stream's place in it.
 Times inside are nanoseconds: finer than any tick, so that rounding to output ticks gives back the source's own steps.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import attrs
 
@@ -26,6 +29,9 @@ NS = 1_000_000_000
 WRAP_BITS = 33
 _WRAP = 1 << WRAP_BITS
 _HALF_WRAP = 1 << (WRAP_BITS - 1)
+
+Era = tuple[int, int]
+"""A stretch of one clock: the discontinuity sequence number, and how many holes were closed since."""
 
 BACK_NS = NS // 2
 """A step back beyond this is a new clock; less is overlap."""
@@ -37,6 +43,8 @@ NOTICED_NS = 350_000_000
 """A step below this is none: uneven frames."""
 LATE_NS = 60 * NS
 """A stream may start this much later than the others; beyond it its first time is damage."""
+SHARED_NS = 10 * NS
+"""Two clocks that differ more at the same place of the playlist are not one."""
 SANE_NS = 10 * NS
 """|pts - dts| and packet durations beyond this are damage."""
 SNAP_TICKS_90K = 8
@@ -68,16 +76,55 @@ class First:
     pts_ns: int
 
 
+@attrs.frozen(kw_only=True)
+class Entry:
+    """
+    One playlist track about to go on: its lanes, what its next run starts with, that run's place in the playlist, the
+    time to leave empty before it. `clocked`: its times are of a clock, not counted from 0.
+    """
+
+    lanes: "tuple[Lane, ...]"
+    firsts: tuple[First, ...]
+    start_ns: int = 0
+    gap_ns: int = 0
+    clocked: bool = True
+
+    @property
+    def dts_ns(self) -> int:
+        """Its least first dts."""
+        return min((first.dts_ns for first in self.firsts), default=0)
+
+    @property
+    def pts_ns(self) -> int:
+        """Its least pts."""
+        return min((first.pts_ns for first in self.firsts), default=0)
+
+    @property
+    def tight_ns(self) -> int | None:
+        """The least offset without overlap in any stream; None when nothing of it was written yet."""
+        ends = [
+            first.lane.end_ns - first.dts_ns + self.gap_ns for first in self.firsts if first.lane.end_ns is not None
+        ]
+        return max(ends, default=None)
+
+
+@attrs.define(kw_only=True)
+class _Opened:
+    """An era: its offsets, newest last; its start on the source's clock; from playlist time to output time."""
+
+    offsets: list[int]
+    source_ns: int
+    place_ns: int
+
+
 class Timeline:
     """
     The offsets of one output file, and the lanes that use them.
     """
 
     def __init__(self) -> None:
-        self._epochs: list[int] = []
+        self._eras: dict[Era, _Opened] = {}
         self._lanes: list[Lane] = []
-        self.source_ns: int | None = None
-        """The newest source time, for unwrapping the next run."""
         self.jumps: list[int] = []
         """Sizes of the jumps nobody announced, in nanoseconds; whoever reports them empties the list."""
 
@@ -94,28 +141,110 @@ class Timeline:
         """Where the output ends so far."""
         return max((lane.end_ns for lane in self._lanes if lane.end_ns is not None), default=0)
 
-    def enter_run(self, firsts: Iterable[First], *, same_clock: bool, gap_ns: int) -> None:
-        """
-        Fix the offset of a run. `same_clock`: no splice and no hole to close before it; `gap_ns`: time to leave empty.
-        """
-        seen = list(firsts)
-        behind = [(first, first.lane.end_ns) for first in seen if first.lane.end_ns is not None]
-        if not self._epochs:
-            self._epochs.append(gap_ns - min((first.pts_ns for first in seen), default=0))
-        elif not behind:
-            self._epochs.append(self.end_ns + gap_ns - min((first.dts_ns for first in seen), default=0))
-        elif same_clock and self._fits(behind, gap_ns):
-            self._note(max(first.dts_ns + self._epochs[-1] - end for first, end in behind) - gap_ns)
-        else:
-            self._epochs.append(max(end - first.dts_ns for first, end in behind) + gap_ns)
-        for lane in self._lanes:
-            lane.offset_ns = self._epochs[-1]
-            lane.fresh = True
-            lane.late_ns = LATE_NS + gap_ns
+    def knows(self, era: Era) -> bool:
+        """Whether a track has entered `era`."""
+        return era in self._eras
 
-    def _fits(self, behind: "list[tuple[First, int]]", gap_ns: int) -> bool:
-        offset = self._epochs[-1]
-        return all(-BACK_NS <= first.dts_ns + offset - end <= AHEAD_NS + gap_ns for first, end in behind)
+    def source_ns(self, era: Era) -> int | None:
+        """The newest source time of `era`, to unwrap other times to; None before it was entered."""
+        if era not in self._eras:
+            return None
+        times = [lane.at_ns for lane in self._lanes if lane.era == era and lane.at_ns is not None]
+        return max(times, default=self._eras[era].source_ns)
+
+    def place_ns(self, splice: int) -> int | None:
+        """What to add to a time in a playlist to have the output's; None before the splice was entered."""
+        places = [opened.place_ns for era, opened in self._eras.items() if era[0] == splice]
+        return places[-1] if places else None
+
+    def offset_ns(self, splice: int) -> int | None:
+        """What to add to a source time to have the output's; None before the splice was entered."""
+        offsets = [opened.offsets[-1] for era, opened in self._eras.items() if era[0] == splice]
+        return offsets[-1] if offsets else None
+
+    def enter(self, era: Era, entries: Sequence[Entry]) -> None:
+        """
+        Fix the offset of a new era for all tracks that are there at its start; the first that has a clock leads.
+        """
+        timed = [entry for entry in entries if entry.firsts]
+        leader = next((entry for entry in timed if entry.clocked), next(iter(timed), entries[0]))
+        shared = [entry for entry in entries if entry is leader or _share_clock(entry, leader)]
+        offset = self._opening_offset(shared)
+        self._eras[era] = _Opened(
+            offsets=[offset], source_ns=leader.dts_ns, place_ns=leader.pts_ns + offset - leader.start_ns
+        )
+        for entry in entries:
+            _move(entry, era, offset if entry in shared else self._by_playlist(entry, era))
+
+    def join(self, era: Era, entry: Entry) -> None:
+        """
+        Let a track into an era in which others are already.
+        """
+        opened = self._eras[era]
+        expected = opened.place_ns + entry.start_ns - entry.pts_ns
+        offset = min(opened.offsets, key=lambda known: abs(known - expected))
+        shared = entry.clocked and abs(offset - expected) <= SHARED_NS
+        _move(entry, era, offset if shared else self._by_playlist(entry, era))
+
+    def go_on(self, era: Era, entry: Entry) -> None:
+        """
+        Begin another run of a track in the era it is in.
+        """
+        tight = entry.tight_ns
+        if tight is None:
+            self.join(era, entry)
+            return
+        offset = self._fitting(era, entry) if entry.clocked else tight
+        if offset is None:
+            offset = tight
+            self._eras[era].offsets.append(offset)
+        elif entry.clocked:
+            self._note(offset - tight)
+        _move(entry, era, offset)
+
+    def rebase(self, origin_ns: int, lanes: "Sequence[Lane]") -> None:
+        """
+        Begin a new file at `origin_ns` of this one, with these lanes alone.
+        """
+        self._lanes = list(lanes)
+        for opened in self._eras.values():
+            opened.offsets = [offset - origin_ns for offset in opened.offsets]
+            opened.place_ns -= origin_ns
+        for lane in self._lanes:
+            lane.rebase(origin_ns)
+
+    def _opening_offset(self, shared: Sequence[Entry]) -> int:
+        if not self._eras:
+            return -min(entry.pts_ns - entry.gap_ns for entry in shared)
+        ends = [entry.tight_ns for entry in shared if entry.tight_ns is not None]
+        if ends:
+            return max(ends)
+        return self.end_ns + max(entry.gap_ns for entry in shared) - min(entry.dts_ns for entry in shared)
+
+    def _by_playlist(self, entry: Entry, era: Era) -> int:
+        """The offset that puts a run where the playlist has it; right behind the last one when that is nearly so."""
+        offset = self._eras[era].place_ns + entry.start_ns - entry.pts_ns
+        tight = entry.tight_ns
+        return tight if tight is not None and offset - tight <= NOTICED_NS else offset
+
+    def _fitting(self, era: Era, entry: Entry) -> int | None:
+        """The known offset that leaves the smallest hole or overlap before a run, if one fits."""
+        behind = [(first.dts_ns, first.lane.end_ns) for first in entry.firsts if first.lane.end_ns is not None]
+        known = self._eras[era].offsets
+
+        def steps(offset: int) -> list[int]:
+            return [dts + offset - end for dts, end in behind]
+
+        for offset in sorted(
+            [known[-1], *{lane.offset_ns for lane in entry.lanes if lane.end_ns is not None and lane.era == era}],
+            key=lambda offset: max(map(abs, steps(offset))),
+        ):
+            if all(-BACK_NS <= step <= AHEAD_NS + entry.gap_ns for step in steps(offset)):
+                return offset
+        for offset in reversed(known[-4:]):
+            if all(-NOTICED_NS <= step <= NOTICED_NS for step in steps(offset)):
+                return offset
+        return None
 
     def after_jump(self, lane: "Lane", dts_ns: int, end_ns: int) -> int:
         """
@@ -123,17 +252,18 @@ class Timeline:
         """
         jump = dts_ns + lane.offset_ns - end_ns
         self._note(jump)
-        newest = self._epochs[-1]
+        offsets = self._eras[lane.era].offsets
+        newest = offsets[-1]
         other = dts_ns + newest - end_ns
         if newest != lane.offset_ns and abs(other) < abs(jump) and -BACK_NS <= other <= AHEAD_NS:
             return newest
         if -BACK_NS <= jump <= AHEAD_NS or (0 < jump <= STRADDLE_NS and self._others_beyond(lane, dts_ns)):
             return lane.offset_ns
-        for offset in reversed(self._epochs[-4:]):
+        for offset in reversed(offsets[-4:]):
             if -NOTICED_NS <= dts_ns + offset - end_ns <= NOTICED_NS:
                 return offset
-        self._epochs.append(end_ns - dts_ns)
-        return self._epochs[-1]
+        offsets.append(end_ns - dts_ns)
+        return offsets[-1]
 
     def _note(self, jump_ns: int) -> None:
         if not -NOTICED_NS <= jump_ns <= NOTICED_NS:
@@ -148,6 +278,21 @@ class Timeline:
         )
 
 
+def _share_clock(entry: Entry, leader: Entry) -> bool:
+    """Whether two tracks tell the same time at the same place of their playlists."""
+    if not (entry.firsts and entry.clocked and leader.clocked):
+        return False
+    return abs(entry.dts_ns - entry.start_ns - leader.dts_ns + leader.start_ns) <= SHARED_NS
+
+
+def _move(entry: Entry, era: Era, offset_ns: int) -> None:
+    for lane in entry.lanes:
+        lane.era = era
+        lane.offset_ns = offset_ns
+        lane.fresh = True
+        lane.late_ns = LATE_NS + entry.gap_ns
+
+
 class Lane:
     """
     One output stream's clock. `stamp` is called for every packet and kept flat for speed.
@@ -155,8 +300,11 @@ class Lane:
 
     def __init__(self, timeline: Timeline, *, rate: int, snaps: bool) -> None:
         self._timeline = timeline
-        self.rate = rate
-        self._snap = -(-SNAP_TICKS_90K * rate // 90_000) if snaps else -1
+        self._snaps = snaps
+        self.set_rate(rate)
+        self.era: Era = (0, 0)
+        self.at_ns: int | None = None
+        """The source time of its last packet."""
         self.offset_ns = 0
         self.end_ns: int | None = None
         self.fresh = True
@@ -172,6 +320,20 @@ class Lane:
         self._first: int | None = None
         self._last: int | None = None
         self._next = 0
+
+    def set_rate(self, rate: int) -> None:
+        """Write `rate` ticks a second from now on."""
+        self.rate = rate
+        self._snap = -(-SNAP_TICKS_90K * rate // 90_000) if self._snaps else -1
+
+    def rebase(self, origin_ns: int) -> None:
+        """Go on in a new file, which begins at `origin_ns` of this one."""
+        self.offset_ns -= origin_ns
+        if self.end_ns is not None:
+            self.end_ns -= origin_ns
+        self._first = self._last = None
+        self._next = 0
+        self.odd = False
 
     @property
     def span_ns(self) -> int | None:
@@ -190,6 +352,7 @@ class Lane:
         self._wraps = wraps
         self._near = near
         self._due = None
+        self.at_ns = None
         self._sane_ticks = SANE_NS * denominator // (numerator * NS)
         self._odd_ticks = self._sane_ticks // 20
         self._step = step_ticks if 0 < step_ticks <= self._sane_ticks else 1
@@ -238,7 +401,7 @@ class Lane:
         step_ns = duration * self._multiplier // self._divisor
         out_ns = time_ns + self.offset_ns
         self.end_ns = out_ns + step_ns
-        self._timeline.source_ns = time_ns
+        self.at_ns = time_ns
 
         rate = self.rate
         out = (out_ns * rate + 500_000_000) // NS

@@ -33,16 +33,22 @@ class Stream:
     durations_s: tuple[float, ...]
     frames: tuple[str, ...]
     audio_packets: int
+    master: Path
+    """What was cut, in one file."""
 
-    def orders(self, *, first: int = 1, splice: int = 0, only: slice = slice(None)) -> list[dict[str, object]]:
-        """Orders that feed these segments, numbered from `first`."""
+    def orders(
+        self, *, first: int = 1, splice: int = 0, only: slice = slice(None), track: str = "main", start_s: float = 0.0
+    ) -> list[dict[str, object]]:
+        """Orders that feed these segments, numbered from `first`, the first at `start_s` in its playlist."""
         init = None if self.init is None else str(self.init)
-        return [
-            seg(number, path, kind=self.kind, duration_s=duration_s, splice=splice, init=init)
-            for number, (path, duration_s) in enumerate(
-                list(zip(self.segments, self.durations_s, strict=True))[only], first
-            )
-        ]
+        orders = []
+        for number, (path, duration_s) in enumerate(
+            list(zip(self.segments, self.durations_s, strict=True))[only], first
+        ):
+            order = seg(number, path, kind=self.kind, duration_s=duration_s, splice=splice, init=init)
+            orders.append(order | {"track": track, "start_s": start_s})
+            start_s += duration_s
+        return orders
 
 
 @attrs.frozen(kw_only=True)
@@ -181,15 +187,28 @@ class Streams:
         """H.264 and AAC in fMP4, 8 segments of 1 s."""
         return self.get("fmp4", seconds=8, fmp4=True)
 
+    def cut(self, name: str, whole: Stream, only: str, *, fmp4: bool = False, hls: Sequence[str] = ()) -> Stream:
+        """
+        One stream ("v" or "a") of what `whole` was cut from, as a rendition of its own. Its clock starts late enough
+        that ffmpeg does not shift it on its own.
+        """
+        if name not in self._made:
+            folder = self._directory / name
+            folder.mkdir()
+            self._made[name] = self._cut(folder, whole.master, fmp4, ("-output_ts_offset", "10", *hls), only=only)
+        return self._made[name]
+
     def _make(self, folder: Path, fmp4: bool, hls: Sequence[str], encode: dict[str, object]) -> Stream:
         master = folder / "master.mkv"
         encode_master(master, **encode)  # type: ignore[arg-type]  # keyword by keyword as in the signature below
+        return self._cut(folder, master, fmp4, hls)
+
+    def _cut(self, folder: Path, master: Path, fmp4: bool, hls: Sequence[str], *, only: str = "") -> Stream:
+        select = ("-map", f"0:{only}") if only else ()
         extension = "m4s" if fmp4 else "ts"
-        kind = ("-hls_segment_type", "fmp4", "-hls_fmp4_init_filename", "init.mp4", "-tag:v", "hvc1") if fmp4 else ()
-        if "hevc" not in str(encode.get("video_codec", "")):
-            kind = kind[:4]
+        kind = ("-hls_segment_type", "fmp4", "-hls_fmp4_init_filename", "init.mp4") if fmp4 else ()
         run_ffmpeg(
-            *("-i", master, "-c", "copy", "-f", "hls", "-hls_time", "0.9", "-hls_list_size", "0", *kind, *hls),
+            *("-i", master, *select, "-c", "copy", "-f", "hls", "-hls_time", "0.9", "-hls_list_size", "0", *kind, *hls),
             *("-hls_segment_filename", folder / f"%03d.{extension}", folder / "list.m3u8"),
         )
         return Stream(
@@ -201,8 +220,9 @@ class Streams:
                 for line in (folder / "list.m3u8").read_text().splitlines()
                 if line.startswith("#EXTINF:")
             ),
-            frames=frame_hashes(master),
-            audio_packets=len(packet_times(master, "audio")),
+            frames=() if only == "a" else frame_hashes(master),
+            audio_packets=0 if only == "v" else len(packet_times(master, "audio")),
+            master=master,
         )
 
 

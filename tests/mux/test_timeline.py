@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from m3u8svc.mux.timeline import NS, First, Lane, Timeline, short_way33, unwrap33
+from m3u8svc.mux.timeline import NS, Entry, First, Lane, Timeline, short_way33, unwrap33
 
 WRAP = 1 << 33
 SECOND = 90_000
@@ -52,17 +52,24 @@ class Scene:
         self.timeline = Timeline()
         self.video = self.timeline.add_lane(rate=90_000, snaps=False)
         self.audio = self.timeline.add_lane(rate=44_100, snaps=True)
+        self.era = (0, 0)
 
     def enter(self, video: int, audio: int, *, same_clock: bool = False, gap_s: float = 0, wraps: bool = True) -> None:
         """A run whose first packets have these dts."""
-        near = video if self.timeline.source_ns is None else unwrap33(video, self.timeline.source_ns * 9 // 100_000)
+        source_ns = self.timeline.source_ns(self.era)
+        near = video if source_ns is None else unwrap33(video, source_ns * 9 // 100_000)
         for lane in (self.video, self.audio):
             lane.enter_run(numerator=1, denominator=90_000, step_ticks=FRAME, wraps=wraps, near=near)
         firsts = [
             First(lane=lane, dts_ns=lane.source_ns(at), pts_ns=lane.source_ns(at))
             for lane, at in ((self.video, video), (self.audio, audio))
         ]
-        self.timeline.enter_run(firsts, same_clock=same_clock, gap_ns=int(gap_s * NS))
+        entry = Entry(lanes=(self.video, self.audio), firsts=tuple(firsts), gap_ns=int(gap_s * NS))
+        if same_clock:
+            self.timeline.go_on(self.era, entry)
+        else:
+            self.era = (self.era[0] + 1, 0)
+            self.timeline.enter(self.era, [entry])
 
     def play(self, start: int, seconds: float, *, lane: Lane | None = None) -> tuple[int, int]:
         """Frames (of 0.04 s) from a source time on; first and last output dts."""

@@ -10,7 +10,7 @@ import pytest
 from m3u8svc.mux.job import verify
 from m3u8svc.mux.protocol import Refused
 from m3u8svc.mux.remux import Track
-from m3u8svc.mux.timeline import First, Lane, Timeline
+from m3u8svc.mux.timeline import Entry, First, Lane, Timeline
 from tests.mux.conftest import Outcome, Streams
 
 
@@ -33,7 +33,7 @@ def lane(seconds: float) -> Lane:
     timeline = Timeline()
     made = timeline.add_lane(rate=1000, snaps=False)
     made.enter_run(numerator=1, denominator=1000, step_ticks=1, wraps=False)
-    timeline.enter_run([First(lane=made, dts_ns=0, pts_ns=0)], same_clock=True, gap_ns=0)
+    timeline.enter((0, 0), [Entry(lanes=(made,), firsts=(First(lane=made, dts_ns=0, pts_ns=0),))])
     made.stamp(0, 0, 1)
     made.stamp(int(seconds * 1000) - 1, None, 1)
     return made

@@ -1,0 +1,125 @@
+"""
+One output file: its container, its tracks, its end.
+"""
+
+import errno
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+import attrs
+import av
+from av.container import OutputContainer
+from av.stream import Disposition, Stream
+
+from m3u8svc.mux.language import iso_639_2
+from m3u8svc.mux.output import TargetFile
+from m3u8svc.mux.protocol import Fault, Job, Outbox, Refused, TrackInfo
+from m3u8svc.mux.timeline import Lane
+from m3u8svc.mux.tracks import AnyPacket, AnyStream, Key, Track, form_of
+
+WRITE_BYTES = 1 << 20
+_DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EROFS, errno.EBADF})
+
+
+@attrs.frozen(kw_only=True)
+class Wanted:
+    """
+    A stream of the source that gets a track in a file.
+    """
+
+    key: Key
+    info: TrackInfo
+    stream: AnyStream
+    lane: Lane
+
+
+class Mp4:
+    """
+    One MP4 being written.
+
+    libav is driven with care: languages and the like are set before the header; the time base of a track is known only
+    after it; ``flush_packets=0``, or every packet is a write of its own.
+    """
+
+    def __init__(self, job: Job, path: str, outbox: Outbox) -> None:
+        self.path = path
+        # bitexact keeps the version of libav out of the file, and the names of tracks, which only udta can hold.
+        flags = {} if any(track.name for track in job.tracks) else {"fflags": "+bitexact"}
+        self.file = TargetFile(path, alive=outbox.alive)
+        self.tracks: dict[Key, Track] = {}
+        self._output: OutputContainer = av.open(
+            self.file,
+            "w",
+            format="mp4",
+            container_options={"flush_packets": "0"} | flags | ({"movflags": "+faststart"} if job.faststart else {}),
+            buffer_size=WRITE_BYTES,
+            io_open=lambda url, flags, options: self.file.reader(),
+        )
+        if job.file_time is not None:
+            made = datetime.fromtimestamp(int(job.file_time), UTC)
+            self._output.metadata["creation_time"] = made.strftime("%Y-%m-%dT%H:%M:%S.000000Z")
+        self.mux_one = self._output.mux_one
+
+    def start(self, wanted: Iterable[Wanted]) -> None:
+        """
+        Write the header, with a track for each of these.
+
+        Raises:
+            Refused: MP4 does not know a codec.
+        """
+        copies = [(want, self._add_copy(want)) for want in wanted]
+        self._output.start_encoding()
+        for want, copy in copies:
+            base = copy.time_base
+            assert base is not None  # the header is written
+            want.lane.set_rate(base.denominator // base.numerator)
+            self.tracks[want.key] = Track(
+                kind=want.stream.type,
+                codec=want.stream.codec_context.name,
+                stream=copy,
+                lane=want.lane,
+                time_base=base,
+                extradata=want.stream.codec_context.extradata or b"",
+                form=form_of(want.stream),
+                playlist=want.info.track,
+                language=iso_639_2(want.info.language),
+            )
+
+    def write(self, packet: AnyPacket) -> None:
+        """Hand one packet to the muxer."""
+        self.mux_one(packet)
+
+    def close(self) -> None:
+        """
+        Write the trailer; verification decides what an error of it means.
+
+        Raises:
+            OSError: the disk does not take it.
+        """
+        try:
+            self._output.close()
+        except av.FFmpegError as error:
+            survive(error)
+
+    def _add_copy(self, want: Wanted) -> Stream:
+        try:
+            copy: Stream = self._output.add_stream_from_template(want.stream, opaque=True)
+        except ValueError as error:
+            raise Refused(Fault.UNSUPPORTED, f"MP4 不支持编码 {want.stream.codec_context.name}") from error
+        if want.stream.codec_context.name == "hevc":
+            copy.codec_context.codec_tag = "hvc1"
+        if language := iso_639_2(want.info.language):
+            copy.metadata["language"] = language
+        if want.info.name:
+            copy.metadata["title"] = copy.metadata["handler_name"] = want.info.name
+        if want.info.kind != "main":
+            copy.disposition = Disposition.default if want.info.default else Disposition(0)
+        return copy
+
+
+def survive(error: Exception) -> None:
+    """
+    Let `error` pass unless the disk is to blame.
+    """
+    if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
+        raise error

@@ -1,0 +1,139 @@
+"""
+The streams of the output, and the way from a stream of the source to one of them.
+"""
+
+from fractions import Fraction
+from typing import Any, TypeAlias
+
+import attrs
+from av.bitstream import BitStreamFilterContext
+from av.packet import Packet, PacketSideData
+
+from m3u8svc.mux.parameters import parameter_sets
+from m3u8svc.mux.timeline import Lane
+
+_NEW_EXTRADATA = 1  # AV_PKT_DATA_NEW_EXTRADATA
+
+AnyPacket: TypeAlias = "Packet[Any]"  # generic in its stream's type, but only in the stubs
+AnyStream = Any  # PyAV types video and audio streams apart; we treat them alike
+Key = tuple[str, str, int]
+"""A stream of the source, whatever its PID or track ID: the playlist track, "video" or "audio", which of these."""
+
+
+@attrs.define(kw_only=True)
+class Track:
+    """
+    One stream of the output and its counters. `playlist` is the track of the presentation that it comes from.
+    """
+
+    kind: str
+    codec: str
+    stream: AnyStream
+    lane: Lane
+    time_base: Fraction
+    extradata: bytes
+    form: tuple[int, ...] = ()
+    """What the header says besides: width and height, or rate and channels."""
+    playlist: str = "main"
+    language: str = ""
+    changed: bool = False
+    """Whether parameters changed once: from then on every keyframe carries its sets in-band."""
+    read: int = 0
+    written: int = 0
+    dropped: int = 0
+
+
+@attrs.define(kw_only=True)
+class Route:
+    """
+    From one stream of a run to its track. `prefix` goes before keyframes, `extradata` onto the next packet. `until`:
+    where the segment ends that its packets are of; `at`: which one that is; `since`: its first time.
+    """
+
+    track: Track
+    unwrap_adts: BitStreamFilterContext | None = None
+    prefix: bytes = b""
+    extradata: bytes = b""
+    until: int = 0
+    at: int = -1
+
+
+@attrs.frozen(kw_only=True)
+class Change:
+    """
+    What is different in a stream from now on. `held`: one MP4 can hold both.
+    """
+
+    text: str
+    held: bool = True
+
+
+def form_of(stream: AnyStream) -> tuple[int, ...]:
+    """
+    Width and height, or rate and channels; empty when they are not known.
+    """
+    context = stream.codec_context
+    if stream.type == "audio":
+        known = context.sample_rate and context.layout.nb_channels
+        return (context.sample_rate, context.layout.nb_channels) if known else ()
+    return (context.width, context.height) if context.width else ()
+
+
+def changes_of(track: Track, stream: AnyStream) -> list[Change]:
+    """
+    How `stream` differs from what its track was made for.
+    """
+    codec = stream.codec_context.name
+    if codec != track.codec:
+        return [Change(text=f"编码由 {track.codec} 变为 {codec}", held=False)]
+    form, extradata = form_of(stream), stream.codec_context.extradata or b""
+    # Only a record of its own can describe a second form: AAC gets one made from ADTS, MP3 and AC-3 have none.
+    held = codec == "aac" or bool(extradata)
+    found = []
+    if extradata and track.extradata and _packing(codec, extradata) != _packing(codec, track.extradata):
+        found.append(Change(text="封装由 TS 变为 fMP4，或相反", held=False))
+    if form and track.form and form != track.form:
+        unit = "{} Hz、{} 声道" if stream.type == "audio" else "{}x{}"
+        found.append(Change(text=f"参数由 {unit.format(*track.form)} 变为 {unit.format(*form)}", held=held))
+    elif extradata and track.extradata and extradata != track.extradata:
+        found.append(Change(text="编码参数改变"))
+    return found
+
+
+def _packing(codec: str, extradata: bytes) -> bool:
+    """Whether pictures are length-prefixed; the muxer decides once how to write a track's."""
+    return codec in ("h264", "hevc") and extradata[:1] == b"\x01"
+
+
+def route_to(track: Track, stream: AnyStream, demuxer: str) -> Route:
+    """
+    The route from `stream` to `track`, with all that a change of parameters needs.
+    """
+    codec, extradata = stream.codec_context.name, stream.codec_context.extradata or b""
+    route = Route(track=track)
+    if codec == "aac" and demuxer in ("mpegts", "aac"):
+        # Does not need the stream's extradata: it makes the AudioSpecificConfig from the first header it meets.
+        route.unwrap_adts = BitStreamFilterContext("aac_adtstoasc", stream)
+    elif extradata and track.extradata != extradata:
+        track.extradata = route.extradata = extradata
+        track.changed = True
+    track.form = form_of(stream) or track.form
+    if stream.type == "video":
+        route.prefix = parameter_sets(codec, extradata)
+    return route
+
+
+def with_parameters(packet: AnyPacket, route: Route) -> AnyPacket:
+    """
+    The packet with its new parameters: as side data on the first of a changed run, in-band on keyframes.
+    """
+    if route.prefix and route.track.changed and packet.is_keyframe:
+        whole: AnyPacket = Packet(route.prefix + bytes(packet))
+        whole.is_keyframe = True
+        packet = whole
+    if route.extradata:
+        added = PacketSideData(_NEW_EXTRADATA, len(route.extradata))  # type: ignore[call-arg]  # missing in the stubs
+        added.update(route.extradata)
+        packet.set_sidedata(added)
+        route.extradata = b""
+    return packet
