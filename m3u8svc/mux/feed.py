@@ -2,8 +2,8 @@
 What comes next: orders turned into *runs*, stretches of segments that one demuxer can read in one go.
 
 A run ends where a demuxer would be misled: at a splice, a hole, another init section, another PMT (libav drops streams
-that appear later), a clock that jumps, a damaged segment, and after every packed audio segment. Every segment is looked
-at before it is fed; what is no media becomes a hole with a warning.
+that appear later), other parameter sets, a clock that jumps, a damaged segment, and after every packed audio segment.
+Every segment is looked at before it is fed; what is no media becomes a hole with a warning.
 """
 
 import io
@@ -44,6 +44,8 @@ class Checked:
     demuxer: str
     nature: tuple[object, ...]
     clock: tuple[int, int] | None
+    forms: tuple[bytes, bytes] = (b"", b"")
+    """What its picture and sound say of their decoders; empty where they say nothing."""
     clock_rate: int | None = None
     """Ticks a second of `clock`, None when the init section would have to tell."""
 
@@ -76,7 +78,13 @@ def _check_ts(order: Feed, start_of_file: bytes) -> Checked:
     if head is None:
         raise Damaged("不是媒体数据")
     return Checked(
-        order=order, start=head.start, demuxer="mpegts", nature=("ts", head.pids), clock=head.clock, clock_rate=90_000
+        order=order,
+        start=head.start,
+        demuxer="mpegts",
+        nature=("ts", head.pids),
+        forms=head.forms,
+        clock=head.clock,
+        clock_rate=90_000,
     )
 
 
@@ -119,6 +127,7 @@ class Source:
         self._ended = False
         self._last: Checked | None = None
         self._nature: tuple[object, ...] = ()
+        self._forms = (b"", b"")
         self.gap_ns = 0
         self.closes_hole = False
         self.fed_s = 0.0
@@ -161,6 +170,8 @@ class Source:
         self._ahead = None
         if checked.nature != NO_PMT or self._last is None or self._last.demuxer != checked.demuxer:
             self._nature = checked.nature
+        picture, sound = checked.forms
+        self._forms = (picture or self._forms[0], sound or self._forms[1])
         self._last = checked
         self.fed_s += checked.order.duration_s
         self._outbox.opened(self.track, checked.order.number)
@@ -176,6 +187,8 @@ class Source:
         if following.order.splice != last.order.splice or following.demuxer != last.demuxer:
             return False
         if following.nature != self._nature and NO_PMT not in (following.nature, self._nature):
+            return False
+        if any(known and told and known != told for known, told in zip(self._forms, following.forms, strict=True)):
             return False
         return following.demuxer in ("mpegts", "mp4") and not self._clock_jumps(last, following)
 

@@ -9,6 +9,12 @@ SYNC = 0x47
 LOOK_BYTES = 64 * 1024
 """How far into a segment packets may start (a disguise, an image header, stands before them)."""
 
+SETS_PACKETS = 4
+"""Parameter sets stand at the start of a picture: so many packets of it are looked at."""
+_ADTS_KEPT = (0xFF, 0xF8, 0xFD, 0xC0)
+"""Of an ADTS header's first bytes: syncword and id, profile, sampling frequency, channels (ISO 13818-7, 6.2.1)."""
+_H264, _HEVC, _AAC = 0x1B, 0x24, 0x0F
+
 Pids = tuple[tuple[int, int], ...]
 """(stream type, PID) pairs of a PMT, in order."""
 
@@ -23,6 +29,8 @@ class TsHead:
     pids: Pids
     clock: tuple[int, int] | None
     """(PID, first PTS or DTS in 1/90000 s), None when no PES header with a time was near the start."""
+    forms: tuple[bytes, bytes] = (b"", b"")
+    """What the first picture and the first AAC frame say of their decoder; empty where that was not found."""
 
 
 def look_at_ts(start_of_file: bytes) -> TsHead | None:
@@ -50,7 +58,54 @@ def look_at_ts(start_of_file: bytes) -> TsHead | None:
             clock = (pid, time)
         if pids and clock is not None:
             break
-    return TsHead(start=start, pids=pids, clock=clock)
+    end = min(len(start_of_file), start + LOOK_BYTES)
+    return TsHead(start=start, pids=pids, clock=clock, forms=_forms(start_of_file[start:end], pids))
+
+
+def _forms(packets: bytes, pids: Pids) -> tuple[bytes, bytes]:
+    """The parameter sets of the first picture, the fixed part of the first AAC frame's header."""
+    picture, sound = b"", b""
+    for kind, pid in pids:
+        if kind in (_H264, _HEVC) and not picture:
+            picture = _parameter_sets(kind, _first_unit(packets, pid, SETS_PACKETS))
+        elif kind == _AAC and not sound:
+            header = _first_unit(packets, pid, 1)[:4]
+            if header[:1] == b"\xff" and len(header) == 4:
+                sound = bytes(byte & kept for byte, kept in zip(header, _ADTS_KEPT, strict=True))
+    return picture, sound
+
+
+def _first_unit(packets: bytes, pid: int, most: int) -> bytes:
+    """What the first PES packet of a PID carries, of its first `most` TS packets."""
+    high, low = pid >> 8, pid & 0xFF
+    unit = b""
+    left = most
+    for at in range(0, len(packets) - PACKET + 1, PACKET):
+        if packets[at + 2] != low or packets[at + 1] & 0x1F != high:
+            continue
+        begins = packets[at + 1] & 0x40
+        if left == most and not begins:
+            continue
+        if left < most and begins:
+            break
+        unit += _payload(packets[at : at + PACKET])
+        left -= 1
+        if not left:
+            break
+    return unit[9 + unit[8] :] if len(unit) > 8 and unit[:3] == b"\x00\x00\x01" else b""
+
+
+def _parameter_sets(kind: int, picture: bytes) -> bytes:
+    """
+    SPS of H.264, whose other sets stay in the stream; VPS, SPS and PPS of HEVC, where MP4 has them outside. The last
+    unit may be cut off, so it does not count.
+    """
+    found = []
+    for unit in picture.split(b"\x00\x00\x01")[1:-1]:
+        wanted = unit and (unit[0] & 0x1F == 7 if kind == _H264 else unit[0] >> 1 & 0x3F in (32, 33, 34))
+        if wanted:
+            found.append(unit.rstrip(b"\x00"))
+    return b"".join(found)
 
 
 def find_sync(start_of_file: bytes) -> int | None:

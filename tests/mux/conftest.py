@@ -198,6 +198,14 @@ class Streams:
             self._made[name] = self._cut(folder, whole.master, fmp4, ("-output_ts_offset", "10", *hls), only=only)
         return self._made[name]
 
+    def shifted(self, stream: Stream, name: str, hls: Sequence[str]) -> Stream:
+        """The same stream, cut again as told."""
+        if name not in self._made:
+            folder = self._directory / name
+            folder.mkdir()
+            self._made[name] = self._cut(folder, stream.master, stream.kind == "fmp4", hls)
+        return self._made[name]
+
     def _make(self, folder: Path, fmp4: bool, hls: Sequence[str], encode: dict[str, object]) -> Stream:
         master = folder / "master.mkv"
         encode_master(master, **encode)  # type: ignore[arg-type]  # keyword by keyword as in the signature below

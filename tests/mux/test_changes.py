@@ -54,12 +54,11 @@ def spot(streams: Streams, codec: str, fmp4: bool, what: str) -> Stream:
     return streams.get(f"spot-{codec}-{fmp4}-{what}", **made)
 
 
-def a_b_a(a: Stream, b: Stream, *, tagged: bool = True) -> Orders:
+def a_b_a(a: Stream, b: Stream, *, tagged: bool = True, third: Stream | None = None) -> Orders:
     """Film, spot, film."""
-    first, third = len(a.segments), len(a.segments) + len(b.segments)
-    return (
-        a.orders() + b.orders(first=first + 1, splice=int(tagged)) + a.orders(first=third + 1, splice=2 * int(tagged))
-    )
+    behind_a, behind_b = len(a.segments) + 1, len(a.segments) + len(b.segments) + 1
+    last = (third or a).orders(first=behind_b, splice=2 * int(tagged))
+    return a.orders() + b.orders(first=behind_a, splice=int(tagged)) + last
 
 
 def heard(path: Path) -> list[tuple[int, str, int]]:
@@ -102,6 +101,29 @@ def test_kept_in_one_file(codec: str, fmp4: bool, what: str, tagged: bool, strea
     assert 2 <= max(track.descriptions for track in written(outcome.target).tracks) or what == "profile"
     shown = sorted(packet_pts(outcome.target, "video"))
     assert max(after - before for before, after in zip(shown, shown[1:], strict=False)) <= 0.13
+
+
+@pytest.mark.parametrize(("codec", "what"), [(codec, what) for codec, fmp4, what in CHANGES if not fmp4])
+def test_change_in_the_middle_of_a_clock(codec: str, what: str, streams: Streams, mux: Mux) -> None:
+    """Nothing but the parameters changes, and nobody announces it: all decodes, and `split` splits there."""
+    a, b = film(streams, codec, False), spot(streams, codec, False, what)
+    length_s = round(sum(a.durations_s))
+    later = ("-output_ts_offset", str(length_s))
+    b = streams.shifted(b, f"{b.segments[0].parent.name}-{length_s}", later)
+    again = streams.shifted(a, f"{a.segments[0].parent.name}-{length_s + 3}", ("-output_ts_offset", str(length_s + 3)))
+    outcome = mux(a_b_a(a, b, third=again, tagged=False))
+    assert_whole(outcome, a, b, again)
+    assert [] == outcome.warned
+    sounds = heard(outcome.target)
+    edges = [0, a.audio_packets, a.audio_packets + b.audio_packets, len(sounds)]
+    for source, start, end in zip((a, b, a), edges, edges[1:], strict=False):
+        assert {each[:2] for each in heard(source.master)} == {each[:2] for each in sounds[start + 3 : end - 3]}
+    split = mux(
+        a_b_a(a, b, third=again, tagged=False),
+        on_param_change="split",
+        target=outcome.target.with_name("split.mp4"),
+    )
+    assert 2 == len(split.last["companions"])
 
 
 @pytest.mark.parametrize("fmp4", [False, True], ids=["TS", "fMP4"])
