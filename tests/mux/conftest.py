@@ -85,18 +85,18 @@ def gap(number: int, *, duration_s: float = 1.0, keep: bool, splice: int = 0) ->
     return {"op": "gap", "track": "main", "number": number, "duration_s": duration_s, "keep": keep, "splice": splice}
 
 
-def run_ffmpeg(*arguments: object) -> str:
+def run_ffmpeg(*arguments: object, level: str = "error") -> str:
     """Run ffmpeg; its standard output. Anything on standard error fails the test."""
-    line = ["ffmpeg", "-v", "error", "-nostdin", "-y", *map(str, arguments)]
+    line = ["ffmpeg", "-v", level, "-nostdin", "-y", *map(str, arguments)]
     done = subprocess.run(line, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, ""), " ".join(line)
     return done.stdout
 
 
-def frame_hashes(path: Path) -> tuple[str, ...]:
-    """The hash of every decoded video frame, in order of presentation."""
+def frame_hashes(path: Path, *, damaged: bool = False) -> tuple[str, ...]:
+    """The hash of every decoded video frame, in order of presentation. `damaged`: the decoder may complain."""
     raw = ("-fps_mode", "passthrough", "-autoscale", "0", "-f", "framemd5", "-")
-    lines = run_ffmpeg("-i", path, "-map", "0:v?", *raw).splitlines()
+    lines = run_ffmpeg("-i", path, "-map", "0:v?", *raw, level="fatal" if damaged else "error").splitlines()
     return tuple(line.rpartition(",")[2].strip() for line in lines if not line.startswith("#"))
 
 

@@ -18,6 +18,7 @@ from tests.mux.conftest import (
     first_pts,
     frame_hashes,
     largest_step,
+    lead,
     packet_pts,
     packet_times,
     run_ffmpeg,
@@ -251,3 +252,96 @@ def two_sounds(stream: Stream, folder: Path) -> Stream:
     )
     run_ffmpeg(*names)
     return attrs.evolve(stream, segments=tuple(sorted(folder.glob("*.ts"))))
+
+
+class TestInitSections:
+    """Fragmented MP4 whose initialisation changes, or moves time."""
+
+    @pytest.mark.parametrize("tagged", [True, False], ids=["tagged", "not tagged"])
+    def test_other_track_ids_and_timescales(self, tagged: bool, streams: Streams, mux: Mux) -> None:
+        """Tracks in another order, on other time scales, from another start: nothing lost, no hole."""
+        film = streams.fmp4()
+        shape = ("-map", "0:a", "-map", "0:v", "-video_track_timescale", "30000", "-output_ts_offset", "77")
+        other = streams.shifted(film, "fmp4-reshaped", shape)
+        assert film.init and other.init and film.init.read_bytes() != other.init.read_bytes()
+        outcome = mux(a_b_a(film, other, tagged=tagged))
+        assert_whole(outcome, film, other, film)
+        assert largest_step(outcome.target, "video") <= 0.1
+        assert largest_step(outcome.target, "audio") <= 0.1
+        shown, sounds = packet_pts(outcome.target, "video"), packet_pts(outcome.target, "audio")
+        for joint, source in ((1, other), (2, film)):
+            distance = min(shown[200 * joint : 200 * joint + 4]) - sounds[film.audio_packets * joint]
+            assert pytest.approx(lead(whole(source)), abs=0.001) == distance
+
+    @pytest.mark.parametrize("late_s", [0.2, 0.7])
+    def test_edit_list(self, late_s: float, streams: Streams, mux: Mux) -> None:
+        """A start offset that only the edit list of the init section tells is kept."""
+        stream = streams.get(f"late-{late_s}", seconds=5, late_audio_s=late_s, fmp4=True)
+        outcome = mux(stream.orders())
+        assert_whole(outcome, stream)
+        assert pytest.approx(lead(stream.master), abs=0.001) == lead(outcome.target)
+
+
+@pytest.mark.parametrize("fmp4", [False, True], ids=["TS", "fMP4"])
+@pytest.mark.parametrize("codec", ["H.264", "HEVC"])
+def test_splice_into_the_middle_of_a_group_of_pictures(
+    codec: str, fmp4: bool, streams: Streams, mux: Mux, tmp_path: Path
+) -> None:
+    """Pictures before the first key frame after a splice are kept, and the sound is where it was."""
+    a, b = film(streams, codec, fmp4), spot(streams, codec, fmp4, "size")
+    cut = cut_into(b, tmp_path)
+    first = len(a.segments) + 1
+    outcome = mux(a.orders() + cut.orders(first=first, splice=1) + a.orders(first=first + 3, splice=2))
+    assert ("done", []) == (outcome.last["ev"], outcome.warned)
+    kept = packets_in(cut)
+    assert kept["video"] > 50
+    assert 2 * len(a.frames) + kept["video"] == len(packet_times(outcome.target, "video"))
+    assert 2 * a.audio_packets + kept["audio"] == len(packet_times(outcome.target, "audio"))
+    hashes = frame_hashes(outcome.target, damaged=True)
+    # Pictures without their references come out of the decoder among the last ones of the film, or displace them.
+    assert a.frames[:-4] == hashes[: len(a.frames) - 4]
+    assert a.frames == hashes[-len(a.frames) :]
+    assert b.frames[25:] == hashes[-len(a.frames) - 50 : -len(a.frames)]
+    shown, sounds = packet_pts(outcome.target, "video"), packet_pts(outcome.target, "audio")
+    end = len(a.frames) + kept["video"]
+    joint = min(shown[end : end + 4]) - sounds[a.audio_packets + kept["audio"]]
+    assert pytest.approx(lead(outcome.target), abs=0.001) == joint
+
+
+def cut_into(stream: Stream, folder: Path) -> Stream:
+    """The stream with its first segment cut off in the middle of its group of pictures."""
+    if stream.kind == "ts":
+        media = stream.segments[0].read_bytes()
+        first = folder / "cut.ts"
+        tables = media[: 188 * 3]
+        at = len(media) // 2 // 188 * 188
+        first.write_bytes(tables + media[at:])
+        return attrs.evolve(stream, segments=(first, *stream.segments[1:]))
+    # Fragments of half a second with one key frame a second: the second one starts without.
+    names: Sequence[object] = (
+        *("-i", stream.master, "-c", "copy", "-f", "hls", "-hls_time", "0.45", "-hls_list_size", "0"),
+        *("-hls_flags", "split_by_time", "-hls_segment_type", "fmp4", "-hls_fmp4_init_filename", "init.mp4"),
+        *("-hls_segment_filename", folder / "%d.m4s", folder / "list.m3u8"),
+    )
+    run_ffmpeg(*names)
+    segments = sorted(folder.glob("*.m4s"), key=lambda path: int(path.stem))[1:]
+    return attrs.evolve(
+        stream, segments=tuple(segments), init=folder / "init.mp4", durations_s=tuple(0.5 for _ in segments)
+    )
+
+
+def whole(stream: Stream) -> Path:
+    """The segments put together, for libav to read."""
+    target = stream.segments[0].parent / "whole"
+    init = b"" if stream.init is None else stream.init.read_bytes()
+    target.write_bytes(init + b"".join(path.read_bytes() for path in stream.segments))
+    return target
+
+
+def packets_in(stream: Stream) -> dict[str, int]:
+    """How many packets libav finds in the segments put together."""
+    with av.open(str(whole(stream))) as container:
+        counts = {"video": 0, "audio": 0}
+        for packet in container.demux():
+            counts[packet.stream.type] += bool(packet.size)
+    return counts
