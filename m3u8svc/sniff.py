@@ -1,5 +1,6 @@
 """
-From the URL somebody typed to one media playlist: pages that link to one, multivariant playlists, a list that may grow.
+From the URL somebody typed to a presentation: pages that link to a playlist, multivariant playlists, the renditions
+that go with the variant, lists that may grow.
 """
 
 from collections.abc import Callable
@@ -9,16 +10,25 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from m3u8svc.download import Wire
-from m3u8svc.errors import LiveUnsupported, M3u8svcError, NotAPlaylist, PlaylistError, PlaylistTooDeep, SeparateAudio
+from m3u8svc.errors import LiveUnsupported, M3u8svcError, NotAPlaylist, PlaylistError, PlaylistTooDeep
 from m3u8svc.fetch import Fetched
 from m3u8svc.hls.page import find_playlist_link
 from m3u8svc.hls.parse import parse_playlist
-from m3u8svc.hls.plan import audio_rendition, is_audio_only
-from m3u8svc.hls.playlist import MasterPlaylist, MediaPlaylist, Playlist, Variant
+from m3u8svc.hls.playlist import (
+    MAIN,
+    MasterPlaylist,
+    MediaPlaylist,
+    Playlist,
+    Presentation,
+    Rendition,
+    Stream,
+    Variant,
+)
+from m3u8svc.hls.renditions import Selected, named_tracks, select_renditions
 from m3u8svc.redact import escape_controls, redact_url
 from m3u8svc.tasks.request import Purpose
 from m3u8svc.tasks.retry import Retry, decide
-from m3u8svc.waiting import InThread, settled
+from m3u8svc.waiting import InThread, settled, together
 
 NESTING = 3
 """How many pages or multivariant playlists may lead to each other (reliability.md 2.4)."""
@@ -31,7 +41,7 @@ LONGEST_RELOAD_S = 30.0
 @attrs.frozen(kw_only=True)
 class Sniffer:
     """
-    Finds the media playlist of one task. `chance` is the dice of the backoff.
+    Finds what one task is to download. `chance` is the dice of the backoff.
     """
 
     wire: Wire
@@ -39,24 +49,55 @@ class Sniffer:
     in_thread: InThread
     chance: Callable[[], float]
 
-    async def media_playlist(self, url: str) -> MediaPlaylist:
+    async def presentation(self, url: str) -> Presentation:
         """
-        The media playlist that `url` leads to; its warnings say what was assumed.
+        What `url` leads to: the media playlist of one variant, and those of its renditions. Warnings say what was
+        assumed.
 
         Raises:
             PlaylistError, FetchError: there is none, or it cannot be used.
         """
         start = url
+        master: MasterPlaylist | None = None
+        variant: Variant | None = None
         for _ in range(NESTING + 1):
             fetched, playlist = await self._load(url)
             if isinstance(playlist, MediaPlaylist):
-                return await self._settled(playlist)
+                return await self._with_renditions(playlist, master, variant)
             if isinstance(playlist, MasterPlaylist):
-                url = (await self._choose(playlist)).uri
+                master, variant = playlist, await self._choose(playlist)
+                url = variant.uri
             else:
                 self.wire.note(f"page {redact_url(fetched.url)} links to {redact_url(playlist)}")
                 url = playlist
         raise PlaylistTooDeep(limit=NESTING, url=start, line=0)
+
+    async def _with_renditions(
+        self, main: MediaPlaylist, master: MasterPlaylist | None, variant: Variant | None
+    ) -> Presentation:
+        """
+        The streams of a variant, each settled. They are loaded side by side: none waits for another's reload.
+        """
+        selection = Selected() if master is None or variant is None else self._select(master, variant)
+        wanted = named_tracks(selection.renditions)
+        playlists = await together(self._settled(main), *(self._rendition(rendition) for rendition in wanted.values()))
+        streams = [Stream(track=MAIN, playlist=playlists[0])]
+        streams += [
+            Stream(track=track, playlist=playlist, rendition=rendition)
+            for (track, rendition), playlist in zip(wanted.items(), playlists[1:], strict=True)
+        ]
+        return Presentation(streams=tuple(streams), master=master, variant=variant, warnings=selection.warnings)
+
+    async def _rendition(self, rendition: Rendition) -> MediaPlaylist:
+        assert rendition.uri is not None  # `_select` takes no others
+        fetched, playlist = await self._load(rendition.uri)
+        if not isinstance(playlist, MediaPlaylist):
+            raise PlaylistError(line=rendition.line, reason=f"“{rendition.name}”的链接不是媒体播放列表")
+        return await self._settled(playlist)
+
+    def _select(self, master: MasterPlaylist, variant: Variant) -> Selected:
+        extensions = self.wire.task.spec.extensions
+        return select_renditions(master, variant, audio=extensions.audio, subtitles=extensions.subtitles)
 
     async def _load(self, url: str) -> tuple[Fetched, Playlist | str]:
         """
@@ -91,9 +132,6 @@ class Sniffer:
     async def _choose(self, master: MasterPlaylist) -> Variant:
         variant: Variant = await self.wire.hooks.ask("choose_variant", master=master, task=self.wire.task)
         self.wire.note(f"variant {variant.bandwidth} bit/s {variant.width}x{variant.height} of {len(master.variants)}")
-        audio = audio_rendition(master, variant)
-        if audio is not None and audio.uri is not None and not is_audio_only(variant):
-            raise SeparateAudio(name=audio.name, line=audio.line, reason="")
         return variant
 
     async def _settled(self, playlist: MediaPlaylist) -> MediaPlaylist:

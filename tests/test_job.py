@@ -28,7 +28,7 @@ from m3u8svc.loading import Candidate, load_plugins
 from m3u8svc.offerings import SegmentGroup, SegmentOutcome, Skip
 from m3u8svc.tap import disk_threads, make_tools
 from m3u8svc.tasks.ledger import SegmentRow
-from m3u8svc.tasks.task import Extensions, Settings, Task, TaskSpec
+from m3u8svc.tasks.task import CompanionFile, Extensions, Settings, Task, TaskSpec
 from m3u8svc.testing.origin import Origin
 from m3u8svc.testing.playlists import (
     CLEAR,
@@ -59,8 +59,9 @@ class Records:
     def segment(self, row: SegmentRow) -> None:
         self.rows.append(row)
 
-    async def staged(self, output_id: str, warnings: Sequence[str]) -> None:
+    async def staged(self, output_id: str, companions: Sequence[CompanionFile], warnings: Sequence[str]) -> None:
         self.output_id = output_id
+        self.companions = tuple(companions)
         self.warnings = tuple(warnings)
         self.on_staged()
 
@@ -259,12 +260,16 @@ async def test_keys_rotate(bench: Bench, segments: list[bytes]) -> None:
 
 
 @test
-async def test_separate_audio_is_refused(bench: Bench) -> None:
+async def test_separate_audio_is_refused_by_a_merger_of_one_stream(bench: Bench) -> None:
     """A film whose sound is elsewhere is not downloaded mute."""
     variant = VariantLine(uri="list.m3u8", resolution=(160, 90), codecs="avc1.64001f,mp4a.40.2", audio="a")
     master = master_playlist([variant], renditions=[RenditionLine(group="a", name="Ton", uri="a.m3u8")])
     bench.origin.put("/master.m3u8", master.encode())
-    assert "separate_audio_unsupported" == (await bench.failure("/master.m3u8")).code
+    for name in ("/list.m3u8", "/a.m3u8"):
+        bench.put_list(lines(), name)
+    error = await bench.failure("/master.m3u8", extensions=Extensions(merger="ts"))
+    assert "separate_audio_unsupported" == error.code
+    assert [0] * COUNT == bench.counts()
 
 
 # -- Segments that are not there -------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock
 
 from m3u8svc.fetch import Fetched
-from m3u8svc.hls.playlist import MediaPlaylist
+from m3u8svc.hls.playlist import Presentation
 from m3u8svc.sniff import Sniffer
 from m3u8svc.tasks.request import Purpose
 from m3u8svc.testing.playlists import SegmentLine, media_playlist
@@ -43,6 +43,6 @@ def test_a_link_in_a_page_is_noted_without_its_query() -> None:
     wire: Any = Pages({PAGE: f'<html><video src="{linked}"></video></html>'.encode(), linked.split("?")[0]: playlist})
     sniffer = Sniffer(wire=wire, clock=Clock(), in_thread=maybeDeferred, chance=lambda: 0.5)
     found: list[object] = []
-    Deferred.fromCoroutine(sniffer.media_playlist(PAGE)).addBoth(found.append)
-    assert isinstance(found[0], MediaPlaylist)
+    Deferred.fromCoroutine(sniffer.presentation(PAGE)).addBoth(found.append)
+    assert isinstance(found[0], Presentation)
     assert ["page https://h.test/watch links to https://h.test/list.m3u8?…"] == wire.notes

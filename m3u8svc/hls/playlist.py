@@ -10,6 +10,8 @@ from datetime import datetime
 
 import attrs
 
+MAIN = "main"
+"""The track of the variant itself; renditions are "audio1", "audio2" …, "subtitles1" …"""
 IDENTITY = "identity"
 """The KEYFORMAT of a key that is simply 16 bytes at a URI (RFC 8216 4.3.2.4)."""
 
