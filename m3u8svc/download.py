@@ -244,7 +244,7 @@ class Download:
                 return False
         self._tracker.adopt(size_bytes=stored.size_bytes)
         if not stored.synced:
-            self._unrecorded[segment.position, job.identity] = _row(job, stored.path, stored.size_bytes, attempts=1)
+            self._unrecorded[segment.position, job.identity] = _row(job, stored, attempts=1)
         self._put(self._media_file(job, stored, init))
         return True
 
@@ -315,7 +315,7 @@ class Download:
 
     def _done(self, job: SegmentJob, part: MediaFile, attempts: int) -> None:
         self._tracker.finished(size_bytes=part.size_bytes)
-        self._unrecorded[part.position, job.identity] = _row(job, part.path, part.size_bytes, attempts)
+        self._unrecorded[part.position, job.identity] = _row(job, self._stored[part.position, job.identity], attempts)
         self._put(part)
 
     def _leave_out(self, job: SegmentJob, decision: SkipSegment, attempts: int) -> None:
@@ -488,14 +488,15 @@ class SegmentSink:
         return media
 
 
-def _row(job: SegmentJob, path: Path, size_bytes: int, attempts: int) -> SegmentRow:
+def _row(job: SegmentJob, stored: Stored, attempts: int) -> SegmentRow:
     return SegmentRow(
         track=job.track,
         position=job.segment.position,
         identity=job.identity,
-        name=path.name.removesuffix(".new"),
-        size_bytes=size_bytes,
+        name=stored.final.name,
+        size_bytes=stored.size_bytes,
         attempts=attempts,
+        digest=stored.digest,
     )
 
 

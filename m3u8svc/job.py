@@ -408,7 +408,9 @@ class Job:
         raise MergeError(reason="没有可合并的分片")
 
     async def _keep(self, download: Download) -> Kept:
-        kept: Kept = await self._in_thread(keep_segments, download.files(), self._directory, self._name, self._task.id)
+        kept: Kept = await self._in_thread(
+            keep_segments, download.files(), self._directory, self._name, self._task.id, self._tracks
+        )
         return kept
 
     async def _write_skip_list(self, plan: DownloadPlan, download: Download) -> None:

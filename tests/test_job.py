@@ -260,6 +260,24 @@ async def test_keys_rotate(bench: Bench, segments: list[bytes]) -> None:
 
 
 @test
+async def test_renditions_are_fetched_beside_the_variant(bench: Bench) -> None:
+    """Each under its own track: in the ledger, in the kept directory, in the order of time."""
+    variant = VariantLine(uri="list.m3u8", resolution=(160, 90), codecs="avc1.64001f,mp4a.40.2", audio="a")
+    master = master_playlist([variant], renditions=[RenditionLine(group="a", name="Ton", uri="a.m3u8", language="de")])
+    bench.origin.put("/master.m3u8", master.encode())
+    bench.put_list(lines()[:3], "/list.m3u8")
+    bench.put_list(lines()[3:5], "/a.m3u8")
+    outcome = await bench.run("/master.m3u8", no_merge_ts=True)
+    assert {"00001.ts", "00002.ts", "00003.ts", "audio1-00001.ts", "audio1-00002.ts"} == {
+        name for name in os.listdir(outcome.output) if name.endswith(".ts")
+    }
+    assert [1, 1, 1, 1, 1, 0] == bench.counts()
+    rows = {(row.track, row.position): row for row in bench.records.rows}
+    assert {("main", 1), ("main", 2), ("main", 3), ("audio1", 1), ("audio1", 2)} == set(rows)
+    assert hashlib.sha256(bench.segments[3]).hexdigest() == rows["audio1", 1].digest
+
+
+@test
 async def test_separate_audio_is_refused_by_a_merger_of_one_stream(bench: Bench) -> None:
     """A film whose sound is elsewhere is not downloaded mute."""
     variant = VariantLine(uri="list.m3u8", resolution=(160, 90), codecs="avc1.64001f,mp4a.40.2", audio="a")

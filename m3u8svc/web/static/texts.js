@@ -30,7 +30,7 @@ export const ERRORS = {
   playlist_too_large: "The playlist is too large", playlist_too_deep: "The playlists nest too deep",
   nothing_to_download: "There is nothing to download", unsupported_encryption: "This encryption is not supported",
   live_unsupported: "Live streams are not supported yet", skipped_by_status: "Segments were skipped, so nothing was merged",
-  separate_audio_unsupported: "Its audio is in a playlist of its own, which is not supported yet",
+  separate_audio_unsupported: "Its audio is in a playlist of its own, which the chosen merger cannot take; use mp4",
   fetch_failed: "A request failed", http_status: "The server answered with an error", connect_failed: "Cannot connect",
   tls_untrusted: "The HTTPS certificate is not trusted", timeout: "The server was too slow", truncated: "A download was cut short",
   body_too_large: "A file is too large", bad_response: "The server's answer makes no sense",
