@@ -44,6 +44,8 @@ from m3u8svc.hls.variables import Variables
 
 MAX_SEGMENTS = 200_000
 MAX_MAPS = 10_000
+MAX_LINK_BYTES = 256 * 1024 * 1024
+"""Of all segments together: a long base before short names makes much of little."""
 MAX_DURATION_S = 10_000_000.0
 
 _MARKS = frozenset(
@@ -140,7 +142,7 @@ def _normalised(lines: list[Line], reading: Reading) -> list[Line]:
     The lines with URIs absolute, an empty EXTINF before each URI that has none, and variants of a mixed list left out.
     """
     fed: list[Line] = []
-    count = 0
+    count = size = 0
     titled = foreign = False
     for line in lines:
         if line.name:
@@ -156,6 +158,9 @@ def _normalised(lines: list[Line], reading: Reading) -> list[Line]:
                 fed.append(Line(line.number, "#EXTINF", ""))
             titled = False
             line = Line(line.number, "", reading.absolute(line, line.value))
+            size += len(line.value)
+            if size > MAX_LINK_BYTES:
+                raise too_large("链接的总字节数", MAX_LINK_BYTES, line.number)
         fed.append(line)
     if count > MAX_SEGMENTS:
         raise too_large("分片数", MAX_SEGMENTS)

@@ -554,7 +554,7 @@ def test_S15_bitrate_applies_until_the_next_and_not_to_ranges():
     ]
     playlist = media(media_playlist(lines, tail=["#EXT-X-BITRATE:9"]))
     assert [segment.bitrate for segment in playlist.segments] == [None, 1_500_000, None, 1_500_000, 2_000_000, None]
-    assert playlist.warnings == ("第 17 行：EXT-X-BITRATE 无法识别，已忽略",)
+    assert playlist.warnings == ("第 18 行：EXT-X-BITRATE 无法识别，已忽略",)
 
 
 def test_S17_S18_marks_are_kept_as_written():
