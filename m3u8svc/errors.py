@@ -196,6 +196,14 @@ class UnsupportedEncryption(PlaylistError):
     en = "unsupported encryption {method} ({keyformat}) on line {line}"
 
 
+class BadSteeringManifest(PlaylistError):
+    """The answer of a steering server (EXT-X-CONTENT-STEERING) is not what it must be. The download goes on without."""
+
+    code = "bad_steering_manifest"
+    zh = "内容引导清单（Content Steering）有误：{reason}"
+    en = "the content steering manifest is wrong: {reason}"
+
+
 class LiveUnsupported(PlaylistError):
     """A playlist without ENDLIST that is still growing."""
 

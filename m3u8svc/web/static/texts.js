@@ -29,6 +29,7 @@ export const ERRORS = {
   bad_playlist: "The playlist is wrong", not_a_playlist: "There is no m3u8 playlist at this link",
   playlist_too_large: "The playlist is too large", playlist_too_deep: "The playlists nest too deep",
   nothing_to_download: "There is nothing to download", unsupported_encryption: "This encryption is not supported",
+  bad_steering_manifest: "The list of other sources cannot be read",
   live_unsupported: "Live streams are not supported yet", skipped_by_status: "Segments were skipped, so nothing was merged",
   separate_audio_unsupported: "Its audio is in a playlist of its own, which the chosen merger cannot take; use mp4",
   fetch_failed: "A request failed", http_status: "The server answered with an error", connect_failed: "Cannot connect",
