@@ -6,9 +6,9 @@ A worker takes the next job, asks for key and init section, fetches, decrypts, c
 soon as they are there.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -23,6 +23,7 @@ from m3u8svc.hls.decrypt import Decryption, read_data_uri, read_key
 from m3u8svc.hls.media import Media, MediaCheck, check_init
 from m3u8svc.hls.plan import Absent, DownloadPlan, SegmentJob, init_identity
 from m3u8svc.hls.playlist import MAIN, InitSection, Key, Segment
+from m3u8svc.hls.uri import host_of
 from m3u8svc.hooks import Hooks
 from m3u8svc.offerings import Gap, MediaFile, Part, SegmentOutcome
 from m3u8svc.redact import redact_url
@@ -118,9 +119,30 @@ class Wire:
         return fetched, body
 
 
+class Elsewhere(Protocol):
+    """
+    Other places that hold the main stream.
+    """
+
+    async def stand_ins(self, segment: Segment) -> Sequence[Segment]:
+        """The same segment at each of them, in the order to try."""
+        ...
+
+
+class Nowhere:
+    """
+    There is no other place.
+    """
+
+    async def stand_ins(self, segment: Segment) -> Sequence[Segment]:
+        """None."""
+        return ()
+
+
 class Download:
     """
-    One plan being carried out. `found` is what earlier runs left; `record` takes ledger rows.
+    One plan being carried out. `found` is what earlier runs left; `record` takes ledger rows; `elsewhere` knows where
+    else a segment may be when its own place fails.
     """
 
     log = Logger()
@@ -137,6 +159,7 @@ class Download:
         record: Callable[[SegmentRow], None],
         merge_despite_status: bool,
         tells_of_absent: bool = True,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
         self._plan = plan
         self._wire = wire
@@ -148,6 +171,9 @@ class Download:
         self._record = record
         self._merge_despite_status = merge_despite_status
         self._tells_of_absent = tells_of_absent
+        self._elsewhere = elsewhere or Nowhere()
+        self._moved = False
+        """Whether another place has helped out: from then on it is asked first."""
         self._once = Once()
         self._ready: dict[Place, Part] = {}
         self._awaited: dict[Place, list[Deferred[None]]] = {}
@@ -257,6 +283,8 @@ class Download:
         One segment to its end: on disk, left out, or the task's failure.
         """
         attempt = 1
+        if self._moved and await self._from_elsewhere(job, attempt):
+            return
         while True:
             try:
                 part = await self._attempt(job, attempt)
@@ -266,6 +294,8 @@ class Download:
                     self._leave_out(job, decision, attempt)
                     return await self._tell(job, "skipped", attempt, reason=decision.reason)
                 if isinstance(decision, GiveUp):
+                    if error.fault is Fault.ORIGIN and await self._from_elsewhere(job, attempt + 1):
+                        return
                     self._give_up(job, error)
                     return await self._tell(job, "lost", attempt, reason=error.text("en"))
                 await self._sleep(decision.delay_s)
@@ -273,6 +303,30 @@ class Download:
                 continue
             self._done(job, part, attempt)
             return await self._tell(job, "done", attempt, size_bytes=part.size_bytes)
+
+    async def _from_elsewhere(self, job: SegmentJob, attempt: int) -> bool:
+        """
+        Get a segment of the main stream from another place that holds the same; False when there is none.
+        """
+        if job.track != MAIN:
+            return False
+        for stand_in in await self._elsewhere.stand_ins(job.segment):
+            try:
+                part = await self._attempt(attrs.evolve(job, segment=stand_in), attempt)
+            except M3u8svcError as error:
+                if error.fault is not Fault.ORIGIN:
+                    raise
+                self._wire.note(f"segment {job.segment.position} at {redact_url(stand_in.uri)}: {error}")
+                continue
+            if not self._moved:
+                self._moved = True
+                self.warnings.append(
+                    f"自第 {job.segment.position} 个分片起，首选地址失败的分片取自备用地址 {host_of(stand_in.uri)}"
+                )
+            self._done(job, part, attempt)
+            await self._tell(job, "done", attempt, size_bytes=part.size_bytes)
+            return True
+        return False
 
     async def _tell(
         self,
@@ -383,6 +437,8 @@ class Download:
         return await self._once.get(f"key {key.uri}", lambda: self._fetch_key(key))
 
     async def _fetch_key(self, key: Key) -> bytes:
+        if key.value is not None:
+            return key.value
         provided: bytes | None = await self._wire.hooks.ask("provide_key", key=key, task=self._task)
         if provided is not None:
             return provided

@@ -32,6 +32,7 @@ from m3u8svc.errors import (
     SkippedByStatus,
     from_os_error,
 )
+from m3u8svc.failover import Failover
 from m3u8svc.fetch import Fetcher
 from m3u8svc.hls.plan import DownloadPlan, plan_presentation
 from m3u8svc.hls.playlist import MAIN, MediaPlaylist, Presentation
@@ -146,6 +147,7 @@ class Job:
         )
         self._wire = Wire(task=task, hooks=tools.plugins.hooks, fetcher=tools.fetcher, note=self._debug.note)
         self._tracks: tuple[TrackInfo, ...] = (TrackInfo(track=MAIN, kind="main"),)
+        self._failover: Failover | None = None
         self._rules: SkipRules = parse_skip_expression(self._settings.skip_ts_info)
         self._published = False
         self.warnings: list[str] = list(task.spec.warnings)
@@ -185,6 +187,7 @@ class Job:
                     tracker=self._tracker,
                     record=self._journal.segment,
                     merge_despite_status=self._rules.merge_despite_status or not self._makes_file,
+                    elsewhere=self._failover,
                 )
                 recovered = await self._carry_out(plan, download)
             return await self._finish(recovered)
@@ -273,6 +276,8 @@ class Job:
             wire=self._wire, clock=self._tools.clock, in_thread=self._tools.in_thread, chance=self._tools.chance
         )
         presentation = self._mergeable(await sniffer.presentation(self._task.spec.url))
+        self._failover = Failover(sniffer, presentation)
+        presentation = await self._failover.filled(presentation)
         self._tracker.enter(Phase.PLAYLIST)
         probe = self._probe(presentation.main, listing)
         skips = await self._skips(presentation.main, probe)

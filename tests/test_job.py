@@ -260,6 +260,20 @@ async def test_keys_rotate(bench: Bench, segments: list[bytes]) -> None:
 
 
 @test
+async def test_a_key_that_the_user_gives_is_fetched_from_nowhere(bench: Bench, segments: list[bytes]) -> None:
+    """It also opens what is encrypted for a DRM system whose key the user has."""
+    key = KEYS["one.key"]
+    for number in range(COUNT):
+        bench.origin.put(f"/locked{number}.ts", encrypted(segments[number], key, number))
+    drm = KeyLine(uri="skd://asset", keyformat="com.apple.streamingkeydelivery")
+    path = bench.put_list([SegmentLine(uri=f"locked{number}.ts", duration_s=1.0) for number in range(COUNT)], key=drm)
+    outcome = await bench.run(path, extensions=Extensions(key=key.hex()))
+    assert 150 == pictures(Path(outcome.output))
+    wrong = await bench.failure(path, extensions=Extensions(key="00" * 16))
+    assert "segment_failed" == wrong.code
+
+
+@test
 async def test_renditions_are_fetched_beside_the_variant(bench: Bench) -> None:
     """Each under its own track: in the ledger, in the kept directory, in the order of time."""
     variant = VariantLine(uri="list.m3u8", resolution=(160, 90), codecs="avc1.64001f,mp4a.40.2", audio="a")

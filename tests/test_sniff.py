@@ -11,6 +11,7 @@ from m3u8svc.fetch import Fetched
 from m3u8svc.hls.playlist import Presentation
 from m3u8svc.sniff import Sniffer
 from m3u8svc.tasks.request import Purpose
+from m3u8svc.tasks.task import Task, TaskSpec
 from m3u8svc.testing.playlists import SegmentLine, media_playlist
 
 PAGE = "https://h.test/watch"
@@ -22,6 +23,7 @@ class Pages:
     def __init__(self, pages: dict[str, bytes]) -> None:
         self._pages = pages
         self.notes: list[str] = []
+        self.task = Task(id="t1", spec=TaskSpec(url=PAGE, filename="film"))
         self.note = self.notes.append
 
     async def request(self, url: str, purpose: Purpose) -> str:

@@ -258,7 +258,11 @@ def _segment_identity(segment: Segment, init: str, track: str) -> str:
 
 
 def _lock(key: Key | None, iv: bytes | None) -> tuple[str, str]:
-    return (path_of(key.uri), iv.hex() if iv else "") if key is not None else ("", "")
+    if key is None:
+        return "", ""
+    # A key that the user gave is no part of the playlist: with another one the same piece is another file.
+    given = "" if key.value is None else hashlib.sha256(key.value).hexdigest()
+    return path_of(key.uri) + given, iv.hex() if iv else ""
 
 
 def _digest(*parts: object) -> str:

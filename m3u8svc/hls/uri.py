@@ -92,6 +92,13 @@ def with_query(uri: str, query: str) -> str:
     return f"{bare}?{_encoded(query)}" if query else bare
 
 
+def host_of(uri: str) -> str:
+    """
+    The host of an absolute URI, with its port if it names one, without credentials: fit to be shown.
+    """
+    return (_split(uri)[1] or "").rpartition("@")[2]
+
+
 def with_host(uri: str, host: str) -> str:
     """
     An absolute URI with another host, and its port when `host` names one.
