@@ -2,12 +2,13 @@
 Carries out one plan: N workers over one iterator of jobs, and the finished segments as an ordered stream of parts.
 
 A worker takes the next job, asks for key and init section, fetches, decrypts, checks and stores; on an error the hook
-`after_failure` decides. The merger reads `parts()` meanwhile: it sees segments in order, as soon as they are there.
+`after_failure` decides. The merger reads `parts()` meanwhile: it sees the segments of all tracks in order of time, as
+soon as they are there.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -21,7 +22,8 @@ from m3u8svc.fetch import Fetched, Fetcher, FetchLimits
 from m3u8svc.hls.decrypt import Decryption, read_data_uri, read_key
 from m3u8svc.hls.media import Media, MediaCheck, check_init
 from m3u8svc.hls.plan import Absent, DownloadPlan, SegmentJob, init_identity
-from m3u8svc.hls.playlist import InitSection, Key, Segment
+from m3u8svc.hls.playlist import MAIN, InitSection, Key, Segment
+from m3u8svc.hls.uri import host_of
 from m3u8svc.hooks import Hooks
 from m3u8svc.offerings import Gap, MediaFile, Part, SegmentOutcome
 from m3u8svc.redact import redact_url
@@ -33,6 +35,9 @@ from m3u8svc.tasks.task import Task
 from m3u8svc.tasks.tracker import Tracker
 from m3u8svc.waiting import Once, together
 from m3u8svc.workdir import Listing, PartFile, Stored, WorkDir
+
+Place = tuple[str, int]
+"""Track and position of a segment."""
 
 AUTOMATIC_THREADS = 16
 KEY_BYTES = 4 << 10
@@ -51,6 +56,14 @@ class LeftOut:
     segment: Segment
     reason: str
     status: int | None
+    track: str = MAIN
+
+
+def segment_label(track: str, position: int) -> str:
+    """
+    How people are told of a segment: as the file it would be kept in.
+    """
+    return f"{position:05d}.ts" if track == MAIN else f"{track}-{position:05d}"
 
 
 @attrs.frozen(kw_only=True)
@@ -106,9 +119,30 @@ class Wire:
         return fetched, body
 
 
+class Elsewhere(Protocol):
+    """
+    Other places that hold the main stream.
+    """
+
+    async def stand_ins(self, segment: Segment) -> Sequence[Segment]:
+        """The same segment at each of them, in the order to try."""
+        ...
+
+
+class Nowhere:
+    """
+    There is no other place.
+    """
+
+    async def stand_ins(self, segment: Segment) -> Sequence[Segment]:
+        """None."""
+        return ()
+
+
 class Download:
     """
-    One plan being carried out. `found` is what earlier runs left; `record` takes ledger rows.
+    One plan being carried out. `found` is what earlier runs left; `record` takes ledger rows; `elsewhere` knows where
+    else a segment may be when its own place fails.
     """
 
     log = Logger()
@@ -125,6 +159,7 @@ class Download:
         record: Callable[[SegmentRow], None],
         merge_despite_status: bool,
         tells_of_absent: bool = True,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
         self._plan = plan
         self._wire = wire
@@ -136,10 +171,15 @@ class Download:
         self._record = record
         self._merge_despite_status = merge_despite_status
         self._tells_of_absent = tells_of_absent
+        self._elsewhere = elsewhere or Nowhere()
+        self._moved = False
+        """Whether another place has helped out: from then on it is asked first."""
         self._once = Once()
-        self._ready: dict[int, Part] = {}
-        self._awaited: dict[int, list[Deferred[None]]] = {}
-        self._unrecorded: dict[int, SegmentRow] = {}
+        self._ready: dict[Place, Part] = {}
+        self._awaited: dict[Place, list[Deferred[None]]] = {}
+        self._unrecorded: dict[tuple[int, str], SegmentRow] = {}
+        self._order = _in_order_of_time(plan)
+        self._ends = {place[0]: place for place in self._order}
         self._stored: dict[tuple[int, str], Stored] = {}
         self._inits: set[str] = set()
         self.skipped: list[LeftOut] = []
@@ -156,7 +196,7 @@ class Download:
             SkippedByStatus: all is fetched but what ``http.code=`` left out, and the task may not merge without it.
         """
         for absent in self._plan.absent:
-            self._put(_gap(absent, keep=absent.declared))
+            self._put(self._gap(absent, keep=absent.declared))
         wanted = [job for job in self._plan.jobs if not self._adopt(job)]
         jobs = iter(wanted)
         workers = min(len(wanted), self._task.spec.settings.download_threads or AUTOMATIC_THREADS)
@@ -166,16 +206,17 @@ class Download:
 
     async def fetch_one(self, position: int) -> Part:
         """
-        One segment alone, fetched if it is not there yet.
+        One segment of the main stream alone, fetched if it is not there yet.
 
         Raises:
             SegmentFailed: it was given up.
         """
-        if position not in self._ready:
-            [job] = [each for each in self._plan.jobs if each.segment.position == position]
+        place = (MAIN, position)
+        if place not in self._ready:
+            [job] = [each for each in self._plan.jobs if place == _place(each)]
             if not self._adopt(job):
                 await self._carry_out(job)
-        return self._ready[position]
+        return self._ready[place]
 
     def listing(self) -> Listing:
         """
@@ -185,26 +226,27 @@ class Download:
 
     async def parts(self) -> AsyncIterator[Part]:
         """
-        Every segment of the playlist in order, as a file or as a gap; waits for each.
+        Every segment of every track in order of time, as a file or as a gap; waits for each.
         """
-        for position in range(1, len(self._plan.jobs) + len(self._plan.absent) + 1):
-            if position not in self._ready:
+        for place in self._order:
+            if place not in self._ready:
                 arrival: Deferred[None] = Deferred()
-                self._awaited.setdefault(position, []).append(arrival)
+                self._awaited.setdefault(place, []).append(arrival)
                 await arrival
-            yield self._ready[position]
+            yield self._ready[place]
 
     def files(self) -> list[MediaFile]:
         """
-        The segments that are there, in order.
+        The segments that are there, in order of time.
         """
-        return [part for _, part in sorted(self._ready.items()) if isinstance(part, MediaFile)]
+        ready = [self._ready[place] for place in self._order if place in self._ready]
+        return [part for part in ready if isinstance(part, MediaFile)]
 
     def synced(self, stored: Stored) -> None:
         """
         A segment is durable: now it may stand in the ledger.
         """
-        row = self._unrecorded.pop(stored.position, None)
+        row = self._unrecorded.pop((stored.position, stored.identity), None)
         if row is not None:
             self._record(row)
 
@@ -223,13 +265,13 @@ class Download:
             return False
         init = None
         if segment.init is not None:
-            init = self._workdir.init_path(init_identity(segment.init))
+            init = self._workdir.init_path(init_identity(segment.init, job.track))
             if init.name not in self._found.inits:
                 return False
         self._tracker.adopt(size_bytes=stored.size_bytes)
         if not stored.synced:
-            self._unrecorded[segment.position] = _row(job, stored.path, stored.size_bytes, attempts=1)
-        self._put(_media_file(segment, stored, init))
+            self._unrecorded[segment.position, job.identity] = _row(job, stored, attempts=1)
+        self._put(self._media_file(job, stored, init))
         return True
 
     async def _work(self, jobs: Iterator[SegmentJob]) -> None:
@@ -241,6 +283,8 @@ class Download:
         One segment to its end: on disk, left out, or the task's failure.
         """
         attempt = 1
+        if self._moved and await self._from_elsewhere(job, attempt):
+            return
         while True:
             try:
                 part = await self._attempt(job, attempt)
@@ -250,6 +294,8 @@ class Download:
                     self._leave_out(job, decision, attempt)
                     return await self._tell(job, "skipped", attempt, reason=decision.reason)
                 if isinstance(decision, GiveUp):
+                    if error.fault is Fault.ORIGIN and await self._from_elsewhere(job, attempt + 1):
+                        return
                     self._give_up(job, error)
                     return await self._tell(job, "lost", attempt, reason=error.text("en"))
                 await self._sleep(decision.delay_s)
@@ -257,6 +303,30 @@ class Download:
                 continue
             self._done(job, part, attempt)
             return await self._tell(job, "done", attempt, size_bytes=part.size_bytes)
+
+    async def _from_elsewhere(self, job: SegmentJob, attempt: int) -> bool:
+        """
+        Get a segment of the main stream from another place that holds the same; False when there is none.
+        """
+        if job.track != MAIN:
+            return False
+        for stand_in in await self._elsewhere.stand_ins(job.segment):
+            try:
+                part = await self._attempt(attrs.evolve(job, segment=stand_in), attempt)
+            except M3u8svcError as error:
+                if error.fault is not Fault.ORIGIN:
+                    raise
+                self._wire.note(f"segment {job.segment.position} at {redact_url(stand_in.uri)}: {error}")
+                continue
+            if not self._moved:
+                self._moved = True
+                self.warnings.append(
+                    f"自第 {job.segment.position} 个分片起，首选地址失败的分片取自备用地址 {host_of(stand_in.uri)}"
+                )
+            self._done(job, part, attempt)
+            await self._tell(job, "done", attempt, size_bytes=part.size_bytes)
+            return True
+        return False
 
     async def _tell(
         self,
@@ -272,7 +342,7 @@ class Download:
         """
         if kind != "done" and not self._tells_of_absent:
             return
-        outcome = SegmentOutcome(kind=kind, attempts=attempts, size_bytes=size_bytes, reason=reason)
+        outcome = SegmentOutcome(kind=kind, attempts=attempts, size_bytes=size_bytes, reason=reason, track=job.track)
         await self._wire.hooks.tell("segment_finished", segment=job.segment, outcome=outcome, task=self._task)
 
     async def _decide(self, job: SegmentJob, error: M3u8svcError, attempt: int) -> Retry | SkipSegment | GiveUp:
@@ -299,15 +369,16 @@ class Download:
 
     def _done(self, job: SegmentJob, part: MediaFile, attempts: int) -> None:
         self._tracker.finished(size_bytes=part.size_bytes)
-        self._unrecorded[part.position] = _row(job, part.path, part.size_bytes, attempts)
+        self._unrecorded[part.position, job.identity] = _row(job, self._stored[part.position, job.identity], attempts)
         self._put(part)
 
     def _leave_out(self, job: SegmentJob, decision: SkipSegment, attempts: int) -> None:
         segment = job.segment
         self._tracker.finished(size_bytes=0)
-        self.skipped.append(LeftOut(segment=segment, reason=decision.reason, status=decision.status))
+        self.skipped.append(LeftOut(segment=segment, reason=decision.reason, status=decision.status, track=job.track))
         self._record(
             SegmentRow(
+                track=job.track,
                 position=segment.position,
                 identity=job.identity,
                 attempts=attempts,
@@ -316,24 +387,25 @@ class Download:
                 status=decision.status,
             )
         )
-        self._put(_gap(_absent(segment, decision.reason), keep=False))
+        # What follows moves up in the whole presentation, or not at all: a rendition alone keeps its hole.
+        self._put(self._gap(_absent(job, decision.reason), keep=job.track != MAIN))
 
     def _give_up(self, job: SegmentJob, error: M3u8svcError) -> None:
         segment = job.segment
         if error.fault is not Fault.ORIGIN:
             raise error
-        failed = SegmentFailed(name=f"{segment.position:05d}.ts", cause=error)
+        failed = SegmentFailed(name=segment_label(job.track, segment.position), cause=error)
         if not self._task.spec.extensions.allow_gaps:
             raise failed from error
         self._tracker.finished(size_bytes=0)
         self.warnings.append(failed.text("zh"))
-        self.lost.append(LeftOut(segment=segment, reason=failed.text("zh"), status=None))
-        self._put(_gap(_absent(segment, failed.text("zh")), keep=True))
+        self.lost.append(LeftOut(segment=segment, reason=failed.text("zh"), status=None, track=job.track))
+        self._put(self._gap(_absent(job, failed.text("zh")), keep=True))
 
     async def _attempt(self, job: SegmentJob, attempt: int) -> MediaFile:
         segment = job.segment
         key = None if segment.key is None else await self._key(segment.key)
-        init = None if segment.init is None else await self._init(segment.init)
+        init = None if segment.init is None else await self._init(segment.init, job.track)
         request = await self._wire.request(segment.uri, Purpose.SEGMENT, segment=segment)
         part = self._workdir.part(f"{segment.position:08d}-{job.identity}")
         sink = SegmentSink(segment, key, part, self._tracker)
@@ -353,8 +425,9 @@ class Download:
         shown = f"{fetched.status} {fetched.size_bytes}B {media.kind} {redact_url(fetched.url)}"
         self._wire.note(f"segment {segment.position} {shown}")
         if media.damage:
-            self.warnings.append(f"第 {segment.position} 个分片：{media.damage}")
-        return _media_file(segment, stored, init)
+            where = "" if job.track == MAIN else f"{job.track} "
+            self.warnings.append(f"{where}第 {segment.position} 个分片：{media.damage}")
+        return self._media_file(job, stored, init)
 
     async def _keep(self, job: SegmentJob, part: PartFile, media: Media, fetched: Fetched) -> Stored:
         wanted_time = fetched.last_modified if self._task.spec.settings.use_server_file_time else None
@@ -364,6 +437,8 @@ class Download:
         return await self._once.get(f"key {key.uri}", lambda: self._fetch_key(key))
 
     async def _fetch_key(self, key: Key) -> bytes:
+        if key.value is not None:
+            return key.value
         provided: bytes | None = await self._wire.hooks.ask("provide_key", key=key, task=self._task)
         if provided is not None:
             return provided
@@ -373,8 +448,8 @@ class Download:
         _, body = await self._wire.read(request, max_bytes=KEY_BYTES)
         return read_key(body, key.uri)
 
-    async def _init(self, init: InitSection) -> Path:
-        identity = init_identity(init)
+    async def _init(self, init: InitSection, track: str) -> Path:
+        identity = init_identity(init, track)
         path = self._workdir.init_path(identity)
         if path.name in self._found.inits:
             return path
@@ -395,10 +470,38 @@ class Download:
         return stored
 
     def _put(self, part: Part) -> None:
-        self._ready[part.position] = part
-        for arrival in self._awaited.pop(part.position, []):
+        place = (part.track, part.position)
+        self._ready[place] = part
+        for arrival in self._awaited.pop(place, []):
             if not arrival.called:  # called: whoever waited was cancelled
                 arrival.callback(None)
+
+    def _media_file(self, job: SegmentJob, stored: Stored, init: Path | None) -> MediaFile:
+        segment = job.segment
+        return MediaFile(
+            position=segment.position,
+            path=stored.path,
+            kind=stored.kind,
+            duration_s=segment.duration_s,
+            discontinuity_sequence=segment.discontinuity_sequence,
+            init=init,
+            size_bytes=stored.size_bytes,
+            track=job.track,
+            start_s=segment.start_s,
+            last=self._ends[job.track] == _place(job),
+        )
+
+    def _gap(self, absent: Absent, *, keep: bool) -> Gap:
+        return Gap(
+            position=absent.position,
+            duration_s=absent.duration_s,
+            discontinuity_sequence=absent.discontinuity_sequence,
+            reason=absent.reason,
+            keep=keep,
+            track=absent.track,
+            start_s=absent.start_s,
+            last=self._ends[absent.track] == (absent.track, absent.position),
+        )
 
 
 class SegmentSink:
@@ -441,43 +544,41 @@ class SegmentSink:
         return media
 
 
-def _row(job: SegmentJob, path: Path, size_bytes: int, attempts: int) -> SegmentRow:
+def _row(job: SegmentJob, stored: Stored, attempts: int) -> SegmentRow:
     return SegmentRow(
+        track=job.track,
         position=job.segment.position,
         identity=job.identity,
-        name=path.name.removesuffix(".new"),
-        size_bytes=size_bytes,
-        attempts=attempts,
-    )
-
-
-def _media_file(segment: Segment, stored: Stored, init: Path | None) -> MediaFile:
-    return MediaFile(
-        position=segment.position,
-        path=stored.path,
-        kind=stored.kind,
-        duration_s=segment.duration_s,
-        discontinuity_sequence=segment.discontinuity_sequence,
-        init=init,
+        name=stored.final.name,
         size_bytes=stored.size_bytes,
+        attempts=attempts,
+        digest=stored.digest,
     )
 
 
-def _absent(segment: Segment, reason: str) -> Absent:
+def _absent(job: SegmentJob, reason: str) -> Absent:
+    segment = job.segment
     return Absent(
         position=segment.position,
         duration_s=segment.duration_s,
         discontinuity_sequence=segment.discontinuity_sequence,
         reason=reason,
         declared=False,
+        start_s=segment.start_s,
+        track=job.track,
     )
 
 
-def _gap(absent: Absent, *, keep: bool) -> Gap:
-    return Gap(
-        position=absent.position,
-        duration_s=absent.duration_s,
-        discontinuity_sequence=absent.discontinuity_sequence,
-        reason=absent.reason,
-        keep=keep,
-    )
+def _place(job: SegmentJob) -> Place:
+    return job.track, job.segment.position
+
+
+def _in_order_of_time(plan: DownloadPlan) -> list[Place]:
+    """
+    Where every part of the plan stands: tracks side by side, each in the order of its playlist.
+    """
+    jobs = [(job.segment.start_s, job.track, job.segment.position) for job in plan.jobs]
+    absent = [(each.start_s, each.track, each.position) for each in plan.absent if each.track in plan.tracks]
+    rank = {track: number for number, track in enumerate(plan.tracks)}
+    ordered = sorted(jobs + absent, key=lambda each: (each[0], rank[each[1]], each[2]))
+    return [(track, position) for _, track, position in ordered]

@@ -196,6 +196,14 @@ class UnsupportedEncryption(PlaylistError):
     en = "unsupported encryption {method} ({keyformat}) on line {line}"
 
 
+class BadSteeringManifest(PlaylistError):
+    """The answer of a steering server (EXT-X-CONTENT-STEERING) is not what it must be. The download goes on without."""
+
+    code = "bad_steering_manifest"
+    zh = "内容引导清单（Content Steering）有误：{reason}"
+    en = "the content steering manifest is wrong: {reason}"
+
+
 class LiveUnsupported(PlaylistError):
     """A playlist without ENDLIST that is still growing."""
 
@@ -205,11 +213,11 @@ class LiveUnsupported(PlaylistError):
 
 
 class SeparateAudio(PlaylistError):
-    """The chosen variant's sound is in a playlist of its own, which is not merged yet: a silent film would be wrong."""
+    """The sound is in a playlist of its own, and the task's merger takes one stream: a silent film would be wrong."""
 
     code = "separate_audio_unsupported"
-    zh = "该节目的音频（{name}）在单独的播放列表中，暂不支持合并"
-    en = "the audio ({name}) is in a playlist of its own, which cannot be merged yet"
+    zh = "该节目的音频（{name}）在单独的播放列表中，合并方式“{merger}”不支持，请改用“mp4”"
+    en = "the audio ({name}) is in a playlist of its own, which the merger {merger!r} cannot take; use 'mp4'"
 
 
 class SkippedByStatus(M3u8svcError):

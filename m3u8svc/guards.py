@@ -78,6 +78,7 @@ class GuardedMerger(_Guard):
         super().__init__(plugin)
         self._merger = merger
         self.name = merger.name
+        self.takes_renditions = getattr(merger, "takes_renditions", False) is True
 
     def extension(self, task: Task) -> str:
         """The plugin's answer, if it is an extension."""

@@ -19,18 +19,29 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.web.iweb import IAgent
 
+from m3u8svc.companions import forget_staged, identify, name_beside, prepare, publish_beside, remove_beside
 from m3u8svc.debuglog import DebugLog
 from m3u8svc.download import Download, Wire
-from m3u8svc.errors import DiskError, DiskFull, M3u8svcError, MergeError, PluginError, SkippedByStatus, from_os_error
+from m3u8svc.errors import (
+    DiskError,
+    DiskFull,
+    M3u8svcError,
+    MergeError,
+    PluginError,
+    SeparateAudio,
+    SkippedByStatus,
+    from_os_error,
+)
+from m3u8svc.failover import Failover
 from m3u8svc.fetch import Fetcher
-from m3u8svc.hls.plan import DownloadPlan, plan_download
-from m3u8svc.hls.playlist import MediaPlaylist
+from m3u8svc.hls.plan import DownloadPlan, plan_presentation
+from m3u8svc.hls.playlist import MAIN, MediaPlaylist, Presentation
 from m3u8svc.hls.skip import Selection, SkipRules, parse_skip_expression, select_skips
 from m3u8svc.hooks import BUILTIN_PREFIX
 from m3u8svc.kept import Kept, find_kept, forget_kept, keep_segments, remove_kept
 from m3u8svc.loading import PluginSet
-from m3u8svc.offerings import MediaFile, MergeJob, Merger, MergeResult, Published, Storage
-from m3u8svc.places import file_identity, make_directory, publish_path
+from m3u8svc.offerings import MediaFile, MergeJob, Merger, MergeResult, Published, Storage, TrackInfo
+from m3u8svc.places import make_directory, publish_path
 from m3u8svc.probe import Probe
 from m3u8svc.redact import redact_text, redact_url
 from m3u8svc.report import (
@@ -40,11 +51,13 @@ from m3u8svc.report import (
     skip_list,
     skipped_by_plugin,
     skips_within,
+    track_info,
+    warnings_of,
 )
 from m3u8svc.sniff import Sniffer
 from m3u8svc.tasks.ledger import SegmentRow
 from m3u8svc.tasks.names import result_name
-from m3u8svc.tasks.task import Phase, Progress, Task
+from m3u8svc.tasks.task import CompanionFile, Phase, Progress, Task
 from m3u8svc.tasks.tracker import Tracker
 from m3u8svc.waiting import InThread, beside, settled, together
 from m3u8svc.workdir import Listing, WorkDir
@@ -80,10 +93,10 @@ class Journal(Protocol):
         """A segment ended. May be stored later, in batches: the work directory is the truth."""
         ...
 
-    async def staged(self, output_id: str, warnings: Sequence[str]) -> None:
+    async def staged(self, output_id: str, companions: Sequence[CompanionFile], warnings: Sequence[str]) -> None:
         """
-        The identity of the finished file that is about to be renamed into place, and what there is to say about it.
-        Durable when it returns.
+        The identity of the finished file that is about to be renamed into place, those of the files that go beside it,
+        and what there is to say about it. Durable when it returns.
         """
         ...
 
@@ -91,11 +104,12 @@ class Journal(Protocol):
 @attrs.frozen(kw_only=True)
 class Outcome:
     """
-    A finished task: the published file or directory, its bytes, what there is to say about it.
+    A finished task: the published file or directory, its bytes, what lies beside it, what there is to say about it.
     """
 
     output: str
     size_bytes: int
+    companions: tuple[CompanionFile, ...] = ()
     warnings: tuple[str, ...] = ()
 
 
@@ -132,6 +146,8 @@ class Job:
             in_thread=tools.in_thread,
         )
         self._wire = Wire(task=task, hooks=tools.plugins.hooks, fetcher=tools.fetcher, note=self._debug.note)
+        self._tracks: tuple[TrackInfo, ...] = (TrackInfo(track=MAIN, kind="main"),)
+        self._failover: Failover | None = None
         self._rules: SkipRules = parse_skip_expression(self._settings.skip_ts_info)
         self._published = False
         self.warnings: list[str] = list(task.spec.warnings)
@@ -171,6 +187,7 @@ class Job:
                     tracker=self._tracker,
                     record=self._journal.segment,
                     merge_despite_status=self._rules.merge_despite_status or not self._makes_file,
+                    elsewhere=self._failover,
                 )
                 recovered = await self._carry_out(plan, download)
             return await self._finish(recovered)
@@ -197,7 +214,7 @@ class Job:
             except M3u8svcError as error:  # its plugin is gone or refuses: deleting goes on without it
                 self.log.warn("task {task}: {error}", task=self._task.id, error=error.text("en"))
             else:
-                await self._in_thread(_forget, staged)
+                await self._in_thread(forget_staged, staged)
         await self._in_thread(forget_kept, self._directory, self._task.id)
 
     async def remove_output(self) -> None:
@@ -218,6 +235,7 @@ class Job:
                 output = recovered.location if recovered else ""
             if output:
                 await self._storage.remove(self._task, output)
+                await remove_beside(self._task, self._storage, name_beside(output, self._name))
         except (DiskError, DiskFull):
             raise
         except M3u8svcError as error:  # a plugin's storage: the task goes all the same, and its result is named
@@ -257,16 +275,33 @@ class Job:
         sniffer = Sniffer(
             wire=self._wire, clock=self._tools.clock, in_thread=self._tools.in_thread, chance=self._tools.chance
         )
-        playlist = await sniffer.media_playlist(self._task.spec.url)
+        presentation = self._mergeable(await sniffer.presentation(self._task.spec.url))
+        self._failover = Failover(sniffer, presentation)
+        presentation = await self._failover.filled(presentation)
         self._tracker.enter(Phase.PLAYLIST)
-        probe = self._probe(playlist, listing)
-        skips = await self._skips(playlist, probe)
-        plan: DownloadPlan = await self._in_thread(plan_download, playlist, skips)
-        self.warnings += playlist.warnings
-        self.warnings += [
-            f"第 {each.position} 个分片在播放列表中标为缺失（GAP）" for each in plan.absent if each.declared
-        ]
+        probe = self._probe(presentation.main, listing)
+        skips = await self._skips(presentation.main, probe)
+        plan: DownloadPlan = await self._in_thread(plan_presentation, presentation, skips)
+        self._tracks = tuple(track_info(each) for each in presentation.streams if each.track in plan.tracks)
+        self.warnings += warnings_of(presentation, plan)
         return plan, probe.listing
+
+    def _mergeable(self, presentation: Presentation) -> Presentation:
+        """
+        What the task's merger can make a file of. Subtitles that it cannot take are left out, and named; without its
+        sound a film would be wrong.
+        """
+        if not self._makes_file or getattr(self._merger, "takes_renditions", False):
+            return presentation
+        kept = [each for each in presentation.streams if each.rendition is None or each.rendition.type != "SUBTITLES"]
+        for stream in kept:
+            if stream.rendition is not None:
+                raise SeparateAudio(
+                    merger=self._merger.name, name=stream.rendition.name, line=stream.rendition.line, reason=""
+                )
+        if len(kept) < len(presentation.streams):
+            self.warnings.append(f"合并方式“{self._merger.name}”不支持字幕，未下载")
+        return attrs.evolve(presentation, streams=tuple(kept))
 
     def _probe(self, playlist: MediaPlaylist, listing: Listing) -> Probe:
         return Probe(
@@ -341,13 +376,7 @@ class Job:
         async def merge() -> None:
             if self._settings.use_server_file_time:
                 file_time.append(await self._file_time(download))
-            job = MergeJob(
-                target=staged,
-                task=self._task,
-                faststart=self._task.spec.extensions.faststart,
-                file_time=file_time[0] if file_time else None,
-                expected_duration_s=plan.duration_s,
-            )
+            job = self._merge_job(staged, plan, file_time[0] if file_time else None)
             merged.append(await self._merger.merge(job, download.parts(), lambda parts_done: None))
 
         await together(fetch(), merge())
@@ -355,10 +384,26 @@ class Job:
         self.warnings += merged[0].warnings
         if self._settings.keep_ts_files:
             await self._keep(download)
-        identity: str = await self._in_thread(_prepare, staged, file_time[0] if file_time else None)
-        await self._journal.staged(identity, self._all_warnings(download))
-        self._task = attrs.evolve(self._task, output_id=identity)
+        modified_at = file_time[0] if file_time else None
+        identity: str = await self._in_thread(prepare, staged, modified_at)
+        companions: tuple[CompanionFile, ...] = await self._in_thread(identify, merged[0].companions, modified_at)
+        await self._journal.staged(identity, companions, self._all_warnings(download))
+        self._task = attrs.evolve(self._task, output_id=identity, companions=companions)
         return await self._storage.publish(self._task, staged, self._name, extension)
+
+    def _merge_job(self, target: Path, plan: DownloadPlan, file_time: float | None) -> MergeJob:
+        wanted = self._task.spec.extensions
+        return MergeJob(
+            target=target,
+            task=self._task,
+            faststart=wanted.faststart,
+            file_time=file_time,
+            expected_duration_s=plan.duration_s,
+            tracks=self._tracks,
+            on_param_change="split" if wanted.on_param_change == "split" else "keep",
+            subtitle_files=tuple(kind for kind in ("vtt", "srt") if kind in wanted.subtitle_files.split(",")),
+            low_disk=wanted.low_disk,
+        )
 
     async def _file_time(self, download: Download) -> float:
         async for part in download.parts():
@@ -368,7 +413,9 @@ class Job:
         raise MergeError(reason="没有可合并的分片")
 
     async def _keep(self, download: Download) -> Kept:
-        kept: Kept = await self._in_thread(keep_segments, download.files(), self._directory, self._name, self._task.id)
+        kept: Kept = await self._in_thread(
+            keep_segments, download.files(), self._directory, self._name, self._task.id, self._tracks
+        )
         return kept
 
     async def _write_skip_list(self, plan: DownloadPlan, download: Download) -> None:
@@ -385,11 +432,22 @@ class Job:
             self.log.warn("task {task}: no debug log: {error}", task=self._task.id, error=error.strerror)
 
     async def _finish(self, result: Published) -> Outcome:
+        companions: tuple[CompanionFile, ...] = ()
+        if self._task.companions:
+            companions, lost = await publish_beside(
+                self._task, result, self._storage, self._name, self._tools.in_thread
+            )
+            self.warnings += lost
         self._published = True
         beside = Path(result.location) if result.local else self._directory / f"{self._name}{self._extension}"
         await self._in_thread(_publish_skip_list, self._workdir.path / "skip.txt", beside)
         self._tracker.enter(Phase.NONE)
-        return Outcome(output=result.location, size_bytes=result.size_bytes, warnings=self._all_warnings(None))
+        return Outcome(
+            output=result.location,
+            size_bytes=result.size_bytes,
+            companions=companions,
+            warnings=self._all_warnings(None),
+        )
 
     def _all_warnings(self, download: Download | None) -> tuple[str, ...]:
         withheld = [f"请求头 {name} 未发送到其他站点" for name in sorted(self._wire.withheld)]
@@ -402,25 +460,6 @@ class Job:
         except OSError as error:
             raise from_os_error(error, self._directory) from error
         return result
-
-
-def _prepare(staged: Path, file_time: float | None) -> str:
-    """
-    Give the finished file its mode and time; returns the identity it will be known by. Blocking.
-    """
-    os.chmod(staged, 0o644)
-    if file_time is not None:
-        os.utime(staged, (file_time, file_time))
-    with open(staged, "rb") as file:
-        os.fsync(file.fileno())  # the time is part of the identity: after a power cut it must still be this one
-    return file_identity(staged)
-
-
-def _forget(path: Path) -> None:
-    try:
-        path.unlink()
-    except (FileNotFoundError, NotADirectoryError):
-        return  # never written; or the save directory is a file, and the task failed over it
 
 
 def _write_text(path: Path, text: str) -> None:

@@ -1,5 +1,6 @@
 """
-Segments that the user keeps: ``<save_location>/<name>/00001.ts …`` with a playlist that plays locally.
+Segments that the user keeps: ``<save_location>/<name>/00001.ts …`` with a playlist that plays locally. Those of a
+rendition are ``audio1-00001.aac …`` with ``audio1.m3u8``; then ``master.m3u8`` plays all of it together.
 
 The directory is built beside its end place under a hidden name, from hard links where the file system has them, and
 renamed when it is whole. Its playlist carries the task's id, so that a run after a crash recognises its own work. The
@@ -15,16 +16,22 @@ from pathlib import Path
 
 import attrs
 
-from m3u8svc.offerings import MediaFile
+from m3u8svc.hls.playlist import MAIN
+from m3u8svc.offerings import MediaFile, TrackInfo
 from m3u8svc.places import TRIES, make_directory, publish_path, sync_directory
 from m3u8svc.tasks.names import numbered
 
 PLAYLIST = "index.m3u8"
+MASTER = "master.m3u8"
 FILE_LIST = "filelist.txt"
 _SUFFIX = {"ts": ".ts", "fmp4": ".m4s", "aac": ".aac", "mp3": ".mp3", "ac3": ".ac3", "vtt": ".vtt"}
 # Names we give and no others: a list that somebody edited leads nowhere else.
-_OURS_IN_LIST = re.compile(rf"^file (\d{{5,}}(?:{'|'.join(re.escape(suffix) for suffix in _SUFFIX.values())}))$", re.M)
+_TRACK = r"(?:audio|subtitles)\d{1,5}"
+_OURS_IN_LIST = re.compile(
+    rf"^file ((?:{_TRACK}-)?\d{{5,}}(?:{'|'.join(re.escape(suffix) for suffix in _SUFFIX.values())}))$", re.M
+)
 _OURS_IN_PLAYLIST = re.compile(r'^#EXT-X-MAP:URI="(init-\d+\.mp4)"$', re.M)
+_OURS_IN_MASTER = re.compile(rf'^#EXT-X-MEDIA:.*URI="({_TRACK}\.m3u8)"$', re.M)
 
 
 @attrs.frozen(kw_only=True)
@@ -37,17 +44,19 @@ class Kept:
     size_bytes: int
 
 
-def keep_segments(files: Sequence[MediaFile], directory: Path, name: str, task_id: str) -> Kept:
+def keep_segments(
+    files: Sequence[MediaFile], directory: Path, name: str, task_id: str, tracks: Sequence[TrackInfo] = ()
+) -> Kept:
     """
     Publish decrypted segments as a directory of their own. One that an earlier run made is used, and completed if it
-    lacks some, as after segments were left out by status.
+    lacks some, as after segments were left out by status. `tracks` describes those of the files, "main" first.
     """
     found = find_kept(directory, name, task_id)
     if found is None or _listed(files) != (found / FILE_LIST).read_text(encoding="utf-8"):
         hidden = _hidden(directory, task_id)
         forget_kept(directory, task_id)
         make_directory(hidden, 0o755)
-        _fill(hidden, files, task_id)
+        _fill(hidden, files, task_id, tracks)
         if found is None:
             found = publish_path(hidden, directory, name, "")
         else:
@@ -69,8 +78,12 @@ def remove_kept(path: Path) -> None:
     Remove what we put into a published directory, by its own lists, and the directory if that was all there was. What
     somebody else put there stays, and so does a directory without our lists.
     """
-    listed = _OURS_IN_LIST.findall(_text(path / FILE_LIST)) + _OURS_IN_PLAYLIST.findall(_text(path / PLAYLIST))
-    for name in [*listed, FILE_LIST, PLAYLIST]:  # the playlist last: it says whose the directory is
+    others = _OURS_IN_MASTER.findall(_text(path / MASTER))
+    listed = _OURS_IN_LIST.findall(_text(path / FILE_LIST))
+    for playlist in (*others, PLAYLIST):
+        listed += _OURS_IN_PLAYLIST.findall(_text(path / playlist))
+    # The playlist last: it says whose the directory is.
+    for name in [*listed, *others, *([MASTER] if others else []), FILE_LIST, PLAYLIST]:
         if not (path / name).is_dir():  # a directory of that name is not ours
             (path / name).unlink(missing_ok=True)
     try:
@@ -101,7 +114,7 @@ def _hidden(directory: Path, task_id: str) -> Path:
     return directory / f".{task_id}.part.segments"
 
 
-def _fill(hidden: Path, files: Sequence[MediaFile], task_id: str) -> None:
+def _fill(hidden: Path, files: Sequence[MediaFile], task_id: str, tracks: Sequence[TrackInfo]) -> None:
     inits: dict[Path, str] = {}
     for file in files:
         if file.init is not None and file.init not in inits:
@@ -109,7 +122,14 @@ def _fill(hidden: Path, files: Sequence[MediaFile], task_id: str) -> None:
             _copy(file.init, hidden / inits[file.init])
         _copy(file.path, hidden / segment_name(file))
     _write(hidden / FILE_LIST, _listed(files))
-    _write(hidden / PLAYLIST, "\n".join(_playlist(files, inits, task_id)) + "\n")
+    others = [track for track in tracks if track.track != MAIN]
+    for track in others:
+        own = [file for file in files if file.track == track.track]
+        _write(hidden / f"{track.track}.m3u8", "\n".join(_playlist(own, inits, task_id)) + "\n")
+    if others:
+        _write(hidden / MASTER, "\n".join(_master(files, others)) + "\n")
+    main = [file for file in files if file.track == MAIN]
+    _write(hidden / PLAYLIST, "\n".join(_playlist(main, inits, task_id)) + "\n")
     sync_directory(hidden)
 
 
@@ -119,9 +139,34 @@ def _listed(files: Sequence[MediaFile]) -> str:
 
 def segment_name(file: MediaFile) -> str:
     """
-    ``00017.ts``: the position, and what it holds.
+    ``00017.ts``: the position, and what it holds; of a rendition ``audio1-00017.aac``.
     """
-    return f"{file.position:05d}{_SUFFIX[file.kind]}"
+    where = "" if file.track == MAIN else f"{file.track}-"
+    return f"{where}{file.position:05d}{_SUFFIX[file.kind]}"
+
+
+def _master(files: Sequence[MediaFile], others: Sequence[TrackInfo]) -> Iterable[str]:
+    yield "#EXTM3U"
+    groups = {}
+    for number, track in enumerate(others, 1):
+        kind = "SUBTITLES" if track.kind == "subtitles" else "AUDIO"
+        groups[kind] = kind.lower()
+        named = f",LANGUAGE={_quoted(track.language)}" if track.language else ""
+        flags = f",DEFAULT={_yes(track.default)},AUTOSELECT=YES" + (",FORCED=YES" if track.forced else "")
+        name = _quoted(track.name or f"{number}")
+        yield f'#EXT-X-MEDIA:TYPE={kind},GROUP-ID="{groups[kind]}",NAME={name}{named}{flags},URI="{track.track}.m3u8"'
+    seconds = sum(file.duration_s for file in files if file.track == MAIN) or 1.0
+    bandwidth = round(sum(file.size_bytes for file in files) * 8 / seconds)
+    yield f"#EXT-X-STREAM-INF:BANDWIDTH={bandwidth}" + "".join(f',{kind}="{group}"' for kind, group in groups.items())
+    yield PLAYLIST
+
+
+def _quoted(value: str) -> str:
+    return '"' + "".join(character for character in value if character.isprintable() and character != '"') + '"'
+
+
+def _yes(value: bool) -> str:
+    return "YES" if value else "NO"
 
 
 def _playlist(files: Sequence[MediaFile], inits: dict[Path, str], task_id: str) -> Iterable[str]:

@@ -32,7 +32,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from m3u8svc.errors import DiskError, DiskFull, MergeError, MergerDied, NoMedia, VerifyError, from_os_error
-from m3u8svc.offerings import MAIN, Companion, Gap, MediaFile, MergeJob, MergeProgress, MergeResult, Part
+from m3u8svc.hls.playlist import MAIN
+from m3u8svc.offerings import Companion, Gap, MediaFile, MergeJob, MergeProgress, MergeResult, Part
 from m3u8svc.redact import escape_controls
 from m3u8svc.waiting import InThread, settled
 

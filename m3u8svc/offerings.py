@@ -11,7 +11,7 @@ import attrs
 
 from m3u8svc.hls.fingerprint import Signature
 from m3u8svc.hls.media import MediaKind
-from m3u8svc.hls.playlist import Segment
+from m3u8svc.hls.playlist import MAIN, Segment
 from m3u8svc.tasks.task import Task
 
 
@@ -82,13 +82,10 @@ class SegmentOutcome:
     attempts: int
     size_bytes: int = 0
     reason: str = ""
+    track: str = MAIN
 
 
 # -- Merging ---------------------------------------------------------------------------------------------------------
-
-
-MAIN = "main"
-"""The track of the variant itself; renditions are ``audio1``, ``audio2`` …, ``subtitles1`` …"""
 
 
 @attrs.frozen(kw_only=True)

@@ -1,15 +1,54 @@
 """
-What a task says of the segments it left out: warnings for people, and the origin's skip list. Pure text.
+What a task says of its streams and of the segments it left out: warnings for people, and the origin's skip list. Pure.
 """
 
 from collections.abc import Iterable, Mapping
 
-from m3u8svc.download import Download
+from m3u8svc.download import Download, segment_label
 from m3u8svc.hls.plan import DownloadPlan
-from m3u8svc.offerings import Note, Skip
+from m3u8svc.hls.playlist import MAIN, Presentation, Stream
+from m3u8svc.offerings import Note, Skip, TrackInfo
 from m3u8svc.redact import escape_controls, redact_url
 
 MOST_NOTES = 20
+
+
+def track_info(stream: Stream) -> TrackInfo:
+    """
+    A stream of the presentation as a merger must know it.
+    """
+    rendition = stream.rendition
+    if rendition is None:
+        return TrackInfo(track=stream.track, kind="main", default=True)
+    return TrackInfo(
+        track=stream.track,
+        kind="subtitles" if rendition.type == "SUBTITLES" else "audio",
+        language=rendition.language or "",
+        name=rendition.name,
+        default=rendition.default,
+        forced=rendition.forced,
+    )
+
+
+def warnings_of(presentation: Presentation, plan: DownloadPlan) -> list[str]:
+    """
+    What was assumed of the playlists, each rendition's under its track's name, and what is declared missing.
+    """
+    warnings = list(presentation.warnings)
+    for stream in presentation.streams:
+        warnings += [f"{_of(stream.track)}{text}" for text in stream.playlist.warnings]
+        if stream.track not in plan.tracks:
+            warnings.append(f"{stream.track} 中没有可下载的分片，未写入")
+    warnings += [
+        f"{_of(each.track)}第 {each.position} 个分片在播放列表中标为缺失（GAP）"
+        for each in plan.absent
+        if each.declared
+    ]
+    return warnings
+
+
+def _of(track: str) -> str:
+    return "" if track == MAIN else f"{track}："
 
 
 def skips_within(answer: Iterable[Skip | Note], count: int) -> dict[int, str]:
@@ -61,8 +100,13 @@ def left_out_by_status(download: Download) -> list[str]:
     """
     if not download.skipped:
         return []
-    named = ranges(each.segment.position for each in download.skipped)
-    return [f"按 http.code 跳过了 {len(download.skipped)} 个分片：{named}"]
+    by_track: dict[str, list[int]] = {}
+    for each in download.skipped:
+        by_track.setdefault(each.track, []).append(each.segment.position)
+    return [
+        f"{_of(track)}按 http.code 跳过了 {len(positions)} 个分片：{ranges(positions)}"
+        for track, positions in by_track.items()
+    ]
 
 
 def skip_list(plan: DownloadPlan, download: Download) -> str:
@@ -74,14 +118,18 @@ def skip_list(plan: DownloadPlan, download: Download) -> str:
     if download.skipped:
         lines.append("skipByHttpCode")
         lines += [
-            f"filename={each.segment.position:05d}.ts,url={redact_url(each.segment.uri)}，http.code={each.status}"
+            f"filename={segment_label(each.track, each.segment.position)},url={redact_url(each.segment.uri)}"
+            f"，http.code={each.status}"
             for each in download.skipped
         ]
     dropped = [absent for absent in plan.absent if not absent.declared]
     if dropped:
         lines.append("skipByExpression")
-        lines += [f"filename={absent.position:05d}.ts,reason={absent.reason}" for absent in dropped]
+        lines += [f"filename={segment_label(each.track, each.position)},reason={each.reason}" for each in dropped]
     if download.lost:
         lines.append("skipByFailure")
-        lines += [f"filename={each.segment.position:05d}.ts,reason={each.reason}" for each in download.lost]
+        lines += [
+            f"filename={segment_label(each.track, each.segment.position)},reason={each.reason}"
+            for each in download.lost
+        ]
     return "".join(f"{line}\n" for line in lines)

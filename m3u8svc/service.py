@@ -36,7 +36,7 @@ from m3u8svc.tasks.ledger import SegmentRow
 from m3u8svc.tasks.lifecycle import WANTED, Event, advance
 from m3u8svc.tasks.names import result_name
 from m3u8svc.tasks.pace import status_bar
-from m3u8svc.tasks.task import Progress, Status, SystemSettings, Task, TaskChange, TaskDraft
+from m3u8svc.tasks.task import CompanionFile, Progress, Status, SystemSettings, Task, TaskChange, TaskDraft
 from m3u8svc.telling import Telling
 from m3u8svc.waiting import in_background, log_failure, settled
 
@@ -480,6 +480,7 @@ class DownloadService:
                 err_msg="",
                 size=outcome.size_bytes,
                 output=outcome.output,
+                companions=outcome.companions,
                 warnings=outcome.warnings,
                 progress=attrs.evolve(_at_rest(run.job.progress()), percent=100, status_bar=""),
             )
@@ -619,11 +620,17 @@ class DownloadService:
         """
         self._rows[task_id].append(row)
 
-    async def record_staged(self, task_id: str, output_id: str, warnings: Sequence[str]) -> None:
+    async def record_staged(
+        self, task_id: str, output_id: str, companions: Sequence[CompanionFile], warnings: Sequence[str]
+    ) -> None:
         """
-        Store the identity of a file that is about to be published, and what there is to say about it.
+        Store the identity of a file that is about to be published, those beside it, what there is to say about it.
         """
-        await self._amend(task_id, lambda task: attrs.evolve(task, output_id=output_id, warnings=tuple(warnings)))
+
+        def change(task: Task) -> Task:
+            return attrs.evolve(task, output_id=output_id, companions=tuple(companions), warnings=tuple(warnings))
+
+        await self._amend(task_id, change)
 
     def _live(self, task: Task) -> Task:
         run = self._runs.get(task.id)
@@ -653,9 +660,9 @@ class _Journal:
         """A segment ended."""
         self._service.record(self._task_id, row)
 
-    async def staged(self, output_id: str, warnings: Sequence[str]) -> None:
+    async def staged(self, output_id: str, companions: Sequence[CompanionFile], warnings: Sequence[str]) -> None:
         """A file is about to be published."""
-        await self._service.record_staged(self._task_id, output_id, warnings)
+        await self._service.record_staged(self._task_id, output_id, companions, warnings)
 
 
 def _at_rest(progress: Progress) -> Progress:

@@ -1,24 +1,39 @@
 """
-From the URL somebody typed to one media playlist: pages that link to one, multivariant playlists, a list that may grow.
+From the URL somebody typed to a presentation: pages that link to a playlist, multivariant playlists, the renditions
+that go with the variant, lists that may grow; and to the same presentation elsewhere when a place fails.
 """
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 
 import attrs
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from m3u8svc.download import Wire
-from m3u8svc.errors import LiveUnsupported, M3u8svcError, NotAPlaylist, PlaylistError, PlaylistTooDeep, SeparateAudio
+from m3u8svc.errors import LiveUnsupported, M3u8svcError, NotAPlaylist, PlaylistError, PlaylistTooDeep
 from m3u8svc.fetch import Fetched
+from m3u8svc.hls.failover import is_of_a_place
+from m3u8svc.hls.overrides import override_playlist
 from m3u8svc.hls.page import find_playlist_link
 from m3u8svc.hls.parse import parse_playlist
-from m3u8svc.hls.plan import audio_rendition, is_audio_only
-from m3u8svc.hls.playlist import MasterPlaylist, MediaPlaylist, Playlist, Variant
+from m3u8svc.hls.playlist import (
+    MAIN,
+    MasterPlaylist,
+    MediaPlaylist,
+    Playlist,
+    Presentation,
+    Rendition,
+    Stream,
+    Variant,
+)
+from m3u8svc.hls.renditions import Selected, named_tracks, select_renditions
+from m3u8svc.hls.steering import SteeringManifest, alternatives, parse_steering_manifest, with_clones
+from m3u8svc.hls.uri import host_of
 from m3u8svc.redact import escape_controls, redact_url
+from m3u8svc.tasks.overrides import overrides_of
 from m3u8svc.tasks.request import Purpose
 from m3u8svc.tasks.retry import Retry, decide
-from m3u8svc.waiting import InThread, settled
+from m3u8svc.waiting import InThread, settled, together
 
 NESTING = 3
 """How many pages or multivariant playlists may lead to each other (reliability.md 2.4)."""
@@ -31,7 +46,7 @@ LONGEST_RELOAD_S = 30.0
 @attrs.frozen(kw_only=True)
 class Sniffer:
     """
-    Finds the media playlist of one task. `chance` is the dice of the backoff.
+    Finds what one task is to download. `chance` is the dice of the backoff.
     """
 
     wire: Wire
@@ -39,32 +54,120 @@ class Sniffer:
     in_thread: InThread
     chance: Callable[[], float]
 
-    async def media_playlist(self, url: str) -> MediaPlaylist:
+    async def presentation(self, url: str) -> Presentation:
         """
-        The media playlist that `url` leads to; its warnings say what was assumed.
+        What `url` leads to: the media playlist of one variant, and those of its renditions. Warnings say what was
+        assumed.
 
         Raises:
             PlaylistError, FetchError: there is none, or it cannot be used.
         """
-        start = url
-        for _ in range(NESTING + 1):
-            fetched, playlist = await self._load(url)
-            if isinstance(playlist, MediaPlaylist):
-                return await self._settled(playlist)
-            if isinstance(playlist, MasterPlaylist):
-                url = (await self._choose(playlist)).uri
-            else:
-                self.wire.note(f"page {redact_url(fetched.url)} links to {redact_url(playlist)}")
-                url = playlist
-        raise PlaylistTooDeep(limit=NESTING, url=start, line=0)
+        return await self._follow(url, _Way(start=url))
 
-    async def _load(self, url: str) -> tuple[Fetched, Playlist | str]:
+    async def elsewhere(self, presentation: Presentation) -> AsyncIterator[MediaPlaylist]:
         """
-        What is at `url`: a playlist, or the link to one in a page.
+        The main stream's playlist at each other place that holds the same (M2, M8), in the order to try. A place that
+        fails is left out.
+        """
+        if presentation.master is None or presentation.variant is None:
+            return
+        _, others = await self._others(presentation.master, presentation.variant)
+        for other in others:
+            try:
+                _, playlist = await self._load(other.uri, presentation.master.definitions)
+            except M3u8svcError as error:
+                self.wire.note(f"no stand-in at {redact_url(other.uri)}: {error}")
+                continue
+            if isinstance(playlist, MediaPlaylist):
+                yield playlist
+
+    async def _follow(self, url: str, way: "_Way") -> Presentation:
+        if way.steps > NESTING:
+            raise PlaylistTooDeep(limit=NESTING, url=way.start, line=0)
+        fetched, playlist = await self._load(url, way.definitions)
+        if isinstance(playlist, MediaPlaylist):
+            return await self._with_renditions(playlist, way)
+        if isinstance(playlist, MasterPlaylist):
+            return await self._any_place(playlist, await self._choose(playlist), way)
+        self.wire.note(f"page {redact_url(fetched.url)} links to {redact_url(playlist)}")
+        return await self._follow(playlist, attrs.evolve(way, steps=way.steps + 1))
+
+    async def _any_place(self, master: MasterPlaylist, variant: Variant, way: "_Way") -> Presentation:
+        """
+        The presentation of a variant, from the first of its places where all its playlists are to be had.
+        """
+        steps = way.steps + 1
+        try:
+            return await self._follow(variant.uri, attrs.evolve(way, steps=steps, master=master, variant=variant))
+        except M3u8svcError as error:
+            if not is_of_a_place(error):
+                raise
+            whole, others = await self._others(master, variant)
+            for other in others:
+                self.wire.note(f"{error}; trying {redact_url(other.uri)}")
+                try:
+                    found = await self._follow(other.uri, attrs.evolve(way, steps=steps, master=whole, variant=other))
+                except M3u8svcError as again:
+                    self.wire.note(f"nor at {redact_url(other.uri)}: {again}")
+                    continue
+                note = f"首选地址不可用（{error.text('zh')}），改用备用地址 {host_of(other.uri)}"
+                return attrs.evolve(found, warnings=(*found.warnings, note))
+            raise
+
+    async def _others(self, master: MasterPlaylist, variant: Variant) -> tuple[MasterPlaylist, tuple[Variant, ...]]:
+        """
+        Other places that hold the same as a variant, and the playlist that their groups are in. The steering manifest
+        is asked only now, when a place has failed: a download that works has no use for it.
+        """
+        manifest = None if master.steering is None else await self._steering(master.steering.server_uri)
+        whole = master if manifest is None else with_clones(master, manifest)
+        return whole, alternatives(master, variant, manifest)
+
+    async def _steering(self, url: str) -> SteeringManifest | None:
+        try:
+            fetched, body = await self._read(url)
+            manifest: SteeringManifest = await settled(self.in_thread(parse_steering_manifest, body, fetched.url))
+        except M3u8svcError as error:  # it is a help; what the playlist itself lists is still there
+            self.wire.note(f"no steering manifest: {error}")
+            return None
+        return manifest
+
+    async def _with_renditions(self, main: MediaPlaylist, way: "_Way") -> Presentation:
+        """
+        The streams of a variant, each settled. They are loaded side by side: none waits for another's reload.
+        """
+        master, variant = way.master, way.variant
+        selection = Selected() if master is None or variant is None else self._select(master, variant)
+        wanted = named_tracks(selection.renditions)
+        playlists = await together(
+            self._settled(main, way.definitions),
+            *(self._rendition(rendition, way.definitions) for rendition in wanted.values()),
+        )
+        streams = [Stream(track=MAIN, playlist=playlists[0])]
+        streams += [
+            Stream(track=track, playlist=playlist, rendition=rendition)
+            for (track, rendition), playlist in zip(wanted.items(), playlists[1:], strict=True)
+        ]
+        return Presentation(streams=tuple(streams), master=master, variant=variant, warnings=selection.warnings)
+
+    async def _rendition(self, rendition: Rendition, definitions: Mapping[str, str]) -> MediaPlaylist:
+        assert rendition.uri is not None  # `_select` takes no others
+        _, playlist = await self._load(rendition.uri, definitions)
+        if not isinstance(playlist, MediaPlaylist):
+            raise PlaylistError(line=rendition.line, reason=f"“{rendition.name}”的链接不是媒体播放列表")
+        return await self._settled(playlist, definitions)
+
+    def _select(self, master: MasterPlaylist, variant: Variant) -> Selected:
+        extensions = self.wire.task.spec.extensions
+        return select_renditions(master, variant, audio=extensions.audio, subtitles=extensions.subtitles)
+
+    async def _load(self, url: str, definitions: Mapping[str, str]) -> tuple[Fetched, Playlist | str]:
+        """
+        What is at `url`: a playlist as the task's overrides leave it, or the link to one in a page.
         """
         fetched, body = await self._read(url)
         try:
-            playlist: Playlist = await settled(self.in_thread(parse_playlist, body, fetched.url))
+            playlist: Playlist = await settled(self.in_thread(self._parse, body, fetched.url, definitions))
             return fetched, playlist
         except NotAPlaylist as error:
             link: str | None = await settled(self.in_thread(find_playlist_link, body, fetched.url))
@@ -73,6 +176,17 @@ class Sniffer:
                 kind = fetched.content_type or "未知类型"
                 raise NotAPlaylist(url=fetched.url, content_type=kind, start=start, line=0, reason="") from error
             return fetched, link
+
+    def _parse(self, body: bytes, url: str, definitions: Mapping[str, str]) -> Playlist:
+        overrides = overrides_of(self.wire.task.spec.extensions)
+        playlist = parse_playlist(
+            body,
+            url,
+            base_url=overrides.base_url,
+            definitions=definitions,
+            key_given=overrides.key is not None,
+        )
+        return override_playlist(playlist, overrides)
 
     async def _read(self, url: str) -> tuple[Fetched, bytes]:
         attempt = 1
@@ -91,12 +205,9 @@ class Sniffer:
     async def _choose(self, master: MasterPlaylist) -> Variant:
         variant: Variant = await self.wire.hooks.ask("choose_variant", master=master, task=self.wire.task)
         self.wire.note(f"variant {variant.bandwidth} bit/s {variant.width}x{variant.height} of {len(master.variants)}")
-        audio = audio_rendition(master, variant)
-        if audio is not None and audio.uri is not None and not is_audio_only(variant):
-            raise SeparateAudio(name=audio.name, line=audio.line, reason="")
         return variant
 
-    async def _settled(self, playlist: MediaPlaylist) -> MediaPlaylist:
+    async def _settled(self, playlist: MediaPlaylist, definitions: Mapping[str, str]) -> MediaPlaylist:
         """
         The playlist if nothing will be added to it. One without ENDLIST is asked again after a target duration:
         unchanged means complete, with a warning; changed means live, which is refused for now (DESIGN 6).
@@ -106,11 +217,28 @@ class Sniffer:
         if playlist.complete:
             return playlist
         await deferLater(self.clock, min(LONGEST_RELOAD_S, playlist.target_duration_s or RELOAD_S))
-        _, again = await self._load(playlist.url)
+        _, again = await self._load(playlist.url, definitions)
         if not isinstance(again, MediaPlaylist) or not _same(playlist, again):
             raise LiveUnsupported(line=0, reason="")
         note = "播放列表没有 EXT-X-ENDLIST，重新读取后未变化，按完整处理"
         return attrs.evolve(again, warnings=(*again.warnings, note))
+
+
+@attrs.frozen(kw_only=True)
+class _Way:
+    """
+    How a playlist was come to: from which URL, over how many others, and the last multivariant one with its choice.
+    """
+
+    start: str
+    steps: int = 0
+    master: MasterPlaylist | None = None
+    variant: Variant | None = None
+
+    @property
+    def definitions(self) -> Mapping[str, str]:
+        """The variables a media playlist may import."""
+        return {} if self.master is None else self.master.definitions
 
 
 def _same(one: MediaPlaylist, other: MediaPlaylist) -> bool:

@@ -11,6 +11,7 @@ in which boot of the machine it was written, and in any other such files are dro
 """
 
 import errno
+import hashlib
 import os
 import re
 import shutil
@@ -62,6 +63,8 @@ class Stored:
     path: Path
     size_bytes: int
     synced: bool = True
+    digest: str = ""
+    """SHA-256 of what was written, 64 hexadecimal digits; "" for a file that was found here."""
 
     @property
     def final(self) -> Path:
@@ -145,7 +148,15 @@ class WorkDir:
         path = self.segment_path(position, identity, kind)
         fresh = path.with_name(path.name + _NEW)
         size = await part.complete(fresh, modified_at=modified_at)
-        stored = Stored(position=position, identity=identity, kind=kind, path=fresh, size_bytes=size, synced=False)
+        stored = Stored(
+            position=position,
+            identity=identity,
+            kind=kind,
+            path=fresh,
+            size_bytes=size,
+            synced=False,
+            digest=part.digest,
+        )
         self._unsynced.append((self._clock.seconds(), stored))
         return stored
 
@@ -205,7 +216,15 @@ class PartFile:
         self._writing: Deferred[None] | None = None
         self._drained: Deferred[None] | None = None
         self._error: OSError | None = None
+        self._hash = hashlib.sha256()
         self.size_bytes = 0
+
+    @property
+    def digest(self) -> str:
+        """
+        SHA-256 of what was written so far; all of it once `complete` or `finish` returned.
+        """
+        return self._hash.hexdigest()
 
     def write(self, chunk: bytes) -> Deferred[None] | None:
         """
@@ -298,6 +317,8 @@ class PartFile:
         descriptor = self._open()
         for start in range(0, len(chunks), _VECTORS):
             _write_all(descriptor, chunks[start : start + _VECTORS])
+        for chunk in chunks:  # in this thread, where nobody waits for it
+            self._hash.update(chunk)
 
     def _complete(self, chunks: list[bytes], final: Path, modified_at: float | None, synced: bool) -> None:
         self._write(chunks)

@@ -28,7 +28,7 @@ from m3u8svc.loading import Candidate, load_plugins
 from m3u8svc.offerings import SegmentGroup, SegmentOutcome, Skip
 from m3u8svc.tap import disk_threads, make_tools
 from m3u8svc.tasks.ledger import SegmentRow
-from m3u8svc.tasks.task import Extensions, Settings, Task, TaskSpec
+from m3u8svc.tasks.task import CompanionFile, Extensions, Settings, Task, TaskSpec
 from m3u8svc.testing.origin import Origin
 from m3u8svc.testing.playlists import (
     CLEAR,
@@ -59,8 +59,9 @@ class Records:
     def segment(self, row: SegmentRow) -> None:
         self.rows.append(row)
 
-    async def staged(self, output_id: str, warnings: Sequence[str]) -> None:
+    async def staged(self, output_id: str, companions: Sequence[CompanionFile], warnings: Sequence[str]) -> None:
         self.output_id = output_id
+        self.companions = tuple(companions)
         self.warnings = tuple(warnings)
         self.on_staged()
 
@@ -259,12 +260,48 @@ async def test_keys_rotate(bench: Bench, segments: list[bytes]) -> None:
 
 
 @test
-async def test_separate_audio_is_refused(bench: Bench) -> None:
+async def test_a_key_that_the_user_gives_is_fetched_from_nowhere(bench: Bench, segments: list[bytes]) -> None:
+    """It also opens what is encrypted for a DRM system whose key the user has."""
+    key = KEYS["one.key"]
+    for number in range(COUNT):
+        bench.origin.put(f"/locked{number}.ts", encrypted(segments[number], key, number))
+    drm = KeyLine(uri="skd://asset", keyformat="com.apple.streamingkeydelivery")
+    path = bench.put_list([SegmentLine(uri=f"locked{number}.ts", duration_s=1.0) for number in range(COUNT)], key=drm)
+    outcome = await bench.run(path, extensions=Extensions(key=key.hex()))
+    assert 150 == pictures(Path(outcome.output))
+    wrong = await bench.failure(path, extensions=Extensions(key="00" * 16))
+    assert "segment_failed" == wrong.code
+
+
+@test
+async def test_renditions_are_fetched_beside_the_variant(bench: Bench) -> None:
+    """Each under its own track: in the ledger, in the kept directory, in the order of time."""
+    variant = VariantLine(uri="list.m3u8", resolution=(160, 90), codecs="avc1.64001f,mp4a.40.2", audio="a")
+    master = master_playlist([variant], renditions=[RenditionLine(group="a", name="Ton", uri="a.m3u8", language="de")])
+    bench.origin.put("/master.m3u8", master.encode())
+    bench.put_list(lines()[:3], "/list.m3u8")
+    bench.put_list(lines()[3:5], "/a.m3u8")
+    outcome = await bench.run("/master.m3u8", no_merge_ts=True)
+    assert {"00001.ts", "00002.ts", "00003.ts", "audio1-00001.ts", "audio1-00002.ts"} == {
+        name for name in os.listdir(outcome.output) if name.endswith(".ts")
+    }
+    assert [1, 1, 1, 1, 1, 0] == bench.counts()
+    rows = {(row.track, row.position): row for row in bench.records.rows}
+    assert {("main", 1), ("main", 2), ("main", 3), ("audio1", 1), ("audio1", 2)} == set(rows)
+    assert hashlib.sha256(bench.segments[3]).hexdigest() == rows["audio1", 1].digest
+
+
+@test
+async def test_separate_audio_is_refused_by_a_merger_of_one_stream(bench: Bench) -> None:
     """A film whose sound is elsewhere is not downloaded mute."""
     variant = VariantLine(uri="list.m3u8", resolution=(160, 90), codecs="avc1.64001f,mp4a.40.2", audio="a")
     master = master_playlist([variant], renditions=[RenditionLine(group="a", name="Ton", uri="a.m3u8")])
     bench.origin.put("/master.m3u8", master.encode())
-    assert "separate_audio_unsupported" == (await bench.failure("/master.m3u8")).code
+    for name in ("/list.m3u8", "/a.m3u8"):
+        bench.put_list(lines(), name)
+    error = await bench.failure("/master.m3u8", extensions=Extensions(merger="ts"))
+    assert "separate_audio_unsupported" == error.code
+    assert [0] * COUNT == bench.counts()
 
 
 # -- Segments that are not there -------------------------------------------------------------------------------------

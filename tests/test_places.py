@@ -11,8 +11,10 @@ import pytest
 from twisted.internet.defer import Deferred, maybeDeferred
 
 from m3u8svc.builtin.disk import DiskStorage
+from m3u8svc.hls.parse import parse_playlist
+from m3u8svc.hls.playlist import MasterPlaylist, MediaPlaylist
 from m3u8svc.kept import find_kept, forget_kept, keep_segments, remove_kept
-from m3u8svc.offerings import MediaFile, Published
+from m3u8svc.offerings import MediaFile, Published, TrackInfo
 from m3u8svc.places import file_identity, publish_path, rename_without_replacing
 from m3u8svc.tasks.task import Settings, Task, TaskSpec
 
@@ -63,6 +65,9 @@ def test_disk_storage_recognises_its_own_file_after_a_crash(tmp_path: Path) -> N
     assert expected == published == result(storage.recover(known, "movie", ".mp4"))
 
 
+NAMES = ("index.m3u8", "audio1.m3u8", "master.m3u8")
+
+
 def files(work: Path) -> list[MediaFile]:
     work.mkdir()
     (work / "i").write_bytes(b"init")
@@ -88,6 +93,44 @@ def test_keep_segments_makes_a_directory_that_plays(tmp_path: Path) -> None:
     playlist = (kept.path / "index.m3u8").read_text().splitlines()
     assert ["#EXT-X-DISCONTINUITY", "#EXTINF:2.000000,", "00004.m4s", "#EXT-X-ENDLIST"] == playlist[-4:]
     assert 1 == playlist.count('#EXT-X-MAP:URI="init-1.mp4"')
+
+
+def test_keep_segments_of_renditions_play_together(tmp_path: Path) -> None:
+    """Each rendition has its own names and playlist; a multivariant playlist joins them; all of it is removed again."""
+    made = files(tmp_path / "work")
+    (tmp_path / "work" / "a").write_bytes(b"aac")
+    (tmp_path / "work" / "j").write_bytes(b"init of the audio")
+    made.append(
+        attrs.evolve(
+            made[0],
+            track="audio1",
+            path=tmp_path / "work" / "a",
+            init=tmp_path / "work" / "j",
+            kind="aac",
+            size_bytes=3,
+        )
+    )
+    tracks = (
+        TrackInfo(track="main", kind="main"),
+        TrackInfo(track="audio1", kind="audio", language="de", name='Te"il\n1', default=True),
+    )
+    kept = keep_segments(made, tmp_path, "movie", "id1", tracks)
+    assert 10 == kept.size_bytes
+    assert b"aac" == (kept.path / "audio1-00001.aac").read_bytes()
+    main, audio = (parse_playlist((kept.path / name).read_bytes(), f"http://h/{name}") for name in NAMES[:2])
+    assert isinstance(main, MediaPlaylist) and isinstance(audio, MediaPlaylist)
+    assert (3, 1) == (len(main.segments), len(audio.segments))
+    assert "http://h/init-2.mp4" == (audio.segments[0].init and audio.segments[0].init.uri)
+    master = parse_playlist((kept.path / NAMES[2]).read_bytes(), "http://h/master.m3u8")
+    assert isinstance(master, MasterPlaylist)
+    assert ["http://h/index.m3u8"] == [each.uri for each in master.variants]
+    [rendition] = master.renditions
+    assert ("de", "Teil1", True, "http://h/audio1.m3u8") == (
+        *(rendition.language, rendition.name, rendition.default),
+        rendition.uri,
+    )
+    remove_kept(kept.path)
+    assert not kept.path.exists()
 
 
 def test_keep_segments_recognises_its_own_work(tmp_path: Path) -> None:

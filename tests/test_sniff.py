@@ -8,9 +8,10 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock
 
 from m3u8svc.fetch import Fetched
-from m3u8svc.hls.playlist import MediaPlaylist
+from m3u8svc.hls.playlist import Presentation
 from m3u8svc.sniff import Sniffer
 from m3u8svc.tasks.request import Purpose
+from m3u8svc.tasks.task import Task, TaskSpec
 from m3u8svc.testing.playlists import SegmentLine, media_playlist
 
 PAGE = "https://h.test/watch"
@@ -22,6 +23,7 @@ class Pages:
     def __init__(self, pages: dict[str, bytes]) -> None:
         self._pages = pages
         self.notes: list[str] = []
+        self.task = Task(id="t1", spec=TaskSpec(url=PAGE, filename="film"))
         self.note = self.notes.append
 
     async def request(self, url: str, purpose: Purpose) -> str:
@@ -43,6 +45,6 @@ def test_a_link_in_a_page_is_noted_without_its_query() -> None:
     wire: Any = Pages({PAGE: f'<html><video src="{linked}"></video></html>'.encode(), linked.split("?")[0]: playlist})
     sniffer = Sniffer(wire=wire, clock=Clock(), in_thread=maybeDeferred, chance=lambda: 0.5)
     found: list[object] = []
-    Deferred.fromCoroutine(sniffer.media_playlist(PAGE)).addBoth(found.append)
-    assert isinstance(found[0], MediaPlaylist)
+    Deferred.fromCoroutine(sniffer.presentation(PAGE)).addBoth(found.append)
+    assert isinstance(found[0], Presentation)
     assert ["page https://h.test/watch links to https://h.test/list.m3u8?…"] == wire.notes

@@ -20,10 +20,13 @@ import attrs
 import psycopg
 import pytest
 import pytest_twisted
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy import create_engine, text
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
@@ -31,10 +34,11 @@ from twisted.internet.threads import blockingCallFromThread, deferToThread
 
 from m3u8svc.errors import ConfigError, DiskFull, StaleTask, StoreError, TaskNotFound
 from m3u8svc.store import SegmentRow, Store, TaskEvent, rows
-from m3u8svc.store.database import MIGRATION_LOCK, VERSION_TABLE, Database, parse_database_url
+from m3u8svc.store.database import MIGRATION_LOCK, MIGRATIONS, VERSION_TABLE, Database, parse_database_url
 from m3u8svc.store.tables import METADATA
 from m3u8svc.tasks.task import (
     PROXY_TYPES,
+    CompanionFile,
     Extensions,
     Phase,
     Progress,
@@ -208,6 +212,7 @@ tasks = st.builds(
     size=counts,
     output=texts,
     output_id=texts,
+    companions=st.lists(st.builds(CompanionFile, suffix=texts, output_id=texts), max_size=2).map(tuple),
     warnings=st.lists(texts, max_size=3).map(tuple),
     progress=progresses,
     deleting=st.booleans(),
@@ -254,7 +259,7 @@ class TestRoundTrip:
     def test_the_strategy_builds_every_field(self) -> None:
         """A field added to a value later is noticed here: the property above must then vary it."""
         counted = {cls.__name__: len(attrs.fields(cls)) for cls in (Task, TaskSpec, Settings, Extensions, Progress)}
-        assert {"Task": 15, "TaskSpec": 7, "Settings": 15, "Extensions": 17, "Progress": 8} == counted
+        assert {"Task": 16, "TaskSpec": 7, "Settings": 15, "Extensions": 17, "Progress": 8} == counted
 
     def test_rows_of_an_older_version_are_read(self) -> None:
         """Keys an older version did not write have their defaults; keys that are gone are ignored."""
@@ -491,13 +496,33 @@ class TestSchema:
         assert [a_task()] == await with_store(url, lambda store: store.tasks())
 
     @pytest_twisted.ensureDeferred
+    async def test_the_ledger_of_the_first_schema_is_kept(self, url: str) -> None:
+        """Segments recorded before there were tracks are those of the main one."""
+        self.upgrade(url, "0001")
+        task = {name: value for name, value in rows.task_row(a_task()).items() if name != "companions"}
+        segment = {
+            name: value
+            for name, value in rows.segment_columns("t1", a_segment(7)).items()
+            if name not in ("track", "digest")
+        }
+        engine = create_engine(url)
+        with engine.begin() as connection:
+            for table, row in (("tasks", task), ("segments", segment)):
+                names = ", ".join(row)
+                values = ", ".join(f":{name}" for name in row)
+                connection.execute(text(f"INSERT INTO {table} ({names}) VALUES ({values})"), row)
+        engine.dispose()
+        assert [a_segment(7)] == await with_store(url, lambda store: store.segments("t1"))
+        assert [a_task()] == await with_store(url, lambda store: store.tasks())
+
+    @pytest_twisted.ensureDeferred
     async def test_a_newer_schema_is_refused(self, url: str) -> None:
         """A database written by a newer version is named and left alone."""
         await with_store(url, lambda store: store.insert(a_task()))
         self.execute(url, f"UPDATE {VERSION_TABLE} SET version_num = '9999'")
         with pytest.raises(ConfigError, match="schema 9999 is from a newer version"):
             await with_store(url, lambda store: store.tasks())
-        self.execute(url, f"UPDATE {VERSION_TABLE} SET version_num = '0001'")
+        self.execute(url, f"UPDATE {VERSION_TABLE} SET version_num = '0002'")
         assert [a_task()] == await with_store(url, lambda store: store.tasks())
 
     @pytest_twisted.ensureDeferred
@@ -518,6 +543,17 @@ class TestSchema:
             await deferLater(reactor, 0.3)
             assert not opening.called
         assert [] == await opening
+
+    @staticmethod
+    def upgrade(url: str, revision: str) -> None:
+        """As an older version of the program would have."""
+        config = Config()
+        config.set_main_option("script_location", str(MIGRATIONS))
+        engine = create_engine(url)
+        with engine.begin() as connection:
+            config.attributes.update(connection=connection, version_table=VERSION_TABLE)
+            command.upgrade(config, revision)
+        engine.dispose()
 
     @staticmethod
     def execute(url: str, statement: str) -> None:

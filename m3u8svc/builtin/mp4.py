@@ -16,6 +16,7 @@ class Mp4Merger:
     """
 
     name = "mp4"
+    takes_renditions = True
 
     def __init__(self, muxing: Muxing) -> None:
         self._muxing = muxing

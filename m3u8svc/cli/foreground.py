@@ -15,7 +15,7 @@ from m3u8svc.cli import words
 from m3u8svc.cli.display import Display, say
 from m3u8svc.errors import M3u8svcError, from_os_error
 from m3u8svc.tasks.ledger import SegmentRow
-from m3u8svc.tasks.task import Task
+from m3u8svc.tasks.task import CompanionFile, Task
 
 if TYPE_CHECKING:  # Twisted is imported once there is something to run
     from m3u8svc.waiting import InThread
@@ -97,11 +97,12 @@ class State:
             os.fsync(file.fileno())
         os.replace(part, self._file)
 
-    def staged(self, output_id: str, warnings: Sequence[str]) -> None:
+    def staged(self, output_id: str, companions: Sequence[CompanionFile], warnings: Sequence[str]) -> None:
         """
         Remember a file that is about to be renamed into place, whose segments are kept by now if they shall be.
         """
-        self.remember(output_id=output_id, kept=self._kept, warnings="\n".join(warnings))
+        beside = json.dumps([attrs.asdict(each) for each in companions])
+        self.remember(output_id=output_id, companions=beside, kept=self._kept, warnings="\n".join(warnings))
 
 
 @attrs.frozen(kw_only=True)
@@ -116,11 +117,11 @@ class Journal:
     def segment(self, row: SegmentRow) -> None:
         """Nothing to do: the work directory lists what is there."""
 
-    async def staged(self, output_id: str, warnings: Sequence[str]) -> None:
+    async def staged(self, output_id: str, companions: Sequence[CompanionFile], warnings: Sequence[str]) -> None:
         """The file is about to be renamed into place."""
         from m3u8svc.waiting import settled
 
-        await settled(self.in_thread(self.state.staged, output_id, warnings))
+        await settled(self.in_thread(self.state.staged, output_id, companions, warnings))
 
     async def published(self, output: str) -> None:
         """The file has its name."""
@@ -242,4 +243,5 @@ def _with_past(task: Task, known: Mapping[str, str]) -> Task:
     The task with what an earlier run may have published, and said about it.
     """
     warnings = tuple(known.get("warnings", "").splitlines())
-    return attrs.evolve(task, output_id=known.get("output_id", ""), warnings=warnings)
+    companions = tuple(CompanionFile(**each) for each in json.loads(known.get("companions", "[]")))
+    return attrs.evolve(task, output_id=known.get("output_id", ""), companions=companions, warnings=warnings)

@@ -77,6 +77,41 @@ def path_of(uri: str) -> str:
     return bare[bare.find("/", bare.find("://") + 3) :]
 
 
+def query_of(uri: str) -> str:
+    """
+    The query of an absolute URI as it stands there, without the question mark.
+    """
+    return uri.partition("#")[0].partition("?")[2]
+
+
+def with_query(uri: str, query: str) -> str:
+    """
+    An absolute URI with this query instead of its own, what cannot stand in a query percent-encoded; "" takes it away.
+    """
+    bare = uri.partition("#")[0].partition("?")[0]
+    return f"{bare}?{_encoded(query)}" if query else bare
+
+
+def host_of(uri: str) -> str:
+    """
+    The host of an absolute URI, with its port if it names one, without credentials: fit to be shown.
+    """
+    return (_split(uri)[1] or "").rpartition("@")[2]
+
+
+def with_host(uri: str, host: str) -> str:
+    """
+    An absolute URI with another host, and its port when `host` names one.
+
+    Raises:
+        BadReference: `host` is more than host and port, or neither.
+    """
+    if any(each in host for each in "/?#@\\") or _FORBIDDEN.search(host):
+        raise BadReference("链接的主机或端口无效")
+    scheme, _, path, query = _split(uri)
+    return f"{scheme}://{_checked_authority(host)}{path}{query}"
+
+
 @lru_cache(maxsize=16)
 def _directory(base: str) -> str:
     # Through the long way once, so that the base's own oddities are treated alike.

@@ -16,7 +16,17 @@ from sqlalchemy import RowMapping
 from m3u8svc.errors import StoreError
 from m3u8svc.store.outbox import TaskEvent
 from m3u8svc.tasks.ledger import SegmentRow
-from m3u8svc.tasks.task import Extensions, Phase, Progress, Settings, Status, SystemSettings, Task, TaskSpec
+from m3u8svc.tasks.task import (
+    CompanionFile,
+    Extensions,
+    Phase,
+    Progress,
+    Settings,
+    Status,
+    SystemSettings,
+    Task,
+    TaskSpec,
+)
 
 Value = TypeVar("Value", Settings, SystemSettings, Extensions, Progress)
 
@@ -44,6 +54,7 @@ def task_row(task: Task) -> dict[str, Any]:  # Any, here and below: str, int, fl
         "size": task.size,
         "output": task.output,
         "output_id": task.output_id,
+        "companions": _to_json([attrs.asdict(each) for each in task.companions]),
         "warnings": _to_json(list(task.warnings)),
         "progress": progress_json(task.progress),
         "deleting": int(task.deleting),
@@ -87,6 +98,7 @@ def _task_of(row: RowMapping) -> Task:
         size=row["size"],
         output=row["output"],
         output_id=row["output_id"],
+        companions=tuple(CompanionFile(**each) for each in json.loads(row["companions"])),
         warnings=tuple(json.loads(row["warnings"])),
         progress=progress_of(row["progress"]),
         deleting=bool(row["deleting"]),

@@ -179,18 +179,18 @@ class Store:
 
     async def record_segments(self, task_id: str, segments: Iterable[SegmentRow]) -> None:
         """
-        Write a batch of segments at once; a position that was recorded before is replaced.
+        Write a batch of segments at once; a place that was recorded before is replaced.
 
         Raises:
             TaskNotFound: there is no such task.
         """
-        batch = {segment.position: rows.segment_columns(task_id, segment) for segment in segments}
+        batch = {(segment.track, segment.position): rows.segment_columns(task_id, segment) for segment in segments}
         if batch:
             await self._write(partial(_record_segments, task_id, list(batch.values())))
 
     async def segments(self, task_id: str) -> list[SegmentRow]:
         """
-        The recorded segments of a task, by position; none if there is no such task.
+        The recorded segments of a task, by track and position; none if there is no such task.
         """
         return await self._read(partial(_segments, task_id))
 
@@ -299,7 +299,7 @@ def _record_segments(task_id: str, batch: list[dict[str, object]], connection: C
 
 
 def _segments(task_id: str, connection: Connection) -> list[SegmentRow]:
-    query = select(SEGMENTS).where(SEGMENTS.c.task_id == task_id).order_by(SEGMENTS.c.position)
+    query = select(SEGMENTS).where(SEGMENTS.c.task_id == task_id).order_by(SEGMENTS.c.track, SEGMENTS.c.position)
     return [rows.segment_of(row) for row in connection.execute(query).mappings()]
 
 

@@ -40,6 +40,7 @@ TASKS = Table(
     Column("size", Long, nullable=False),
     Column("output", Text, nullable=False),
     Column("output_id", Text, nullable=False),
+    Column("companions", Text, nullable=False),
     Column("warnings", Text, nullable=False),
     Column("progress", Text, nullable=False),
     Column("deleting", Integer, nullable=False),
@@ -51,6 +52,7 @@ SEGMENTS = Table(
     "segments",
     METADATA,
     Column("task_id", Id, ForeignKey("tasks.id", ondelete="CASCADE"), primary_key=True),
+    Column("track", Id, primary_key=True),
     Column("position", Long, primary_key=True, autoincrement=False),
     Column("identity", Text, nullable=False),
     Column("name", Text, nullable=False),
@@ -59,6 +61,7 @@ SEGMENTS = Table(
     Column("outcome", Text, nullable=False),
     Column("reason", Text, nullable=False),
     Column("status", Integer, nullable=True),
+    Column("digest", Text, nullable=False),
     sqlite_strict=True,
 )
 

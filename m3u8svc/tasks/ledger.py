@@ -10,9 +10,11 @@ import attrs
 @attrs.frozen(kw_only=True)
 class SegmentRow:
     """
-    One line of a task's ledger: `position` from 1, `identity` of what was planned there (see `hls.plan`), how it ended.
+    One line of a task's ledger: `position` from 1 in its track, `identity` of what was planned there (see `hls.plan`),
+    how it ended. `digest` is the SHA-256 of the file as 64 hexadecimal digits, "" when a restart adopted it unread.
     """
 
+    track: str = "main"
     position: int
     identity: str
     name: str = ""
@@ -21,3 +23,4 @@ class SegmentRow:
     outcome: Literal["done", "skipped"] = "done"
     reason: str = ""
     status: int | None = None
+    digest: str = ""

@@ -153,6 +153,19 @@ class Progress:
 
 
 @attrs.frozen(kw_only=True)
+class CompanionFile:
+    """
+    A file beside the result, as it is kept with the task: `output` is where it was published, "" until then, and
+    `staged` the hidden path it waits at; `output_id` is its identity, as for the result.
+    """
+
+    suffix: str
+    output_id: str
+    output: str = ""
+    staged: str = ""
+
+
+@attrs.frozen(kw_only=True)
 class Task:
     """
     One task at one moment. `rev` grows with every stored change (compare-and-set); `order` is its place in the queue.
@@ -172,6 +185,7 @@ class Task:
     size: int = 0
     output: str = ""
     output_id: str = ""
+    companions: tuple[CompanionFile, ...] = ()
     warnings: tuple[str, ...] = ()
     progress: Progress = attrs.field(factory=Progress)
     deleting: bool = False

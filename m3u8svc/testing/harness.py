@@ -42,7 +42,7 @@ from m3u8svc.plugindoor import PluginDoor
 from m3u8svc.pluginthreads import run_inline
 from m3u8svc.tasks.ledger import SegmentRow
 from m3u8svc.tasks.plugins import PluginState, PluginStatus
-from m3u8svc.tasks.task import SETTING_NAMES, Extensions, Settings, Status, Task, TaskSpec
+from m3u8svc.tasks.task import SETTING_NAMES, CompanionFile, Extensions, Settings, Status, Task, TaskSpec
 from m3u8svc.testing.playlists import SegmentLine, media_playlist
 
 T = TypeVar("T")
@@ -401,7 +401,7 @@ class _Journal:
     def segment(self, row: SegmentRow) -> None:
         """Nobody asks for it later."""
 
-    async def staged(self, output_id: str, warnings: Sequence[str]) -> None:
+    async def staged(self, output_id: str, companions: Sequence[CompanionFile], warnings: Sequence[str]) -> None:
         """Nobody asks for it later."""
 
 

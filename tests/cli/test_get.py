@@ -241,7 +241,7 @@ def test_state_is_written_in_a_thread(tmp_path: Path) -> None:
 
     with State.held(tmp_path / "state", skip="", keep_ts=True) as state:
         journal = Journal(state=state, in_thread=later)
-        for recorded in (journal.staged("1-2-3", ("a warning",)), journal.published("/film.mp4")):
+        for recorded in (journal.staged("1-2-3", (), ("a warning",)), journal.published("/film.mp4")):
             recording = Deferred.fromCoroutine(recorded)
             assert not recording.called
             calls.pop()()

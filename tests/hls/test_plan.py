@@ -9,8 +9,8 @@ import pytest
 
 from m3u8svc.errors import NothingToDownload
 from m3u8svc.hls.parse import parse_playlist
-from m3u8svc.hls.plan import Absent, audio_rendition, best_variant, init_identity, plan_download
-from m3u8svc.hls.playlist import MasterPlaylist, MediaPlaylist
+from m3u8svc.hls.plan import Absent, audio_rendition, best_variant, init_identity, plan_download, plan_presentation
+from m3u8svc.hls.playlist import MasterPlaylist, MediaPlaylist, Presentation, Stream
 from m3u8svc.testing.playlists import (
     KeyLine,
     MapLine,
@@ -43,8 +43,10 @@ def test_jobs_absences_and_sums():
     assert (plan.segments_total, plan.duration_s) == (2, 5.0)
     gap_reason = "播放列表声明的空缺（EXT-X-GAP）"
     assert plan.absent == (
-        Absent(position=2, duration_s=2.5, discontinuity_sequence=0, reason="跳过表达式: 2", declared=False),
-        Absent(position=4, duration_s=6.0, discontinuity_sequence=1, reason=gap_reason, declared=True),
+        Absent(
+            position=2, duration_s=2.5, discontinuity_sequence=0, reason="跳过表达式: 2", declared=False, start_s=2.5
+        ),
+        Absent(position=4, duration_s=6.0, discontinuity_sequence=1, reason=gap_reason, declared=True, start_s=7.5),
     )
 
 
@@ -189,3 +191,76 @@ def test_a_hundred_thousand_segments_are_parsed_and_planned_in_time():
     start = time.process_time()
     assert plan_download(media(body.decode()), {}).segments_total == 100_000
     assert time.process_time() - start < 10
+
+
+# -- Several streams -------------------------------------------------------------------------------------------------
+
+
+def presentation(main: str, **others: str) -> Presentation:
+    streams = [Stream(track="main", playlist=media(main))]
+    streams += [
+        Stream(track=track, playlist=media(text, "https://cdn.example/b/i.m3u8")) for track, text in others.items()
+    ]
+    return Presentation(streams=tuple(streams))
+
+
+def test_streams_are_fetched_side_by_side_in_order_of_time():
+    """Segments of unequal length interleave by where they start; the main stream comes first at one time."""
+    plan = plan_presentation(
+        presentation(
+            media_playlist(segment_lines(3, duration_s=4.0)), audio1=media_playlist(segment_lines(2, duration_s=6.0))
+        ),
+        {},
+    )
+    assert [("main", 1), ("audio1", 1), ("main", 2), ("audio1", 2), ("main", 3)] == [
+        (job.track, job.segment.position) for job in plan.jobs
+    ]
+    assert (5, 12.0, ("main", "audio1")) == (plan.segments_total, plan.duration_s, plan.tracks)
+
+
+def test_the_same_piece_in_two_tracks_has_two_identities():
+    """Two renditions may name the same path: neither takes the other's file for its own."""
+    text = media_playlist([SegmentLine(uri="a.m4s", map=MapLine(uri="i.mp4"))])
+    plan = plan_presentation(
+        Presentation(
+            streams=(Stream(track="main", playlist=media(text)), Stream(track="audio1", playlist=media(text)))
+        ),
+        {},
+    )
+    one, other = plan.jobs
+    assert one.identity != other.identity
+    assert one.segment.init is not None and other.segment.init is not None
+    assert init_identity(one.segment.init) != init_identity(other.segment.init, "audio1")
+
+
+def test_skips_take_the_renditions_along_by_splice():
+    """A splice that is skipped as a whole goes in every rendition, however it is cut there."""
+    spliced = [SegmentLine(uri=f"ad{n}", discontinuity=n == 0, duration_s=2.0) for n in range(2)]
+    main = segment_lines(2, duration_s=5.0) + spliced + [SegmentLine(uri="z", discontinuity=True, duration_s=5.0)]
+    audio = [
+        SegmentLine(uri="a", duration_s=9.5),
+        SegmentLine(uri="ad", discontinuity=True, duration_s=4.4),
+        SegmentLine(uri="b", discontinuity=True, duration_s=5.0),
+    ]
+    plan = plan_presentation(presentation(media_playlist(main), audio1=media_playlist(audio)), {3: "广告", 4: "广告"})
+    assert {("main", 3), ("main", 4), ("audio1", 2)} == {(each.track, each.position) for each in plan.absent}
+    assert {"广告"} == {each.reason for each in plan.absent}
+
+
+def test_skips_take_the_renditions_along_by_time():
+    """Without a splice a rendition loses what lies within the skipped time, and nothing that reaches out of it."""
+    plan = plan_presentation(
+        presentation(
+            media_playlist(segment_lines(6, duration_s=4.0)), audio1=media_playlist(segment_lines(8, duration_s=3.0))
+        ),
+        {3: "x", 4: "x"},
+    )
+    assert [4, 5] == [each.position for each in plan.absent if each.track == "audio1"]  # 9-12 and 12-15 of 8-16
+
+
+def test_a_rendition_with_nothing_left_is_left_out():
+    """It is no reason to fail; a main stream with nothing left is."""
+    lines = presentation(media_playlist(segment_lines(2)), audio1=media_playlist([SegmentLine(uri="g", gap=True)]))
+    assert ("main",) == plan_presentation(lines, {}).tracks
+    with pytest.raises(NothingToDownload):
+        plan_presentation(lines, {1: "x", 2: "x"})

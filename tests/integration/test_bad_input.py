@@ -283,7 +283,7 @@ def failed(service: Service, url: str, **fields: Any) -> dict[str, Any]:
         (
             "drm.m3u8",
             "unsupported_encryption",
-            "不支持的加密方式 SAMPLE-AES（com.apple.streamingkeydelivery），第 4 行",
+            "不支持的加密方式 SAMPLE-AES（FairPlay DRM, com.apple.streamingkeydelivery），第 4 行",
         ),
         ("none.m3u8", "nothing_to_download", "需要下载的文件为空"),
         ("loop.m3u8", "playlist_too_deep", "播放列表嵌套超过 3 层：{url}"),

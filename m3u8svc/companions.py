@@ -1,0 +1,136 @@
+"""
+Files that belong beside a result: side-car subtitles, further parts of a split film, a report.
+
+The merger leaves them finished and synced under hidden names beside its target. Their identities are on record before
+the result itself is renamed into place; they follow it, so that a run after a crash finds the result, and then each of
+them under one name or the other. A storage sees each as a result of its own, of a task of its own.
+"""
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import attrs
+from twisted.logger import Logger
+
+from m3u8svc.errors import DiskError, DiskFull, M3u8svcError
+from m3u8svc.offerings import Companion, Published, Storage
+from m3u8svc.places import file_identity
+from m3u8svc.tasks.task import CompanionFile, Task
+from m3u8svc.waiting import InThread, settled
+
+log = Logger()
+
+
+def identify(staged: Iterable[Companion], file_time: float | None) -> tuple[CompanionFile, ...]:
+    """
+    Give the hidden files their mode and time; returns what they will be known by. Blocking.
+    """
+    return tuple(
+        CompanionFile(suffix=each.suffix, output_id=prepare(each.path, file_time), staged=str(each.path))
+        for each in staged
+    )
+
+
+def prepare(staged: Path, file_time: float | None) -> str:
+    """
+    Give one finished file its mode and time; returns the identity it will be known by. Blocking.
+    """
+    os.chmod(staged, 0o644)
+    if file_time is not None:
+        os.utime(staged, (file_time, file_time))
+    with open(staged, "rb") as file:
+        os.fsync(file.fileno())  # the time is part of the identity: after a power cut it must still be this one
+    return file_identity(staged)
+
+
+async def publish_beside(
+    task: Task, result: Published, storage: Storage, name: str, in_thread: InThread
+) -> tuple[tuple[CompanionFile, ...], list[str]]:
+    """
+    Publish what is not published yet of ``task.companions``, named after `result`; also after a crash. Returns them
+    with their places, and a warning for each that is lost.
+
+    Raises:
+        DiskFull, DiskError, PublishError: one could not be published; all of them are still there.
+    """
+    name = name_beside(result.location, name) if result.local else name
+    done, warnings = [], []
+    for companion in task.companions:
+        known = _alone(task, companion)
+        own_name, extension = os.path.splitext(f"{name}.{companion.suffix}")
+        found = await storage.recover(known, own_name, extension)
+        if found is None and await settled(in_thread(_is_still_staged, companion)):
+            found = await storage.publish(known, Path(companion.staged), own_name, extension)
+        if found is None:
+            warnings.append(f"附属文件 {companion.suffix} 已不存在，未发布")
+        else:
+            done.append(attrs.evolve(companion, output=found.location, staged=""))
+    return tuple(done), warnings
+
+
+async def remove_beside(task: Task, storage: Storage, name: str) -> None:
+    """
+    Remove every published companion, named after `name`, that is still the file we made, recorded yet or not. One that
+    a storage elsewhere refuses to remove is named in the log: the task goes all the same.
+
+    Raises:
+        DiskFull, DiskError: the disk refused.
+    """
+    for companion in task.companions:
+        known = _alone(task, companion)
+        try:
+            found = companion.output or await _recovered(storage, known, f"{name}.{companion.suffix}")
+            if found:
+                await storage.remove(known, found)
+        except (DiskError, DiskFull):
+            raise
+        except M3u8svcError as error:
+            log.warn(
+                "task {task}: {suffix} is not removed: {error}",
+                task=task.id,
+                suffix=companion.suffix,
+                error=error.text("en"),
+            )
+
+
+async def _recovered(storage: Storage, known: Task, name: str) -> str:
+    found = await storage.recover(known, *os.path.splitext(name))
+    return "" if found is None else found.location
+
+
+def forget_staged(staged: Path) -> None:
+    """
+    Remove a hidden file and the hidden companions beside it: all that a run which did not end may have left. Blocking.
+    """
+    try:
+        names: Sequence[str] = os.listdir(staged.parent)
+    except (FileNotFoundError, NotADirectoryError):
+        return  # never made; or the save directory is a file, and the task failed over it
+    for name in names:
+        if name == staged.name or name.startswith(f"{staged.name}."):
+            (staged.parent / name).unlink(missing_ok=True)
+
+
+def name_beside(location: str, name: str) -> str:
+    """
+    The name that companions of a published file go by: the file's own, which may have got a number.
+    """
+    return Path(location).stem if os.path.isabs(location) else name
+
+
+def _alone(task: Task, companion: CompanionFile) -> Task:
+    return attrs.evolve(
+        task,
+        id=f"{task.id}.{companion.suffix}",
+        output=companion.output,
+        output_id=companion.output_id,
+        companions=(),
+    )
+
+
+def _is_still_staged(companion: CompanionFile) -> bool:
+    try:
+        return bool(companion.staged) and file_identity(Path(companion.staged)) == companion.output_id
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,119 @@
+"""
+EXT-X-DEFINE: the variables of a playlist (G12, G13; RFC 8216bis 4.4.2.3 and 4.3).
+
+A variable is known from the line after its definition on. What it stands for is put in as it is and never looked at
+again for variables, so nothing nests; a text that would outgrow the limits of a line or of a playlist is refused before
+it is made.
+"""
+
+import re
+from collections.abc import Mapping
+from urllib.parse import unquote
+
+import attrs
+
+from m3u8svc.hls.lines import MAX_BYTES, MAX_LINE_BYTES, Line, Reading, shown, too_large, wrong
+
+_NAME = re.compile(r"[A-Za-z0-9_-]+")
+_REFERENCE = re.compile(r"\{\$([A-Za-z0-9_-]+)\}")
+_WAYS = ("NAME", "IMPORT", "QUERYPARAM")
+
+
+class Variables:
+    """
+    The variables of one playlist. `imported` are those of the multivariant playlist that led to it, None when none did.
+    """
+
+    def __init__(self, url: str, imported: Mapping[str, str] | None) -> None:
+        self._url = url
+        self._imported = imported
+        self._values: dict[str, str] = {}
+        self._lines: dict[str, int] = {}
+        self._made_bytes = 0
+
+    @property
+    def definitions(self) -> Mapping[str, str]:
+        """All of them by name, for the playlists that may import them."""
+        return dict(self._values)
+
+    def read(self, lines: list[Line], reading: Reading) -> list[Line]:
+        """
+        Learn the definitions, top to bottom; the lines with variables in URI lines replaced.
+        """
+        read = []
+        for line in lines:
+            if line.name == "#EXT-X-DEFINE":
+                self._define(line, reading.attributes(line))
+            elif not line.name and "{$" in line.value:
+                line = attrs.evolve(line, value=self.substitute(line, line.value))
+            read.append(line)
+        return read
+
+    def substitute(self, line: Line, text: str) -> str:
+        """
+        `text`, which stands in `line`, with each ``{$name}`` replaced.
+        """
+        pieces: list[str] = []
+        done = length = 0
+        for match in _REFERENCE.finditer(text):
+            value = self._value(line, match[1])
+            pieces += [text[done : match.start()], value]
+            done = match.end()
+            length += len(pieces[-2]) + len(value)
+            self._check(line, length)
+        pieces.append(text[done:])
+        made = "".join(pieces)
+        size = len(made.encode("utf-8", "surrogateescape"))
+        self._check(line, size)
+        self._made_bytes += size
+        if self._made_bytes > MAX_BYTES:
+            raise too_large("替换变量后的字节数", MAX_BYTES, line.number)
+        return made
+
+    def _check(self, line: Line, size: int) -> None:
+        if size > MAX_LINE_BYTES:
+            raise too_large(f"第 {line.number} 行替换变量后的字节数", MAX_LINE_BYTES, line.number)
+
+    def _value(self, line: Line, name: str) -> str:
+        if self._lines.get(name, line.number) >= line.number:
+            raise wrong(line, "undefined-variable", f"使用了未定义的变量 {shown(name)}")
+        return self._values[name]
+
+    def _define(self, line: Line, attributes: dict[str, str]) -> None:
+        ways = [way for way in _WAYS if way in attributes]
+        if not ways:
+            raise wrong(line, "missing-attribute", "缺少 NAME、IMPORT 或 QUERYPARAM")
+        if len(ways) > 1:
+            raise wrong(line, "conflicting-attributes", f"同时含有 {'、'.join(ways)}")
+        name = attributes[ways[0]]
+        if not _NAME.fullmatch(name):
+            raise wrong(line, "bad-name", f"的变量名无效：{shown(name)}")
+        if name in self._values:
+            raise wrong(line, "duplicate-definition", f"重复定义变量 {shown(name)}")
+        match ways[0]:
+            case "NAME":
+                if "VALUE" not in attributes:
+                    raise wrong(line, "missing-attribute", f"定义变量 {shown(name)} 缺少 VALUE")
+                value = attributes["VALUE"]
+            case "IMPORT":
+                value = self._import(line, name)
+            case _:
+                value = self._query_parameter(line, name)
+        self._values[name] = value
+        self._lines[name] = line.number
+
+    def _import(self, line: Line, name: str) -> str:
+        if self._imported is None:
+            raise wrong(line, "undefined-import", f"导入变量 {shown(name)}，但没有通向它的多码流列表")
+        if name not in self._imported:
+            raise wrong(line, "undefined-import", f"导入的变量 {shown(name)} 在多码流列表中未定义")
+        return self._imported[name]
+
+    def _query_parameter(self, line: Line, name: str) -> str:
+        query = self._url.partition("#")[0].partition("?")[2]
+        for pair in query.split("&"):
+            given, _, value = pair.partition("=")
+            # Undecodable bytes stay what they were: they go back into a link.
+            if value and unquote(given, errors="surrogateescape") == name:
+                return unquote(value, errors="surrogateescape")
+        raise wrong(line, "missing-query-parameter", f"播放列表的地址没有参数 {shown(name)}，或其值为空")
