@@ -22,9 +22,9 @@ from twisted.internet.threads import deferToThread
 
 from m3u8svc.builtin.mp4 import Mp4Plugin
 from m3u8svc.builtin.ts import TsMerger, TsPlugin
-from m3u8svc.errors import DiskFull, MergeError, MergerDied, NoMedia
+from m3u8svc.errors import DiskError, DiskFull, MergeError, MergerDied, NoMedia
 from m3u8svc.merge import WINDOW, Child, Muxing, Script
-from m3u8svc.offerings import Gap, MediaFile, MergeJob, Part
+from m3u8svc.offerings import Companion, Gap, MediaFile, MergeJob, Part, TrackInfo
 from m3u8svc.tasks.task import Task, TaskSpec
 from tests.needs import memory_disk
 
@@ -382,6 +382,166 @@ async def test_children_take_turns(segments: tuple[Path, ...], tmp_path: Path) -
     for each in running:
         await each
     assert (1, 1) == (most, len({digest(job.target) for job in jobs}))
+
+
+class TestTracks:
+    """Several tracks in one job."""
+
+    TRACKS = (
+        TrackInfo(track="main", kind="main"),
+        TrackInfo(track="audio1", kind="audio", language="en", name="English", default=True),
+    )
+
+    @staticmethod
+    def sound(segments: tuple[Path, ...], *, start_s: float = 0.0) -> list[Part]:
+        """The same segments as a rendition: only their sound is used."""
+        return [
+            MediaFile(
+                track="audio1",
+                position=n,
+                path=path,
+                kind="ts",
+                duration_s=1.0,
+                start_s=start_s + n - 1.0,
+                last=n == len(segments),
+            )
+            for n, path in enumerate(segments, 1)
+        ]
+
+    @pytest_twisted.ensureDeferred
+    async def test_tracks_and_details_arrive(self, segments: tuple[Path, ...], muxing: Muxing, job: MergeJob) -> None:
+        """The child is told its tracks, and its account of them becomes that of the result."""
+        parts = [part for pair in zip(media(segments), self.sound(segments), strict=True) for part in pair]
+        seen: list[int] = []
+        result = await muxing.merge(attrs.evolve(job, tracks=self.TRACKS), feed(parts), seen.append)
+        assert ((), 12) == (result.warnings, seen[-1])
+        assert [("main", "video"), ("audio1", "audio")] == [
+            (row["track"], row["kind"]) for row in result.details["tracks"]
+        ]
+        assert {("main", n) for n in range(1, 7)} | {("audio1", n) for n in range(1, 7)} == {
+            (row["track"], row["n"]) for row in result.details["spans"]
+        }
+
+    @pytest_twisted.ensureDeferred
+    async def test_window_cannot_lock_up(self, segments: tuple[Path, ...], muxing: Muxing, job: MergeJob) -> None:
+        """More parts of one track than a window in front of the one that is needed: it is found behind them."""
+        main: list[Part] = [
+            MediaFile(position=n + 1, path=segments[n % 6], kind="ts", duration_s=1.0, discontinuity_sequence=n // 6)
+            for n in range(3 * WINDOW)
+        ]
+        result = await muxing.merge(attrs.evolve(job, tracks=self.TRACKS), feed([*main, *self.sound(segments)]), ignore)
+        assert () == result.warnings
+        assert 3 * WINDOW * 25 == result.details["tracks"][0]["packets"]
+
+    @pytest_twisted.ensureDeferred
+    async def test_waiting_for_a_track_is_not_hanging(self, segments: tuple[Path, ...], job: MergeJob) -> None:
+        """A child with work for one track that waits for another is not ended."""
+
+        class Hurried(OtherChild):
+            """Time flies, the muxer is the real one."""
+
+            def spawnProcess(self, protocol: Any, *arguments: Any, **more: Any) -> Any:
+                return reactor.spawnProcess(protocol, *arguments, **more)
+
+        muxing = Muxing(reactor=Hurried("", faster=50), in_thread=deferToThread)
+        parts = [*media(segments), *self.sound(segments)]
+        # Silence in the test's clock: 60 s / 50, twice over.
+        result = await muxing.merge(
+            attrs.evolve(job, tracks=self.TRACKS), feed(parts, before={6: lambda: pause(2.5)}), ignore
+        )
+        assert () == result.warnings
+
+    @pytest_twisted.ensureDeferred
+    async def test_end_of_a_track_is_told(self, segments: tuple[Path, ...], muxing: Muxing, job: MergeJob) -> None:
+        """Behind the last part of a rendition the main track is muxed on without waiting for the end of all."""
+        seen: list[int] = []
+
+        async def look() -> AsyncIterator[Part]:
+            for part in [*self.sound(segments[:2]), *media(segments)]:
+                yield part
+            for _ in range(100):
+                if len(seen) >= 7:
+                    break
+                await pause(0.1)
+            assert len(seen) >= 7
+
+        sound_first = attrs.evolve(job, tracks=self.TRACKS)
+        parts = look()
+        await muxing.merge(sound_first, self.ended(parts), seen.append)
+
+    @staticmethod
+    async def ended(parts: AsyncIterator[Part]) -> AsyncIterator[Part]:
+        """The second part of the rendition is its last."""
+        async for part in parts:
+            yield attrs.evolve(part, last=True) if (part.track, part.position) == ("audio1", 2) else part
+
+    @pytest_twisted.ensureDeferred
+    async def test_warnings_name_the_track(
+        self, segments: tuple[Path, ...], muxing: Muxing, job: MergeJob, tmp_path: Path
+    ) -> None:
+        """A damaged segment of a rendition is named with its track."""
+        (tmp_path / "bad.ts").write_text("<html>")
+        sound = self.sound(segments)
+        sound[2] = attrs.evolve(sound[2], path=tmp_path / "bad.ts")
+        result = await muxing.merge(attrs.evolve(job, tracks=self.TRACKS), feed([*media(segments), *sound]), ignore)
+        assert ("audio1 第 3 个分片：不是媒体数据，按缺失处理",) == result.warnings
+
+
+class TestCompanions:
+    """Files beside the target."""
+
+    @pytest.fixture
+    def other(self, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ...]:
+        """Segments with another picture size."""
+        folder = tmp_path_factory.mktemp("other")
+        source = ["-f", "lavfi", "-i", "testsrc2=s=320x180:r=25", "-f", "lavfi", "-i", "sine=f=440:r=44100", "-t", "2"]
+        hls = ["-f", "hls", "-hls_time", "0.9", "-hls_list_size", "0", "-hls_segment_filename", str(folder / "%d.ts")]
+        codecs = ["-c:v", "libx264", "-preset", "ultrafast", "-g", "25", "-c:a", "aac"]
+        subprocess.run(["ffmpeg", "-v", "error", *source, *codecs, *hls, str(folder / "list.m3u8")], check=True)
+        return tuple(sorted(folder.glob("*.ts")))
+
+    def parts(self, segments: tuple[Path, ...], other: tuple[Path, ...]) -> list[Part]:
+        """A stream that changes."""
+        later: list[Part] = [
+            MediaFile(position=n, path=path, kind="ts", duration_s=1.0, discontinuity_sequence=1)
+            for n, path in enumerate(other, len(segments) + 1)
+        ]
+        return [*media(segments), *later]
+
+    @pytest_twisted.ensureDeferred
+    async def test_split_is_reported(
+        self, segments: tuple[Path, ...], other: tuple[Path, ...], muxing: Muxing, job: MergeJob
+    ) -> None:
+        """The second file is a companion, hidden beside the target."""
+        job = attrs.evolve(job, on_param_change="split")
+        result = await muxing.merge(job, feed(self.parts(segments, other)), ignore)
+        path = job.target.with_name(job.target.name + ".p2")
+        assert (Companion(path=path, suffix="p2.mp4"),) == result.companions
+        assert path.stat().st_size > 0
+
+    @pytest_twisted.ensureDeferred
+    async def test_keep_refuses_by_name(
+        self, segments: tuple[Path, ...], muxing: Muxing, job: MergeJob, tmp_path: Path
+    ) -> None:
+        """What one file cannot hold names the remedy, and leaves nothing."""
+        source = ["-f", "lavfi", "-i", "sine=f=440:r=44100", "-t", "2", "-c:a", "ac3", str(tmp_path / "1.ts")]
+        subprocess.run(["ffmpeg", "-v", "error", *source], check=True)
+        with pytest.raises(MergeError, match="on_param_change=split"):
+            await muxing.merge(job, feed(self.parts(segments, (tmp_path / "1.ts",))), ignore)
+        assert not job.target.exists()
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_failure_leaves_none(
+        self, segments: tuple[Path, ...], other: tuple[Path, ...], muxing: Muxing, job: MergeJob, tmp_path: Path
+    ) -> None:
+        """A merge that fails after the first file takes all of them away, and nothing else."""
+        stranger = job.target.with_name(job.target.name + ".keep")
+        stranger.write_text("not ours")
+        parts = self.parts(segments, other)
+        gone = MediaFile(position=99, path=tmp_path / "gone.ts", kind="ts", duration_s=1.0, discontinuity_sequence=1)
+        with pytest.raises(DiskError):
+            await muxing.merge(attrs.evolve(job, on_param_change="split"), feed([*parts, gone]), ignore)
+        assert [stranger] == list(job.target.parent.glob(".hidden*"))
 
 
 class TestTs:

@@ -132,6 +132,12 @@ class Source:
         self.closes_hole = False
         self.fed_s = 0.0
         """What the file should last: the durations of all fed segments and kept holes."""
+        self._began_s: float | None = None
+
+    @property
+    def expected_end_s(self) -> float:
+        """Where its media should end; nothing is written of holes behind it."""
+        return (self._began_s or 0.0) + self.fed_s - self.gap_ns / NS
 
     def next_run(self) -> "Run | None":
         """The next run; None at the end."""
@@ -173,6 +179,8 @@ class Source:
         picture, sound = checked.forms
         self._forms = (picture or self._forms[0], sound or self._forms[1])
         self._last = checked
+        if self._began_s is None:
+            self._began_s = max(checked.order.start_s - self.fed_s, 0.0)
         self.fed_s += checked.order.duration_s
         self._outbox.opened(self.track, checked.order.number)
         return checked
@@ -233,11 +241,12 @@ class Source:
 @attrs.frozen
 class Mark:
     """
-    Where a segment begins in the bytes of its run.
+    Where a segment begins and ends in the bytes of its run.
     """
 
-    at: int
     number: int
+    at: int
+    end: int
 
 
 class Run:
@@ -386,7 +395,8 @@ class RunFile(io.RawIOBase):
                 return open(segment, "rb", buffering=0)
             file = open(segment.order.path, "rb", buffering=0)
             file.seek(segment.start)
-            self._marks.append(Mark(self._given, segment.order.number))
+            size = os.fstat(file.fileno()).st_size - segment.start
+            self._marks.append(Mark(segment.order.number, self._given, self._given + size))
             return file
         self._over = True
         return None

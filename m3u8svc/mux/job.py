@@ -6,6 +6,7 @@ from typing import Protocol
 
 import attrs
 
+from m3u8svc.mux.account import Account
 from m3u8svc.mux.fmp4 import BrokenBoxes
 from m3u8svc.mux.mp4 import Mp4
 from m3u8svc.mux.orders import Orders
@@ -40,10 +41,12 @@ def carry_out(inbox: Inbox, outbox: Outbox) -> None:
     """
     job = inbox.job()
     files: list[Finished] = []
+    account = Account()
 
     def finish(mp4: Mp4) -> None:
         tracks = list(mp4.tracks.values())
         written = verify(mp4.file, tracks)
+        account.add(mp4.tracks.values())
         mp4.file.sync()
         mp4.file.release()
         size, duration_s = mp4.file.size_bytes, written.duration_s
@@ -52,11 +55,16 @@ def carry_out(inbox: Inbox, outbox: Outbox) -> None:
     remuxer = Remuxer(job, Orders(inbox, outbox, [track.track for track in job.tracks]), outbox, finish)
     remuxer.run()
     duration_s = sum(file.duration_s for file in files)
-    _warn_about_duration(outbox, duration_s, remuxer.readers[0].source.fed_s, job.expected_duration_s)
+    main, *renditions = remuxer.readers
+    _warn_about_duration(outbox, "main", duration_s, main.source.fed_s, job.expected_duration_s)
+    for reader in renditions:
+        if length_s := account.length_s(reader.info.track):
+            _warn_about_duration(outbox, reader.info.track, length_s, reader.source.expected_end_s)
     outbox.done(
         size_bytes=files[0].size_bytes,
         duration_s=files[0].duration_s,
         packets={f"{track.kind}{number}": track.written for number, track in enumerate(files[0].tracks)},
+        details=account.details(),
         companions=[{"path": file.path, "suffix": f"p{number}.mp4"} for number, file in enumerate(files[1:], 2)],
     )
 
@@ -122,8 +130,8 @@ def _verify_length(track: Track, duration_s: float) -> None:
         raise Refused(Fault.VERIFY, f"{track.kind} 应长 {span_s:.1f} 秒，文件中为 {duration_s:.1f} 秒")
 
 
-def _warn_about_duration(outbox: Outbox, duration_s: float, *expected_s: float) -> None:
+def _warn_about_duration(outbox: Outbox, track: str, duration_s: float, *expected_s: float) -> None:
     """EXTINF is often off and never reason to fail: people are told when the file agrees with no sum of it."""
     sums = [each for each in expected_s if each > 0]
     if sums and all(abs(duration_s - each) > max(TOLERANCE_S, TOLERANCE * each) for each in sums):
-        outbox.warn("main", 0, f"时长 {duration_s:.1f} 秒，播放列表为 {sums[0]:.1f} 秒")
+        outbox.warn(track, 0, f"时长 {duration_s:.1f} 秒，播放列表为 {sums[0]:.1f} 秒")

@@ -229,6 +229,10 @@ class Outbox:
         """`track` has nothing to go on with, others have: `heard` segments and gaps have been read from the pipe."""
         self._send(ev="hungry", track=track, heard=heard)
 
+    def span(self, track: str, number: int, *, file: int, start_s: float, end_s: float) -> None:
+        """What was written of segment `number` stands from `start_s` to `end_s` in the `file`-th file."""
+        self._send(ev="span", track=track, n=number, file=file, **{"from": round(start_s, 6), "to": round(end_s, 6)})
+
     def closing(self) -> None:
         """All media is muxed; what follows takes as long as the disk needs."""
         self._send(ev="closing")

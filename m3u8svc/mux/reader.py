@@ -16,6 +16,7 @@ from av.container import InputContainer
 
 from m3u8svc.mux.feed import Run, Source
 from m3u8svc.mux.protocol import TrackInfo
+from m3u8svc.mux.spans import Spans
 from m3u8svc.mux.timeline import LATE_NS, SANE_NS, Entry, Era, First, Lane, Timeline, unwrap33
 from m3u8svc.mux.tracks import AnyPacket, AnyStream, Key, Route
 
@@ -36,8 +37,9 @@ class Reader:
     A playlist track, standing before a run (`waits`) or inside one.
     """
 
-    def __init__(self, info: TrackInfo, source: Source, timeline: Timeline, tell: Tell) -> None:
+    def __init__(self, info: TrackInfo, source: Source, timeline: Timeline, tell: Tell, spans: Spans) -> None:
         self.info = info
+        self.spans = spans
         self.source = source
         self._timeline = timeline
         self._tell = tell

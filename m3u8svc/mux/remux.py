@@ -23,8 +23,9 @@ from m3u8svc.mux.mp4 import Mp4, Wanted, survive
 from m3u8svc.mux.orders import Orders
 from m3u8svc.mux.protocol import Fault, Job, Outbox, Refused, TrackInfo
 from m3u8svc.mux.reader import Reader, is_complete
+from m3u8svc.mux.spans import Spans
 from m3u8svc.mux.timeline import NS, Entry, Timeline
-from m3u8svc.mux.tracks import Change, Track, changes_of, route_to, with_parameters
+from m3u8svc.mux.tracks import Change, Route, Track, changes_of, route_to, with_parameters
 
 __all__ = ["Remuxer", "Track"]
 
@@ -80,7 +81,7 @@ class Remuxer:
         self._mp4: Mp4 | None = None
         self._files = 0
         self.readers = [
-            Reader(info, Source(info.track, orders, outbox), self._timeline, self._tell)
+            Reader(info, Source(info.track, orders, outbox), self._timeline, self._tell, Spans(info.track, outbox))
             for info in job.tracks
             if info.kind != "subtitles"
         ]
@@ -208,6 +209,9 @@ class Remuxer:
     def _begin(self, group: list[Reader]) -> None:
         """Begin the next file, with a track for each stream that is there or will come."""
         if self._mp4 is not None:
+            for reader in self.readers:
+                if reader.runs:
+                    reader.spans.end(reader.run.marks, reader.routes.values(), self._files)
             self._close()
         self._files += 1
         path = self._job.target if self._files == 1 else f"{self._job.target}.p{self._files}"
@@ -254,7 +258,10 @@ class Remuxer:
             track = route.track
             track.read += 1
             lane = track.lane
+            at, end_ns = packet.pos or 0, lane.end_ns
             stamped = lane.stamp(packet.dts, packet.pts, packet.duration)
+            if at >= route.until and stamped is not None:
+                self._cross(reader, route, at, end_ns, stamped)
             if jumps:
                 self._tell_jump(reader.run)
             try:
@@ -277,7 +284,14 @@ class Remuxer:
                 reader.position_ns = lane.end_ns
                 return
         reader.position_ns = max((lane.end_ns or 0 for lane in reader.lanes.values()), default=0)
+        reader.spans.end(reader.run.marks, routes.values(), self._files)
         reader.advance()
+
+    def _cross(self, reader: Reader, route: Route, at: int, end_ns: int | None, stamped: tuple[int, int, int]) -> None:
+        marks = reader.run.marks
+        next_ns = stamped[0] * NS // route.track.lane.rate
+        reader.spans.cross(marks, route, file=self._files, at=at, end_ns=end_ns, next_ns=next_ns)
+        reader.spans.tell(marks, reader.routes.values())
 
     # -- Telling -----------------------------------------------------------------------------------------------------
 

@@ -46,8 +46,8 @@ class Track:
 @attrs.define(kw_only=True)
 class Route:
     """
-    From one stream of a run to its track. `prefix` goes before keyframes, `extradata` onto the next packet. `until`:
-    where the segment ends that its packets are of; `at`: which one that is; `since`: its first time.
+    From one stream of a run to its track. `prefix` goes before keyframes, `extradata` onto the next packet. `at`: which
+    segment of the run its packets are of, `until`: where that ends in the bytes of the run.
     """
 
     track: Track
