@@ -272,7 +272,8 @@ class Remuxer:
                 if stamped is None:
                     raise ValueError("no time")
                 packet.dts, packet.pts, packet.duration = stamped
-                packet.time_base = track.time_base
+                if route.rescaled:
+                    packet.time_base = track.time_base
                 packet.stream = track.stream
                 mux_one(packet)
                 track.written += 1

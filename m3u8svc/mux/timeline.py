@@ -289,7 +289,7 @@ def _move(entry: Entry, era: Era, offset_ns: int) -> None:
     for lane in entry.lanes:
         lane.era = era
         lane.offset_ns = offset_ns
-        lane.fresh = True
+        lane.start_over()
         lane.late_ns = LATE_NS + entry.gap_ns
 
 
@@ -320,11 +320,19 @@ class Lane:
         self._first: int | None = None
         self._last: int | None = None
         self._next = 0
+        self._steady_dts: int | None = None
+        """What the next dts is when all goes on as it did; None when that must be looked at first."""
+        self._steady_duration = self._steady_ns = self._steady_ticks = 0
 
     def set_rate(self, rate: int) -> None:
         """Write `rate` ticks a second from now on."""
         self.rate = rate
         self._snap = -(-SNAP_TICKS_90K * rate // 90_000) if self._snaps else -1
+
+    def start_over(self) -> None:
+        """The next packet need not follow the last one."""
+        self.fresh = True
+        self._steady_dts = None
 
     def rebase(self, origin_ns: int) -> None:
         """Go on in a new file, which begins at `origin_ns` of this one."""
@@ -333,6 +341,7 @@ class Lane:
             self.end_ns -= origin_ns
         self._first = self._last = None
         self._next = 0
+        self._steady_dts = None
         self.odd = False
 
     @property
@@ -351,7 +360,7 @@ class Lane:
         self._base_ns = base_ns
         self._wraps = wraps
         self._near = near
-        self._due = None
+        self._due = self._steady_dts = None
         self.at_ns = None
         self._sane_ticks = SANE_NS * denominator // (numerator * NS)
         self._odd_ticks = self._sane_ticks // 20
@@ -367,6 +376,10 @@ class Lane:
         """
         Output (dts, pts, duration) in ticks of `rate` for one packet; None when nothing tells its time.
         """
+        if dts is not None and dts == self._steady_dts and duration == self._steady_duration and pts is not None:
+            delta = pts - dts
+            if 0 <= delta <= self._odd_ticks:
+                return self._stamp_next(dts, delta)
         if dts is None and self._due is not None:
             dts = self._due
         else:
@@ -414,5 +427,28 @@ class Lane:
             out = self._last + 1
         self._last = out
         self._next = out + ticks
+        self._steady_dts = self._due
+        self._steady_duration, self._steady_ns, self._steady_ticks = duration, step_ns, ticks
         shown = out + (delta * self._multiplier * rate // self._divisor + 500_000_000) // NS if delta else out
         return out, shown if shown > out else out, ticks
+
+    def _stamp_next(self, dts: int, delta: int) -> tuple[int, int, int]:
+        """
+        The same for a packet that follows the last one as that followed the one before: no wrap, no jump, nothing odd.
+        """
+        self._near = dts
+        self._due = self._steady_dts = dts + self._steady_duration
+        self.at_ns = time_ns = self._base_ns + dts * self._multiplier // self._divisor
+        out_ns = time_ns + self.offset_ns
+        self.end_ns = out_ns + self._steady_ns
+        rate = self.rate
+        out = (out_ns * rate + 500_000_000) // NS
+        if -self._snap <= out - self._next <= self._snap:
+            out = self._next
+        if out <= self._last:  # type: ignore[operator]  # there was one before
+            out = self._last + 1  # type: ignore[operator]
+        self._last = out
+        self._next = out + self._steady_ticks
+        if not delta:
+            return out, out, self._steady_ticks
+        return out, out + (delta * self._multiplier * rate // self._divisor + 500_000_000) // NS, self._steady_ticks

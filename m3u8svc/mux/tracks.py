@@ -52,6 +52,8 @@ class Route:
 
     track: Track
     unwrap_adts: BitStreamFilterContext | None = None
+    rescaled: bool = True
+    """Whether packets come in another time base than they are written in."""
     prefix: bytes = b""
     extradata: bytes = b""
     until: int = 0
@@ -110,7 +112,7 @@ def route_to(track: Track, stream: AnyStream, demuxer: str) -> Route:
     The route from `stream` to `track`, with all that a change of parameters needs.
     """
     codec, extradata = stream.codec_context.name, stream.codec_context.extradata or b""
-    route = Route(track=track)
+    route = Route(track=track, rescaled=stream.time_base != track.time_base)
     if codec == "aac" and demuxer in ("mpegts", "aac"):
         # Does not need the stream's extradata: it makes the AudioSpecificConfig from the first header it meets.
         route.unwrap_adts = BitStreamFilterContext("aac_adtstoasc", stream)
@@ -130,6 +132,7 @@ def with_parameters(packet: AnyPacket, route: Route) -> AnyPacket:
     if route.prefix and route.track.changed and packet.is_keyframe:
         whole: AnyPacket = Packet(route.prefix + bytes(packet))
         whole.is_keyframe = True
+        whole.time_base = route.track.time_base
         packet = whole
     if route.extradata:
         added = PacketSideData(_NEW_EXTRADATA, len(route.extradata))  # type: ignore[call-arg]  # missing in the stubs

@@ -77,21 +77,19 @@ def _forms(packets: bytes, pids: Pids) -> tuple[bytes, bytes]:
 
 def _first_unit(packets: bytes, pid: int, most: int) -> bytes:
     """What the first PES packet of a PID carries, of its first `most` TS packets."""
-    high, low = pid >> 8, pid & 0xFF
+    lows, low, high = packets[2::PACKET], pid & 0xFF, pid >> 8
     unit = b""
     left = most
-    for at in range(0, len(packets) - PACKET + 1, PACKET):
-        if packets[at + 2] != low or packets[at + 1] & 0x1F != high:
-            continue
-        begins = packets[at + 1] & 0x40
-        if left == most and not begins:
-            continue
-        if left < most and begins:
+    number = lows.find(low)
+    while number >= 0 and left:
+        packet = packets[number * PACKET : (number + 1) * PACKET]
+        begins = bool(packet[1] & 0x40)
+        if packet[1] & 0x1F == high and begins == (left == most):
+            unit += _payload(packet) if len(packet) == PACKET else b""
+            left -= 1
+        elif packet[1] & 0x1F == high and begins:
             break
-        unit += _payload(packets[at : at + PACKET])
-        left -= 1
-        if not left:
-            break
+        number = lows.find(low, number + 1)
     return unit[9 + unit[8] :] if len(unit) > 8 and unit[:3] == b"\x00\x00\x01" else b""
 
 

@@ -237,3 +237,138 @@ def test_lane_span_is_what_was_written() -> None:
     scene.play(SECOND, 1)
     scene.play(3 * SECOND, 1)
     assert 3 * NS == scene.video.span_ns
+
+
+class TestFastWay:
+    """The short cut for packets that go on as those before."""
+
+    @given(
+        st.lists(
+            st.tuples(
+                st.sampled_from([0, 0, 0, 0, 1, -1, 40, SECOND // 2, -SECOND, 11 * SECOND, WRAP - 5]),
+                st.sampled_from([FRAME, FRAME, FRAME, 0, 1, 12 * SECOND, None]),
+                st.sampled_from([0, 0, 2 * FRAME, -FRAME, 11 * SECOND, None]),
+                st.booleans(),
+            ),
+            max_size=80,
+        ),
+        st.sampled_from(["video", "audio"]),
+    )
+    def test_it_leads_to_the_same_place(
+        self, packets: list[tuple[int, int | None, int | None, bool]], which: str
+    ) -> None:
+        """With and without it every packet is stamped alike."""
+        short, long = Scene(), Scene()
+        stamps: dict[Scene, list[object]] = {short: [], long: []}
+        for scene in (short, long):
+            scene.enter(WRAP - 30 * FRAME, WRAP - 30 * FRAME)
+            lane = scene.video if which == "video" else scene.audio
+            at = WRAP - 30 * FRAME
+            for skew, duration, shown, timed in packets:
+                if scene is long:
+                    lane._steady_dts = None
+                dts = (at + skew) % WRAP if timed else None
+                pts = None if shown is None or dts is None else (dts + shown) % WRAP
+                stamps[scene].append((lane.stamp(dts, pts, duration), lane.end_ns, lane.at_ns, lane.odd))
+                at += (duration or FRAME) + skew
+        assert stamps[long] == stamps[short]
+
+    def test_it_is_taken(self) -> None:
+        """A regular stream is stamped by it, or it would be of no use."""
+        scene = Scene()
+        scene.enter(0, 0)
+        for number in range(5):
+            assert (None if not number else number * FRAME) == scene.video._steady_dts
+            scene.video.stamp(number * FRAME, number * FRAME, FRAME)
+
+
+class Film:
+    """
+    A timeline with a picture in "main" and two sound tracks, each a playlist of its own.
+    """
+
+    def __init__(self) -> None:
+        self.timeline = Timeline()
+        self.lanes = [self.timeline.add_lane(rate=90_000, snaps=False) for _ in range(3)]
+
+    def entry(self, number: int, at: float, *, start: float = 0.0, gap: float = 0.0, clocked: bool = True) -> Entry:
+        """Track `number` about to go on at source time `at`, at `start` in its playlist."""
+        lane = self.lanes[number]
+        lane.enter_run(numerator=1, denominator=90_000, step_ticks=FRAME, wraps=False)
+        first = First(lane=lane, dts_ns=int(at * NS), pts_ns=int(at * NS))
+        return Entry(lanes=(lane,), firsts=(first,), start_ns=int(start * NS), gap_ns=int(gap * NS), clocked=clocked)
+
+    def play(self, number: int, at: float, seconds: float) -> float:
+        """Frames from a source time on; the first one's place in the output, in seconds."""
+        stamps = [
+            self.lanes[number].stamp(round(at * SECOND) + n * FRAME, None, FRAME) for n in range(round(seconds * 25))
+        ]
+        assert stamps[0] is not None
+        return stamps[0][0] / SECOND
+
+
+class TestRenditions:
+    """Tracks of their own on one timeline."""
+
+    def test_first_era_starts_at_the_earliest(self) -> None:
+        """All share the offset of the one that is first."""
+        film = Film()
+        film.timeline.enter((0, 0), [film.entry(0, 10.5), film.entry(1, 10.0), film.entry(2, 12.0)])
+        assert [0.5, 0.0, 2.0] == [film.play(number, at, 1) for number, at in enumerate((10.5, 10.0, 12.0))]
+
+    def test_leading_gap_of_one(self) -> None:
+        """A hole before one track's first segment is time of that track alone."""
+        film = Film()
+        film.timeline.enter((0, 0), [film.entry(0, 14.0, start=4.0, gap=4.0), film.entry(1, 10.0)])
+        assert [4.0, 0.0] == [film.play(0, 14.0, 1), film.play(1, 10.0, 1)]
+
+    def test_one_offset_for_a_splice(self) -> None:
+        """The track that ends last decides where all go on."""
+        film = Film()
+        film.timeline.enter((0, 0), [film.entry(0, 10.0), film.entry(1, 10.0)])
+        film.play(0, 10.0, 4)
+        film.play(1, 10.0, 4.2)
+        film.timeline.enter((1, 0), [film.entry(0, 500.1, start=4), film.entry(1, 500.0, start=4)])
+        assert pytest.approx([4.3, 4.2], abs=1e-4) == [film.play(0, 500.1, 1), film.play(1, 500.0, 1)]
+
+    @pytest.mark.parametrize("clocked", [True, False], ids=["another clock", "no clock"])
+    def test_clock_that_is_not_shared(self, clocked: bool) -> None:
+        """It starts where its playlist says, and goes on from there."""
+        film = Film()
+        film.timeline.enter((0, 0), [film.entry(0, 10.0), film.entry(1, 7000.0, start=2.0, clocked=clocked)])
+        assert [0.0, 2.0] == [film.play(0, 10.0, 4), film.play(1, 7000.0, 2)]
+        film.timeline.go_on((0, 0), film.entry(1, 7002.0, start=4.0, clocked=clocked))
+        assert 4.0 == film.play(1, 7002.0, 1)
+
+    def test_late_to_an_era(self) -> None:
+        """A track that comes later finds the offset of the others, in whichever era."""
+        film = Film()
+        film.timeline.enter((0, 0), [film.entry(0, 10.0)])
+        film.play(0, 10.0, 4)
+        film.timeline.enter((3, 0), [film.entry(0, 500.0, start=4)])
+        film.play(0, 500.0, 4)
+        film.timeline.join((3, 0), film.entry(1, 502.0, start=6))
+        assert 6.0 == film.play(1, 502.0, 1)
+        film.timeline.join((0, 0), film.entry(2, 11.0, start=1))
+        assert 1.0 == film.play(2, 11.0, 1)
+
+    def test_jump_nobody_announced(self) -> None:
+        """A track whose next run jumps follows the epoch that another opened."""
+        film = Film()
+        film.timeline.enter((0, 0), [film.entry(0, 10.0), film.entry(1, 10.0)])
+        film.play(0, 10.0, 2)
+        assert 2.0 == film.play(0, 910.0, 2)
+        film.play(1, 10.0, 2)
+        film.timeline.go_on((0, 0), film.entry(1, 910.02, start=2))
+        assert pytest.approx(2.02, abs=1e-4) == film.play(1, 910.02, 1)
+
+    def test_new_file(self) -> None:
+        """After a split everything counts from there, and clocks go on."""
+        film = Film()
+        film.timeline.enter((0, 0), [film.entry(0, 10.0), film.entry(1, 10.0)])
+        film.play(0, 10.0, 4)
+        film.play(1, 10.0, 4)
+        film.timeline.rebase(4 * NS, film.lanes[:2])
+        assert [0.0, 0.0] == [film.play(number, 14.0, 1) for number in (0, 1)]
+        assert -14 * NS == film.timeline.offset_ns(0)
+        assert [NS, NS] == [lane.span_ns for lane in film.lanes[:2]]
