@@ -9,8 +9,9 @@ SYNC = 0x47
 LOOK_BYTES = 64 * 1024
 """How far into a segment packets may start (a disguise, an image header, stands before them)."""
 
-SETS_PACKETS = 4
-"""Parameter sets stand at the start of a picture: so many packets of it are looked at."""
+SETS_PACKETS = 16
+"""Parameter sets stand near the start of a picture, behind what encoders say of themselves: so many packets of it are
+looked at."""
 _ADTS_KEPT = (0xFF, 0xF8, 0xFD, 0xC0)
 """Of an ADTS header's first bytes: syncword and id, profile, sampling frequency, channels (ISO 13818-7, 6.2.1)."""
 _H264, _HEVC, _AAC = 0x1B, 0x24, 0x0F

@@ -263,15 +263,18 @@ def streams(ffmpeg: str, tmp_path_factory: pytest.TempPathFactory) -> Streams:
 def mux_into() -> Callable[..., Outcome]:
     """Run one child over a list of orders, into a target; `end` is added."""
 
-    def run(target: Path, orders: Sequence[dict[str, object]], **job: object) -> Outcome:
-        first = {"op": "job", "target": str(target), **job}
-        text = "".join(json.dumps(order) + "\n" for order in [first, *orders, {"op": "end"}])
-        line = [*PYTHON, str(os.getpid())]
-        done = subprocess.run(line, input=text.encode(), capture_output=True, timeout=20)
-        assert done.stderr.decode() == ""
-        return Outcome(reports=list(map(json.loads, done.stdout.splitlines())), status=done.returncode, target=target)
+    return run_child
 
-    return run
+
+def run_child(target: Path, orders: Sequence[dict[str, object]], *, files: int = 0, **job: object) -> Outcome:
+    """One child; `files` limits how many it may have open."""
+    first = {"op": "job", "target": str(target), **job}
+    text = "".join(json.dumps(order) + "\n" for order in [first, *orders, {"op": "end"}])
+    line = [*PYTHON, str(os.getpid())]
+    limit = ["prlimit", f"--nofile={files}:{files}"] if files else []
+    done = subprocess.run([*limit, *line], input=text.encode(), capture_output=True, timeout=20)
+    assert done.stderr.decode() == ""
+    return Outcome(reports=list(map(json.loads, done.stdout.splitlines())), status=done.returncode, target=target)
 
 
 @pytest.fixture
@@ -282,3 +285,9 @@ def mux(mux_into: Callable[..., Outcome], tmp_path: Path) -> Callable[..., Outco
         return mux_into(target or tmp_path / "out.mp4", orders, **job)
 
     return run
+
+
+@pytest.fixture
+def mux_limited(tmp_path: Path) -> Callable[..., Outcome]:
+    """The same, with 24 descriptors and no more."""
+    return lambda orders, **job: run_child(tmp_path / "out.mp4", orders, files=24, **job)

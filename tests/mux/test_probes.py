@@ -242,3 +242,44 @@ def test_read_back_finds_damage(damage: str, streams: Streams) -> None:
             media[box : box + 4] = (int.from_bytes(media[box : box + 4]) + 4).to_bytes(4)
     with pytest.raises(BrokenBoxes):
         read_back(lambda size, at: bytes(media[at : at + size]), len(media))
+
+
+def nal_stream(*units: bytes) -> bytes:
+    """Units behind start codes."""
+    return b"".join(b"\x00\x00\x00\x01" + unit for unit in units)
+
+
+def picture(kind: int, *units: bytes) -> bytes:
+    """A segment whose first picture of this stream type has these units, the last one cut off."""
+    head = b"\x00\x00\x01\xe0\x00\x00\x80\x80\x05" + pes(0x100, 3600)[-25:-20]
+    return pat(0x1000) + pmt(0x1000, (kind, 0x100)) + ts_packet(0x100, head + nal_stream(*units))
+
+
+@pytest.mark.parametrize(
+    ("kind", "units", "expected"),
+    [
+        (0x1B, (b"\x09\xf0", b"\x67SPS", b"\x68PPS", b"\x65IDR"), b"\x67SPS"),
+        (0x1B, (b"\x09\xf0", b"\x41P", b"\x41P"), b""),
+        (0x1B, (b"\x67cut off",), b""),
+        (0x24, (b"\x40\x01V", b"\x42\x01S", b"\x44\x01P", b"\x26\x01I"), b"\x40\x01V\x42\x01S\x44\x01P"),
+        (0x02, (b"\x67SPS", b"\x65"), b""),
+    ],
+    ids=["H.264", "no key frame", "cut off", "HEVC", "another codec"],
+)
+def test_parameter_sets_of_a_segment(kind: int, units: tuple[bytes, ...], expected: bytes) -> None:
+    """What the first picture says of its decoder, when it is there in whole."""
+    head = look_at_ts(picture(kind, *units))
+    assert head is not None
+    assert (expected, b"") == head.forms
+
+
+def test_sound_of_a_segment() -> None:
+    """Of an AAC frame's header what stays the same from frame to frame."""
+    forms = []
+    for frame in (b"\xff\xf1\x50\x80\x2e\x7f\xfc", b"\xff\xf1\x50\x80\x77\x1f\xfc", b"\xff\xf1\x4c\x80\x2e\x7f\xfc"):
+        head = b"\x00\x00\x01\xc0\x00\x00\x80\x80\x05" + pes(0x101, 3600)[-25:-20]
+        found = look_at_ts(pat(0x1000) + pmt(0x1000, (0x0F, 0x101)) + ts_packet(0x101, head + frame))
+        assert found is not None
+        forms.append(found.forms)
+    assert forms[0] == forms[1] != forms[2]
+    assert (b"", b"\xff\xf0\x50\x80") == forms[0]

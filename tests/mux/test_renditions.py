@@ -331,3 +331,67 @@ class TestGaps:
         assert pytest.approx(sorted_pts(whole)[-1] - sound(whole)[-1], abs=0.001) == (
             sorted_pts(outcome.target)[-1] - sound(outcome.target)[-1]
         )
+
+
+class TestSplit:
+    """Several files with several tracks."""
+
+    @pytest.mark.parametrize("fmp4", [False, True], ids=["TS", "fMP4"])
+    def test_picture_that_changes(self, fmp4: bool, streams: Streams, mux: Mux) -> None:
+        """Each file has its picture and its part of the sound, in step."""
+        film = streams.plain()
+        spot = streams.get("split-spot", seconds=3, video="mandelbrot=s=320x180:r=25")
+        seen = [streams.cut(f"seen-{fmp4}", film, "v", fmp4=fmp4), streams.cut(f"ss-v-{fmp4}", spot, "v", fmp4=fmp4)]
+        heard = [
+            streams.cut(f"heard-{fmp4}", film, "a", fmp4=fmp4, hls=LONG),
+            streams.cut(f"ss-a-{fmp4}", spot, "a", fmp4=fmp4, hls=LONG),
+        ]
+        orders: Orders = []
+        for splice, (which, start_s) in enumerate(((0, 0.0), (1, 8.0), (0, 11.0))):
+            first = 100 * splice + 1
+            orders += seen[which].orders(first=first, splice=splice, start_s=start_s)
+            orders += heard[which].orders(first=first, splice=splice, start_s=start_s, track="audio1")
+        outcome = mux(orders, tracks=tracks("audio1"), on_param_change="split")
+        assert ("done", []) == (outcome.last["ev"], outcome.warned)
+        paths = [outcome.target, *(Path(str(each["path"])) for each in outcome.last["companions"])]
+        assert 3 == len(paths)
+        for path, source in zip(paths, (film, spot, film), strict=True):
+            assert source.frames == frame_hashes(path)
+            assert source.audio_packets == len(sound(path))
+            assert pytest.approx(lead(source.master), abs=0.001) == offset(path)
+            assert pytest.approx(0, abs=0.001) == min(first_pts(path, kind) for kind in ("video", "audio"))
+            with av.open(str(path)) as container:
+                assert "eng" == container.streams.audio[0].language
+
+    def test_picture_that_changes_over_one_sound(self, streams: Streams, mux: Mux) -> None:
+        """A sound that goes on without a splice is cut where the picture changes, and nothing of it is lost."""
+        film = streams.plain()
+        spot = streams.get("split-spot", seconds=3, video="mandelbrot=s=320x180:r=25")
+        long = streams.get("long-sound", seconds=30, video="")
+        seen = streams.cut("seen-False", film, "v")
+        # The picture's clock goes on, so that both have one; only the parameters change.
+        change = streams.cut("ss-v-later", spot, "v", hls=("-output_ts_offset", "18"))
+        voice = streams.shifted(long, "long-sound-10", ("-output_ts_offset", "10"))
+        orders = seen.orders() + change.orders(first=9, start_s=8.0)
+        outcome = mux([*orders, *voice.orders(track="audio1")], tracks=tracks("audio1"), on_param_change="split")
+        assert "done" == outcome.last["ev"], outcome.reports[-3:]
+        (second,) = (Path(str(each["path"])) for each in outcome.last["companions"])
+        assert film.frames == frame_hashes(outcome.target)
+        assert spot.frames == frame_hashes(second)
+        assert long.audio_packets == len(sound(outcome.target)) + len(sound(second))
+        cut = len(sound(outcome.target))
+        assert pytest.approx(8.0, abs=0.1) == sound(outcome.target)[-1]
+        expected = first_pts(change.segments[0], "video") - sound(voice.segments[0])[0] - cut * 1024 / 44_100
+        assert pytest.approx(expected, abs=0.001) == offset(second)
+
+
+def test_few_descriptors_are_enough(streams: Streams, mux_limited: Mux) -> None:
+    """However many segments and runs: one open file a track and no more stays open."""
+    film = streams.plain()
+    seen, heard = streams.cut("seen-False", film, "v"), streams.cut("heard-1s", film, "a")
+    orders: Orders = []
+    for splice in range(60):
+        orders += seen.orders(first=8 * splice + 1, splice=splice, start_s=8.0 * splice)
+        orders += heard.orders(first=8 * splice + 1, splice=splice, start_s=8.0 * splice, track="audio1")
+    outcome = mux_limited(orders, tracks=tracks("audio1"))
+    assert ("done", 60 * 200) == (outcome.last["ev"], outcome.last["packets"]["video0"])
