@@ -68,7 +68,12 @@ class Mp4:
             Refused: MP4 does not know a codec.
         """
         copies = [(want, self._add_copy(want)) for want in wanted]
-        self._output.start_encoding()
+        try:
+            self._output.start_encoding()
+        except av.FFmpegError as error:
+            survive(error)
+            names = "、".join(want.stream.codec_context.name for want, _ in copies)
+            raise Refused(Fault.UNSUPPORTED, f"无法写入 MP4 文件头（{names}）：{error.strerror}") from error
         for want, copy in copies:
             base = copy.time_base
             assert base is not None  # the header is written

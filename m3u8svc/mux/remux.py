@@ -25,7 +25,7 @@ from m3u8svc.mux.protocol import Fault, Job, Outbox, Refused, TrackInfo
 from m3u8svc.mux.reader import Reader, is_complete
 from m3u8svc.mux.spans import Spans
 from m3u8svc.mux.timeline import NS, Entry, Timeline
-from m3u8svc.mux.tracks import Change, Route, Track, changes_of, route_to, with_parameters
+from m3u8svc.mux.tracks import AnyStream, Change, Key, Route, Track, changes_of, route_to, with_parameters
 
 __all__ = ["Remuxer", "Track"]
 
@@ -149,7 +149,7 @@ class Remuxer:
     def _enter(self, group: list[Reader]) -> None:
         """Bring the runs of a group onto the timeline."""
         changes = [] if self._mp4 is None else [each for reader in group for each in self._changes(reader)]
-        splits = bool(changes) and self._job.on_param_change == "split" and self.readers[0] in group
+        splits = bool(changes) and self._may_split(group)
         if not splits:
             for reader, change in changes:
                 if not change.held:
@@ -172,21 +172,30 @@ class Remuxer:
         if splits:
             self._rebase(group, entries)
 
+    def _may_split(self, group: list[Reader]) -> bool:
+        """Whether another file may begin here: where the main track begins a run, and a header can be written."""
+        main = self.readers[0]
+        wanted = self._job.on_param_change == "split" and main in group
+        return wanted and any(is_complete(stream) for _, stream in main.streams)
+
     def _entry(self, reader: Reader, before: Sequence[Entry]) -> Entry:
         """How a reader goes on, its times unwrapped next to its own last one, or to those of others in its era."""
-        tracks = self.mp4.tracks
-        routes = {
-            stream.index: route_to(tracks[key], stream, reader.run.demuxer)
-            for key, stream in reader.streams
-            if key in tracks
-        }
         assert reader.era is not None
         near_ns = reader.source_ns() if reader.left == reader.era else None
         if near_ns is None:
             near_ns = self._timeline.source_ns(reader.era)
         if near_ns is None:
             near_ns = next((entry.dts_ns for entry in before if entry.firsts and entry.clocked), None)
-        return reader.enter(routes, near_ns)
+        return reader.enter(self._routes(reader), near_ns)
+
+    def _routes(self, reader: Reader) -> dict[int, Route]:
+        """The routes of a reader's streams to the tracks of the file."""
+        tracks = self.mp4.tracks
+        return {
+            stream.index: route_to(tracks[key], stream, reader.run.demuxer)
+            for key, stream in reader.streams
+            if key in tracks
+        }
 
     def _changes(self, reader: Reader) -> list[tuple[Reader, Change]]:
         """What is different in the streams of a reader's new run."""
@@ -218,7 +227,7 @@ class Remuxer:
         self._mp4 = Mp4(self._job, path, self._outbox)
         wanted = []
         for reader in self.readers:
-            streams = [] if reader.over else reader.streams
+            streams = [] if reader.over else self._describable(reader)
             reader.lanes = {key: reader.lane(key) for key, _ in streams}
             wanted += [
                 Wanted(key=key, info=reader.info, stream=stream, lane=reader.lanes[key]) for key, stream in streams
@@ -226,10 +235,14 @@ class Remuxer:
         self._mp4.start(wanted)
         for reader in self.readers:
             if reader.runs:
-                reader.routes = {
-                    stream.index: route_to(self._mp4.tracks[key], stream, reader.run.demuxer)
-                    for key, stream in reader.streams
-                }
+                reader.routes = self._routes(reader)
+
+    def _describable(self, reader: Reader) -> list[tuple[Key, AnyStream]]:
+        """The streams a header can describe; a damaged run may hide what that takes."""
+        for _, stream in reader.streams:
+            if not is_complete(stream):
+                self._tell(reader.run, f"{stream.type} 流没有可用参数，未写入")
+        return [(key, stream) for key, stream in reader.streams if is_complete(stream)]
 
     def _rebase(self, group: list[Reader], entries: list[Entry]) -> None:
         """Let the new file start at 0."""
