@@ -100,7 +100,7 @@ class MediaCheck:
         body = bytes(self._head)
         self._head = bytearray()
         # The verdict is made on a fixed length: what a large chunk brought beyond it must not count.
-        found = _recognise(body[:HEAD_BYTES], whole=whole)
+        found = recognise(body[:HEAD_BYTES], whole=whole)
         if found is None:
             raise NotMedia(position=self._position, start=_start_of(body))
         self._kind, self._disguise_bytes = found
@@ -130,7 +130,10 @@ def check_init(body: bytes) -> None:
 # -- Recognising -----------------------------------------------------------------------------------------------------
 
 
-def _recognise(head: bytes, *, whole: bool) -> tuple[MediaKind, int] | None:
+def recognise(head: bytes, *, whole: bool) -> tuple[MediaKind, int] | None:
+    """
+    What a segment is by its first `HEAD_BYTES`, or by all of it (`whole`), and how long the disguise in front is.
+    """
     if _CONTROL.search(head) is None:
         return ("vtt", 0) if _is_webvtt(head) else None
     if _is_webvtt(head):
@@ -139,7 +142,7 @@ def _recognise(head: bytes, *, whole: bool) -> tuple[MediaKind, int] | None:
         return "fmp4", 0
     if _packets_at(head, 0, whole=whole):
         return "ts", 0
-    tag = _id3_length(head)
+    tag = id3_length(head)
     if audio := _audio_at(head, tag, whole=whole):
         return audio, 0
     return _disguised(head, whole=whole)
@@ -230,7 +233,7 @@ def _first_boxes(head: bytes, *, whole: bool) -> int | None:
 # -- Packed audio ----------------------------------------------------------------------------------------------------
 
 
-def _id3_length(head: bytes) -> int:
+def id3_length(head: bytes) -> int:
     """
     How many bytes of ID3v2 tags stand at the start.
     """
@@ -249,16 +252,16 @@ def _audio_at(head: bytes, start: int, *, whole: bool) -> AudioKind | None:
     The kind of audio frames from `start`: one frame followed by another of the same kind, or by the end.
     """
     for kind in ("aac", "mp3", "ac3"):
-        length = _frame_length(kind, head[start : start + 8])
+        length = frame_length(kind, head[start : start + 8])
         if not length:
             continue
         following = head[start + length : start + length + 8]
-        if _frame_length(kind, following) or (len(following) < 8 and (whole or start + length >= len(head))):
+        if frame_length(kind, following) or (len(following) < 8 and (whole or start + length >= len(head))):
             return kind
     return None
 
 
-def _frame_length(kind: AudioKind, header: bytes) -> int:
+def frame_length(kind: AudioKind, header: bytes) -> int:
     """
     Bytes of the audio frame that starts with `header` (8 bytes), 0 when none does.
     """
@@ -464,7 +467,7 @@ class _FrameWalk:
         if header.startswith(b"TAG") and self._kind == "mp3":
             length = 128  # ID3v1: the last 128 bytes
         else:
-            length = _id3_length(header) or _frame_length(self._kind, header[:8])
+            length = id3_length(header) or frame_length(self._kind, header[:8])
         if length < 10:
             self._broken_at = at
         else:
