@@ -19,7 +19,7 @@ from twisted.web.iweb import IAgent
 
 from m3u8svc.errors import Fault, M3u8svcError, MissingInit, SegmentError, SegmentFailed, SkippedByStatus
 from m3u8svc.fetch import Fetched, Fetcher, FetchLimits
-from m3u8svc.hls.decrypt import Decryption, read_data_uri, read_key
+from m3u8svc.hls.decrypt import Decryptor, decryption_for, read_data_uri, read_key
 from m3u8svc.hls.media import Media, MediaCheck, check_init
 from m3u8svc.hls.plan import Absent, DownloadPlan, SegmentJob, init_identity
 from m3u8svc.hls.playlist import MAIN, InitSection, Key, Segment
@@ -462,7 +462,7 @@ class Download:
             request = await self._wire.request(init.uri, Purpose.INIT)
             _, body = await self._wire.read(attrs.evolve(request, byterange=init.byterange), max_bytes=INIT_BYTES)
         if init.key is not None and init.iv is not None:
-            decryption = Decryption(key=await self._key(init.key), iv=init.iv, position=0)
+            decryption = decryption_for(init.key, await self._key(init.key), init.iv, 0)
             body = decryption.update(body) + decryption.finish()
         check_init(body)
         stored = await self._workdir.store_bytes(path.name, body)
@@ -511,9 +511,9 @@ class SegmentSink:
 
     def __init__(self, segment: Segment, key: bytes | None, part: PartFile, tracker: Tracker) -> None:
         self._position = segment.position
-        self._decryption = None
-        if key is not None and segment.iv is not None:
-            self._decryption = Decryption(key=key, iv=segment.iv, position=segment.position)
+        self._decryption: Decryptor | None = None
+        if segment.key is not None and key is not None and segment.iv is not None:
+            self._decryption = decryption_for(segment.key, key, segment.iv, segment.position)
         self._check = MediaCheck(segment.position)
         self._part = part
         self._tracker = tracker

@@ -1,10 +1,12 @@
 """
-AES-128-CBC as HLS uses it (S7, S9): keys as they are served, and decryption as the bytes arrive.
+Keys as they are served (S9), and decryption as the bytes arrive: AES-128-CBC over whole segments (S7), or SAMPLE-AES
+(S10, `sampleaes`).
 """
 
 import base64
 import binascii
 import re
+from typing import Protocol
 from urllib.parse import unquote_to_bytes
 
 from cryptography.hazmat.primitives.ciphers import Cipher
@@ -12,11 +14,15 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES128
 from cryptography.hazmat.primitives.ciphers.modes import CBC
 from cryptography.hazmat.primitives.padding import PKCS7
 
-from m3u8svc.errors import BodyTooLarge, DecryptError, InvalidUrl, KeyInvalid
+from m3u8svc.errors import BodyTooLarge, DecryptError, InvalidUrl, KeyInvalid, UnsupportedEncryption
+from m3u8svc.hls.playlist import Key
+from m3u8svc.hls.sampleaes import CBCS, SampleDecryption
 
 KEY_BYTES = 16
 _BLOCK = 16
 _HEX_KEY = re.compile(rb"[0-9A-Fa-f]{32}")
+_PAGE = re.compile(rb"<[!?]?(?:doctype|html|head|body|xml|error|script|title)\b(?: html\b)?|#EXTM3U\b", re.IGNORECASE)
+"""How pages, error documents and playlists begin: words that give nothing away."""
 _BASE64_KEY = re.compile(rb"[A-Za-z0-9+/_-]{22}(?:==)?")
 
 
@@ -25,7 +31,7 @@ def read_key(body: bytes, url: str) -> bytes:
     The 16 bytes of a key resource: as they are, or written as 32 hexadecimal digits or base64.
 
     Raises:
-        KeyInvalid: anything else. The text tells its length only, never what it holds.
+        KeyInvalid: anything else. The text tells its length, and of a page its first tag; nothing that could be a key.
     """
     if len(body) == KEY_BYTES:
         return body
@@ -35,6 +41,8 @@ def read_key(body: bytes, url: str) -> bytes:
     if _BASE64_KEY.fullmatch(text):
         return base64.urlsafe_b64decode(text[:22].translate(bytes.maketrans(b"+/", b"-_")) + b"==")
     looks = "，像是网页或文本" if text[:1] in (b"<", b"{", b"#") else ""
+    if start := _PAGE.match(text):
+        looks += f"，开头为“{start[0].decode('ascii')}”"
     raise KeyInvalid(url=url, reason=f"长度为 {len(body)} 字节，应为 {KEY_BYTES}{looks}")
 
 
@@ -58,6 +66,34 @@ def read_data_uri(uri: str, max_bytes: int) -> bytes:
     if len(body) > max_bytes:
         raise BodyTooLarge(url=uri, limit=max_bytes)
     return body
+
+
+class Decryptor(Protocol):
+    """
+    Clear bytes of one resource on its way.
+    """
+
+    def update(self, chunk: bytes) -> bytes:
+        """The clear bytes that are sure by now."""
+
+    def finish(self) -> bytes:
+        """The rest; raises when the whole was not what it should be."""
+
+
+def decryption_for(key: Key, key_bytes: bytes, iv: bytes, position: int) -> Decryptor:
+    """
+    What undoes `key`'s METHOD for one segment (position 0: an init section).
+
+    Raises:
+        UnsupportedEncryption: nothing here does.
+    """
+    if key.method == "AES-128":
+        return Decryption(key=key_bytes, iv=iv, position=position)
+    if key.method == "SAMPLE-AES" and position:
+        return SampleDecryption(key=key_bytes, iv=iv, position=position, line=key.line)
+    # Only fMP4 has init sections.
+    method = CBCS if key.method == "SAMPLE-AES" else key.method
+    raise UnsupportedEncryption(method=method, keyformat=key.keyformat, line=key.line)
 
 
 class Decryption:

@@ -7,8 +7,8 @@ byte is taken as it is (a clean fMP4 is never cut, whatever is inside); else the
 packets or fMP4 boxes follow each other is where a fake image ends. One matching byte is never enough: 0x47 is a "G",
 and PNG headers hold some.
 
-From there on only what costs nothing per byte is checked: the sync byte of every TS packet by slicing, the box headers
-of an fMP4, the frame headers of packed audio.
+From there on only what costs next to nothing per byte is checked: the sync byte and the continuity counter of every TS
+packet by slicing, the box headers of an fMP4, the frame headers of packed audio.
 """
 
 import re
@@ -26,6 +26,7 @@ HEAD_BYTES = 128 * 1024
 MAX_DISGUISE_BYTES = 64 * 1024
 PACKET = 188
 _SYNC = 0x47
+_NULL_PID = 0x1FFF
 _PROBED_PACKETS = 8
 _NEEDED_PACKETS = 6
 
@@ -100,7 +101,7 @@ class MediaCheck:
         body = bytes(self._head)
         self._head = bytearray()
         # The verdict is made on a fixed length: what a large chunk brought beyond it must not count.
-        found = _recognise(body[:HEAD_BYTES], whole=whole)
+        found = recognise(body[:HEAD_BYTES], whole=whole)
         if found is None:
             raise NotMedia(position=self._position, start=_start_of(body))
         self._kind, self._disguise_bytes = found
@@ -130,7 +131,10 @@ def check_init(body: bytes) -> None:
 # -- Recognising -----------------------------------------------------------------------------------------------------
 
 
-def _recognise(head: bytes, *, whole: bool) -> tuple[MediaKind, int] | None:
+def recognise(head: bytes, *, whole: bool) -> tuple[MediaKind, int] | None:
+    """
+    What a segment is by its first `HEAD_BYTES`, or by all of it (`whole`), and how long the disguise in front is.
+    """
     if _CONTROL.search(head) is None:
         return ("vtt", 0) if _is_webvtt(head) else None
     if _is_webvtt(head):
@@ -139,7 +143,7 @@ def _recognise(head: bytes, *, whole: bool) -> tuple[MediaKind, int] | None:
         return "fmp4", 0
     if _packets_at(head, 0, whole=whole):
         return "ts", 0
-    tag = _id3_length(head)
+    tag = id3_length(head)
     if audio := _audio_at(head, tag, whole=whole):
         return audio, 0
     return _disguised(head, whole=whole)
@@ -230,7 +234,7 @@ def _first_boxes(head: bytes, *, whole: bool) -> int | None:
 # -- Packed audio ----------------------------------------------------------------------------------------------------
 
 
-def _id3_length(head: bytes) -> int:
+def id3_length(head: bytes) -> int:
     """
     How many bytes of ID3v2 tags stand at the start.
     """
@@ -249,16 +253,16 @@ def _audio_at(head: bytes, start: int, *, whole: bool) -> AudioKind | None:
     The kind of audio frames from `start`: one frame followed by another of the same kind, or by the end.
     """
     for kind in ("aac", "mp3", "ac3"):
-        length = _frame_length(kind, head[start : start + 8])
+        length = frame_length(kind, head[start : start + 8])
         if not length:
             continue
         following = head[start + length : start + length + 8]
-        if _frame_length(kind, following) or (len(following) < 8 and (whole or start + length >= len(head))):
+        if frame_length(kind, following) or (len(following) < 8 and (whole or start + length >= len(head))):
             return kind
     return None
 
 
-def _frame_length(kind: AudioKind, header: bytes) -> int:
+def frame_length(kind: AudioKind, header: bytes) -> int:
     """
     Bytes of the audio frame that starts with `header` (8 bytes), 0 when none does.
     """
@@ -341,10 +345,14 @@ def _walk_for(kind: MediaKind) -> _Walk:
 
 class _PacketWalk:
     """
-    MPEG-TS: every 188th byte is 0x47. Sliced out of each chunk and counted, at no cost per packet.
+    MPEG-TS: every 188th byte is 0x47, sliced out of each chunk and counted at no cost per packet; and the packets of
+    each PID count on, which costs a gigabyte some 0.9 s.
     """
 
     def __init__(self) -> None:
+        self._counters: dict[int, int] = {}
+        self._jumps = 0
+        self._rest = b""
         self._length = 0
         self._lost = 0
         self._first_lost = 0
@@ -360,6 +368,27 @@ class _PacketWalk:
             self._last_in_sync = syncs[-1] == _SYNC
         self._lost += wrong
         self._length += len(chunk)
+        self._count(self._rest + chunk)
+
+    def _count(self, data: bytes) -> None:
+        """
+        Follow the continuity counters (ISO 13818-1 2.4.3.3). One that does not move is a packet sent twice, or a muxer
+        that does not count; neither lost anything.
+        """
+        end = len(data) - len(data) % PACKET
+        self._rest = data[end:]
+        counters = self._counters
+        columns = (data[byte:end:PACKET] for byte in range(4))
+        for index, (sync, high, low, control) in enumerate(zip(*columns, strict=False)):
+            if control & 0x10 and sync == _SYNC:
+                pid = (high & 31) << 8 | low
+                before = counters.get(pid)
+                counters[pid] = control
+                if before is not None and (control - before) & 15 > 1 and pid != _NULL_PID:
+                    start = index * PACKET
+                    # A discontinuity_indicator says that it jumps.
+                    told = control & 0x20 and data[start + 4] and data[start + 5] & 0x80
+                    self._jumps += not told
 
     def finish(self) -> tuple[str, bool]:
         rest = self._length % PACKET
@@ -368,6 +397,8 @@ class _PacketWalk:
             damages.append(f"{self._lost} 个 TS 包失去同步，从第 {self._first_lost} 个起")
         if rest:
             damages.append(f"末尾 {rest} 字节不足一个 TS 包")
+        if self._jumps:
+            damages.append(f"{self._jumps} 处 TS 包不连续，可能丢包")
         return "；".join(damages), not rest and self._last_in_sync
 
 
@@ -464,7 +495,7 @@ class _FrameWalk:
         if header.startswith(b"TAG") and self._kind == "mp3":
             length = 128  # ID3v1: the last 128 bytes
         else:
-            length = _id3_length(header) or _frame_length(self._kind, header[:8])
+            length = id3_length(header) or frame_length(self._kind, header[:8])
         if length < 10:
             self._broken_at = at
         else:

@@ -16,7 +16,7 @@ from itertools import chain
 
 import attrs
 
-from m3u8svc.errors import NothingToDownload
+from m3u8svc.errors import NothingToDownload, UnsupportedEncryption
 from m3u8svc.hls.playlist import (
     MAIN,
     InitSection,
@@ -29,6 +29,7 @@ from m3u8svc.hls.playlist import (
     Stream,
     Variant,
 )
+from m3u8svc.hls.sampleaes import CBCS
 from m3u8svc.hls.uri import path_of
 
 _GAP_REASON = "播放列表声明的空缺（EXT-X-GAP）"
@@ -158,6 +159,7 @@ def plan_download(playlist: MediaPlaylist, skips: Mapping[int, str], track: str 
 
     Raises:
         NothingToDownload: no segment is left.
+        UnsupportedEncryption: SAMPLE-AES in fMP4.
     """
     jobs: list[SegmentJob] = []
     absent: list[Absent] = []
@@ -169,6 +171,7 @@ def plan_download(playlist: MediaPlaylist, skips: Mapping[int, str], track: str 
         elif segment.gap:
             absent.append(_absent(segment, _GAP_REASON, track, declared=True))
         else:
+            _refuse_cbcs(segment)
             init = "" if segment.init is None else init_identity(segment.init, track)
             if segment.init is not None and init not in inits:
                 inits[init] = segment.init
@@ -186,6 +189,15 @@ def plan_download(playlist: MediaPlaylist, skips: Mapping[int, str], track: str 
         duration_s=sum(job.segment.duration_s for job in jobs),
         tracks=(track,),
     )
+
+
+def _refuse_cbcs(segment: Segment) -> None:
+    """
+    S10: what a MAP stands before is fMP4, where SAMPLE-AES means another scheme, which nothing here undoes.
+    """
+    key = segment.key
+    if key is not None and key.method == "SAMPLE-AES" and segment.init is not None:
+        raise UnsupportedEncryption(method=CBCS, keyformat=key.keyformat, system="", line=key.line, tag="EXT-X-KEY")
 
 
 def init_identity(init: InitSection, track: str = MAIN) -> str:

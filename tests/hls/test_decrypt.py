@@ -10,8 +10,10 @@ from cryptography.hazmat.primitives.padding import PKCS7
 from hypothesis import given
 from hypothesis import strategies as st
 
-from m3u8svc.errors import BodyTooLarge, DecryptError, InvalidUrl, KeyInvalid
-from m3u8svc.hls.decrypt import Decryption, read_data_uri, read_key
+from m3u8svc.errors import BodyTooLarge, DecryptError, InvalidUrl, KeyInvalid, UnsupportedEncryption
+from m3u8svc.hls.decrypt import Decryption, decryption_for, read_data_uri, read_key
+from m3u8svc.hls.playlist import Key
+from m3u8svc.hls.sampleaes import SampleDecryption
 from tests.strategies import cuts
 
 KEY = bytes(range(16))
@@ -90,6 +92,52 @@ def test_S9_anything_else_is_no_key_and_is_not_shown(body: bytes):
     with pytest.raises(KeyInvalid) as caught:
         read_key(body, "http://h/k?t=s3cret")
     assert caught.value.text().startswith(f"密钥无效：http://h/k?…（长度为 {len(body)} 字节，应为 16")
+
+
+@pytest.mark.parametrize(
+    ("body", "shown"),
+    [
+        (b"\r\n<!DOCTYPE html>\n<html><body>s3cret</body></html>", "<!DOCTYPE html"),
+        (b"<html lang='s3cret'>404</html>", "<html"),
+        (b'<?xml version="1.0"?><Error><Code>s3cret</Code></Error>', "<?xml"),
+        (b"#EXTM3U\n#s3cret", "#EXTM3U"),
+    ],
+)
+def test_S9_a_page_instead_of_a_key_is_named_by_how_it_begins(body: bytes, shown: str):
+    """That tells people what they got; no more of it is shown, as it may hold tokens."""
+    with pytest.raises(KeyInvalid) as caught:
+        read_key(body, "http://h/k")
+    assert caught.value.fields["reason"] == f"长度为 {len(body)} 字节，应为 16，像是网页或文本，开头为“{shown}”"
+
+
+@pytest.mark.parametrize("body", [b'{"key":"s3cret"}\n', b"<s3cret-key-bytes>", b"<htmls3cret>......", b"s3cret<html>"])
+def test_S9_what_may_be_a_key_in_another_spelling_is_not_shown(body: bytes):
+    """Not even its beginning."""
+    with pytest.raises(KeyInvalid) as caught:
+        read_key(body, "http://h/k")
+    assert "开头" not in str(caught.value) and "s3cret" not in str(caught.value)
+
+
+def test_S10_the_method_of_the_key_decides_how_a_segment_is_decrypted():
+    """AES-128 whole, SAMPLE-AES by samples; its IV and key are those given, not those of the tag."""
+    aes = decryption_for(Key(method="AES-128", uri="k"), KEY, IV, 3)
+    assert aes.update(encrypted(b"clear")) + aes.finish() == b"clear"
+    assert isinstance(decryption_for(Key(method="SAMPLE-AES", uri="k"), KEY, IV, 3), SampleDecryption)
+
+
+@pytest.mark.parametrize(
+    ("method", "position", "named"),
+    [
+        ("SAMPLE-AES", 0, "fMP4 的 SAMPLE-AES（cbcs）"),
+        ("SAMPLE-AES-CTR", 3, "SAMPLE-AES-CTR"),
+        ("SAMPLE-AES-CTR", 0, "SAMPLE-AES-CTR"),
+    ],
+)
+def test_S10_schemes_of_fmp4_are_refused_by_name(method: str, position: int, named: str):
+    """Whole-segment CBC over them would give garbage."""
+    with pytest.raises(UnsupportedEncryption) as caught:
+        decryption_for(Key(method=method, uri="k", line=9), KEY, IV, position)
+    assert caught.value.text() == f"不支持的加密方式 {named}（identity），第 9 行"
 
 
 @pytest.mark.parametrize(

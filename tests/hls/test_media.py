@@ -182,6 +182,43 @@ def outcome(chunks: list[bytes]) -> tuple[bytes, Media] | str:
 
 
 @settings(max_examples=300)
+def counted(*counters: int, pid: int = 0x100, control: int = 0x10, field: bytes = b"") -> bytes:
+    """Packets of one PID with these continuity counters."""
+    packets = [struct.pack(">BHB", 0x47, pid, control | counter) + field for counter in counters]
+    return b"".join(packet.ljust(188, b"\xaa") for packet in packets)
+
+
+@pytest.mark.parametrize(
+    ("body", "jumps"),
+    [
+        (counted(*range(16), *range(16), 0), 0),
+        (counted(14, 15, 0, 2, 3), 1),
+        (counted(14, 15, 0, 2, 1), 2),
+        (counted(*range(8)) + counted(*range(8), pid=0x101) + counted(8, 9) + counted(9, pid=0x101), 1),
+        (counted(3, 4, 5, 5, 6), 0),  # sent twice
+        (counted(3, 3, 3, 3), 0),  # never counted
+        (counted(3, 4) + counted(9, control=0x20, field=b"\xb7\0") + counted(5), 0),  # no payload, no counter
+        (counted(3, 4) + counted(9, control=0x30, field=b"\7\x80") + counted(10), 0),  # says that it jumps
+        (counted(3, 4) + counted(9, control=0x30, field=b"\7\x40") + counted(10), 1),  # says something else
+        (counted(3, 4) + counted(9, control=0x30, field=b"\0\x80") + counted(10), 1),  # says nothing
+        (counted(1, 9, 4, 6, pid=0x1FFF), 0),  # null packets
+        (counted(*range(9)) * 500, 499),  # beyond the head
+    ],
+)
+def test_packets_that_got_lost_are_counted(body: bytes, jumps: int):
+    """Per PID, whatever the chunks; the bytes are kept."""
+    damage = f"{jumps} 处 TS 包不连续，可能丢包" if jumps else ""
+    for size in (len(body), 100, 189):
+        stored, media = checked(*[body[at : at + size] for at in range(0, len(body), size)])
+        assert (stored, media.damage, media.complete) == (body, damage, True)
+
+
+def test_bytes_between_packets_do_not_count():
+    """They have no counter, whatever stands in the place of one."""
+    body = counted(*range(9)) + struct.pack(">BHB", 0x48, 0x100, 0x1F).ljust(188, b"\1") + counted(9)
+    assert checked(body)[1].damage == "1 个 TS 包失去同步，从第 10 个起"
+
+
 @given(st.data(), st.sampled_from(SAMPLES))
 def test_chunks_do_not_matter(data: st.DataObject, body: bytes):
     """However a body is cut, the same bytes are stored and the same is said about it."""

@@ -7,7 +7,7 @@ import time
 import attrs
 import pytest
 
-from m3u8svc.errors import NothingToDownload
+from m3u8svc.errors import NothingToDownload, UnsupportedEncryption
 from m3u8svc.hls.parse import parse_playlist
 from m3u8svc.hls.plan import Absent, audio_rendition, best_variant, init_identity, plan_download, plan_presentation
 from m3u8svc.hls.playlist import MasterPlaylist, MediaPlaylist, Presentation, Stream
@@ -33,6 +33,25 @@ def master(*variants: VariantLine, renditions: tuple[RenditionLine, ...] = ()) -
     playlist = parse_playlist(master_playlist(variants, renditions=renditions), "http://h/m.m3u8")
     assert isinstance(playlist, MasterPlaylist)
     return playlist
+
+
+@pytest.mark.parametrize("key_first", [True, False])
+def test_S10_sample_aes_in_fmp4_is_refused_before_anything_is_fetched(key_first: bool):
+    """There it is another scheme (cbcs), wherever the MAP stands; a segment left out does not matter."""
+    key, map_ = KeyLine(uri="k", method="SAMPLE-AES"), MapLine(uri="i.mp4")
+    playlist = media(
+        media_playlist(
+            [
+                SegmentLine(uri="1", keys=(key,) if key_first else (), map=None if key_first else map_),
+                SegmentLine(uri="2", keys=() if key_first else (key,), map=map_ if key_first else None),
+            ]
+        )
+    )
+    with pytest.raises(UnsupportedEncryption) as caught:
+        plan_download(playlist, {})
+    line = 5 if key_first else 8
+    assert caught.value.text() == f"不支持的加密方式 fMP4 的 SAMPLE-AES（cbcs）（identity），第 {line} 行"
+    assert [job.segment.position for job in plan_download(playlist, {2: "x"}).jobs] == [1]
 
 
 def test_jobs_absences_and_sums():

@@ -15,6 +15,8 @@ import attrs
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.padding import PKCS7
 
+from tests.hls.sample_aes_writer import Lock, lock_ts
+
 SECONDS = 8
 PNG = bytes.fromhex(
     "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c489"
@@ -137,6 +139,7 @@ def make_streams(root: Path) -> dict[str, Stream]:
         "aes": _aes,
         "aes-default-iv": _aes_default_iv,
         "rotation": _rotation,
+        "sample-aes": _sample_aes,
         "byterange": lambda source, place: _plain(source, place, "-hls_flags", "single_file"),
         "fmp4": lambda source, place: _plain(source, place, "-hls_segment_type", "fmp4"),
         "fmp4-byterange": lambda source, place: _plain(
@@ -221,6 +224,20 @@ def _rotation(source: Path, place: Path) -> None:
             path.write_bytes(encrypted(path.read_bytes(), *used))
         lines.append(line)
     (place / "index.m3u8").write_text("\n".join(lines) + "\n")
+
+
+def _sample_aes(source: Path, place: Path) -> None:
+    """
+    The samples locked instead of the segments; without an IV, so that it is the media sequence number, from 3 on.
+    """
+    segment(source, place, "-start_number", 3)
+    key = secrets.token_bytes(16)
+    (place / "key.bin").write_bytes(key)
+    for number, path in enumerate(sorted(place.glob("*.ts"), key=lambda each: int(each.stem.removeprefix("index"))), 3):
+        path.write_bytes(lock_ts(path.read_bytes(), Lock(key, number.to_bytes(16))))
+    playlist = place / "index.m3u8"
+    head, first, rest = playlist.read_text().partition("#EXTINF")
+    playlist.write_text(f'{head}#EXT-X-KEY:METHOD=SAMPLE-AES,URI="key.bin"\n{first}{rest}')
 
 
 def _disguised(source: Path, place: Path) -> None:

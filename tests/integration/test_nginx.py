@@ -12,7 +12,7 @@ from tests.integration.nginx_server import Nginx
 from tests.integration.service_child import Service
 
 KINDS = (
-    "plain aes aes-default-iv rotation byterange fmp4 fmp4-byterange multivariant hevc mp3 ac3 audio-only"
+    "plain aes aes-default-iv rotation sample-aes byterange fmp4 fmp4-byterange multivariant hevc mp3 ac3 audio-only"
     " splice-tagged splice-untagged disguised page"
 ).split()
 
