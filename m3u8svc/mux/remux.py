@@ -31,6 +31,8 @@ __all__ = ["Remuxer", "Track"]
 
 LAG_NS = 10 * NS
 """A track that is this far beyond a splice of another does not have it."""
+TURN_NS = NS // 4
+"""A track may go on for so long beyond another before that has its turn; the muxer puts packets in order itself."""
 FOR_EVER = 1 << 62
 _NOUNS = {"video": "画面", "audio": "声音"}
 
@@ -80,6 +82,8 @@ class Remuxer:
         self._told: set[tuple[str, int, str]] = set()
         self._mp4: Mp4 | None = None
         self._files = 0
+        # Where files may be split, tracks are held to the same place as closely as packets allow.
+        self._turn_ns = 0 if job.on_param_change == "split" else TURN_NS
         self.readers = [
             Reader(info, Source(info.track, orders, outbox), self._timeline, self._tell, Spans(info.track, outbox))
             for info in job.tracks
@@ -124,7 +128,7 @@ class Remuxer:
                 part.pull()
                 return
             if not part.waits:
-                self._copy(part, _limit(part, active))
+                self._copy(part, _limit(part, active, self._turn_ns))
                 return
             if group := self._group(part, active):
                 self._enter(group)
@@ -322,16 +326,14 @@ class Remuxer:
             self._outbox.warn(run.track, number, text)
 
 
-def _limit(reader: Reader, active: Sequence[Part]) -> int:
-    """How far `reader` may go before somebody else has the least position, or may wait no longer."""
-    return min(
-        (
-            part.position_ns + (LAG_NS if isinstance(part, Reader) and part.waits and part.era != part.left else 0)
-            for part in active
-            if part is not reader
-        ),
-        default=FOR_EVER,
-    )
+def _limit(reader: Reader, active: Sequence[Part], turn_ns: int) -> int:
+    """How far `reader` may go before somebody else has a turn, or may wait no longer."""
+    limit_ns = FOR_EVER
+    for part in active:
+        if part is not reader:
+            waits = isinstance(part, Reader) and part.waits and part.era != part.left
+            limit_ns = min(limit_ns, part.position_ns + (LAG_NS if waits else turn_ns))
+    return limit_ns
 
 
 def _refusal(reader: Reader, change: Change) -> str:
