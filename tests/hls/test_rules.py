@@ -153,6 +153,16 @@ def test_G13_long_links_of_many_segments_are_bounded() -> None:
         parse_playlist(text, f"https://cdn.example/{'x' * 8_000}/index.m3u8")
 
 
+def test_G12_many_query_parameters_take_no_time() -> None:
+    """The query is decoded once, not once per definition; of a parameter given twice the first with a value counts."""
+    url = f"{BASE}index.m3u8?" + "&".join(["p1=", *(f"p{number}=%61" for number in range(4_000)), "p1=b"])
+    head = [f'#EXT-X-DEFINE:QUERYPARAM="p{number}"' for number in range(4_000)]
+    begun = time.process_time()
+    playlist = parse_playlist(media_playlist([SegmentLine(uri="{$p1}.ts")], head=head), url)
+    assert time.process_time() - begun < 1
+    assert isinstance(playlist, MediaPlaylist) and playlist.segments[0].uri == BASE + "a.ts"
+
+
 def test_G14_start_and_independent_segments_change_nothing() -> None:
     """Whatever stands in them."""
     plain = media(media_playlist(segment_lines(3)))
