@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from m3u8svc.errors import M3u8svcError, NothingToDownload
+from m3u8svc.errors import NothingToDownload, PlaylistError
 from m3u8svc.hls.parse import parse_playlist
 from m3u8svc.hls.plan import plan_download
 from m3u8svc.hls.playlist import MasterPlaylist, MediaPlaylist
@@ -88,7 +88,7 @@ def test_a_wounded_playlist_is_read_or_refused_by_name(body: bytes):
     """Whatever a server sends, nothing but our own errors comes out, and what comes out can be shown and encoded."""
     try:
         playlist = parse_playlist(body, URL)
-    except M3u8svcError as error:
+    except PlaylistError as error:
         error.text("zh").encode()
         assert "\n" not in error.text("en")
         return
