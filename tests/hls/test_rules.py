@@ -5,6 +5,7 @@ texts, what leads where. Names are those of the list.
 
 import gzip
 import time
+import tracemalloc
 from datetime import UTC, datetime
 
 import pytest
@@ -135,6 +136,16 @@ def test_G13_a_line_stays_a_line() -> None:
     for uri in ("{$a}{$a}", "{$a}" * 4_000):
         error = refused(defined(f'NAME="a",VALUE="{value}"', uri=uri))
         assert isinstance(error, PlaylistTooLarge) and error.fields["line"] == 7
+
+
+def test_G13_what_is_too_long_is_never_made() -> None:
+    """Sixty megabytes in one line are refused without taking them."""
+    text = defined(f'NAME="a",VALUE="{"x" * 16_000}"', uri="{$a}" * 4_000)
+    tracemalloc.start()
+    refused(text)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 8_000_000
 
 
 def test_G13_a_playlist_stays_a_playlist() -> None:
@@ -303,6 +314,12 @@ def test_M5_renditions_of_one_programme_count_splices_alike() -> None:
     assert last[0].program_date_time == last[1].program_date_time
     assert [3, 3] == [segment.discontinuity_sequence for segment in last]
     assert [2, 2] == [playlist.discontinuity_sequence for playlist in (video, audio)]
+
+
+def test_M7_there_is_an_end_to_session_keys() -> None:
+    """They are keys like others."""
+    head = [f'#EXT-X-SESSION-KEY:METHOD=AES-128,URI="k{number}"' for number in range(10_001)]
+    assert refused(master_playlist([VariantLine(uri="v")], head=head)).fields["what"] == "密钥数"
 
 
 def test_M9_sound_alone_is_picked_last() -> None:
