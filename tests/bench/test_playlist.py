@@ -30,7 +30,8 @@ def test_a_hundred_thousand_segments() -> None:
 
 def test_a_hundred_thousand_segments_with_everything() -> None:
     """A key per hundred, ranges, dates, marks, bit rates, variables, splices, init sections."""
-    plan = _measured("100,000 segments with everything", _everything(100_000))
+    # Three times the bytes of plain ones, and the garbage collector takes a third: 3 to 5 s of CPU.
+    plan = _measured("100,000 segments with everything", _everything(100_000), limit_s=2 * LIMIT_S)
     assert 100_000 == len(plan.jobs)
 
 
@@ -52,7 +53,7 @@ def test_a_hundred_thousand_segments_with_overrides() -> None:
     assert took < LIMIT_S
 
 
-def _measured(what: str, text: str) -> DownloadPlan:
+def _measured(what: str, text: str, limit_s: float = LIMIT_S) -> DownloadPlan:
     """
     Parsed and planned within the limit; measured for memory in a run of its own, since that slows things down.
     """
@@ -73,7 +74,7 @@ def _measured(what: str, text: str) -> DownloadPlan:
         f"\n{what} ({len(body) / 1e6:.1f} MB): parsed in {parsed - begun:.2f} s, planned in {planned - parsed:.2f} s, "
         f"peak {peak / 1e6:.0f} MB"
     )
-    assert planned - begun < LIMIT_S
+    assert planned - begun < limit_s
     return plan
 
 
