@@ -15,7 +15,18 @@ from m3u8svc.errors import (
     PublishError,
 )
 from m3u8svc.hls.fingerprint import Signature
-from m3u8svc.hls.playlist import ByteRange, InitSection, Key, MasterPlaylist, MediaPlaylist, Rendition, Segment, Variant
+from m3u8svc.hls.playlist import (
+    ByteRange,
+    ContentSteering,
+    DateRange,
+    InitSection,
+    Key,
+    MasterPlaylist,
+    MediaPlaylist,
+    Rendition,
+    Segment,
+    Variant,
+)
 from m3u8svc.hookspecs import hookimpl
 from m3u8svc.offerings import (
     Companion,
@@ -45,6 +56,8 @@ __all__ = [
     "ByteRange",
     "Companion",
     "ConfigError",
+    "ContentSteering",
+    "DateRange",
     "DiskError",
     "DiskFull",
     "Extensions",

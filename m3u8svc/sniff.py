@@ -150,7 +150,7 @@ class Sniffer:
         ]
         return Presentation(streams=tuple(streams), master=master, variant=variant, warnings=selection.warnings)
 
-    async def _rendition(self, rendition: Rendition, definitions: Mapping[str, str]) -> MediaPlaylist:
+    async def _rendition(self, rendition: Rendition, definitions: Mapping[str, str] | None) -> MediaPlaylist:
         assert rendition.uri is not None  # `_select` takes no others
         _, playlist = await self._load(rendition.uri, definitions)
         if not isinstance(playlist, MediaPlaylist):
@@ -161,7 +161,7 @@ class Sniffer:
         extensions = self.wire.task.spec.extensions
         return select_renditions(master, variant, audio=extensions.audio, subtitles=extensions.subtitles)
 
-    async def _load(self, url: str, definitions: Mapping[str, str]) -> tuple[Fetched, Playlist | str]:
+    async def _load(self, url: str, definitions: Mapping[str, str] | None) -> tuple[Fetched, Playlist | str]:
         """
         What is at `url`: a playlist as the task's overrides leave it, or the link to one in a page.
         """
@@ -177,7 +177,7 @@ class Sniffer:
                 raise NotAPlaylist(url=fetched.url, content_type=kind, start=start, line=0, reason="") from error
             return fetched, link
 
-    def _parse(self, body: bytes, url: str, definitions: Mapping[str, str]) -> Playlist:
+    def _parse(self, body: bytes, url: str, definitions: Mapping[str, str] | None) -> Playlist:
         overrides = overrides_of(self.wire.task.spec.extensions)
         playlist = parse_playlist(
             body,
@@ -207,7 +207,7 @@ class Sniffer:
         self.wire.note(f"variant {variant.bandwidth} bit/s {variant.width}x{variant.height} of {len(master.variants)}")
         return variant
 
-    async def _settled(self, playlist: MediaPlaylist, definitions: Mapping[str, str]) -> MediaPlaylist:
+    async def _settled(self, playlist: MediaPlaylist, definitions: Mapping[str, str] | None) -> MediaPlaylist:
         """
         The playlist if nothing will be added to it. One without ENDLIST is asked again after a target duration:
         unchanged means complete, with a warning; changed means live, which is refused for now (DESIGN 6).
@@ -236,9 +236,9 @@ class _Way:
     variant: Variant | None = None
 
     @property
-    def definitions(self) -> Mapping[str, str]:
-        """The variables a media playlist may import."""
-        return {} if self.master is None else self.master.definitions
+    def definitions(self) -> Mapping[str, str] | None:
+        """The variables a media playlist may import; None when no multivariant playlist led to it."""
+        return None if self.master is None else self.master.definitions
 
 
 def _same(one: MediaPlaylist, other: MediaPlaylist) -> bool:

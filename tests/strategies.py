@@ -67,6 +67,12 @@ _SPICE = [
         b"#EXT-X-DISCONTINUITY-SEQUENCE:1",
         b"#EXT-X-MEDIA:TYPE=AUDIO,URI=",
         b"#EXT-X-SKIP:",
+        b'#EXT-X-DEFINE:NAME="x",VALUE="{$x}"\n',
+        b'#EXT-X-DEFINE:NAME="x",VALUE="/"\n',
+        b"#EXT-X-DATERANGE:ID=1,START-DATE=",
+        b"#EXT-X-SESSION-KEY:METHOD=",
+        b"#EXT-X-CONTENT-STEERING:SERVER-URI=",
+        b"#EXT-X-BITRATE:",
         b"#EXTM3U\n",
     ),
     *(

@@ -71,11 +71,11 @@ def test_every_hook_has_a_plugin_that_proves_it(name: str) -> None:
 
 
 PUBLIC = """
-ByteRange Companion ConfigError DiskError DiskFull Extensions FailureDecision Fetch Gap GiveUp InitSection Key
-M3u8svcError MasterPlaylist MediaFile MediaPlaylist MergeError MergeJob MergeProgress MergeResult Merger NotConfigured
-Note OptionError Part Progress PublishError Published Purpose Rendition Request Retry Segment SegmentGroup
-SegmentOutcome Services Settings Signature Skip SkipSegment Status Storage Task TaskSpec TrackInfo Variant hookimpl
-settled
+ByteRange Companion ConfigError ContentSteering DateRange DiskError DiskFull Extensions FailureDecision Fetch Gap
+GiveUp InitSection Key M3u8svcError MasterPlaylist MediaFile MediaPlaylist MergeError MergeJob MergeProgress
+MergeResult Merger NotConfigured Note OptionError Part Progress PublishError Published Purpose Rendition Request Retry
+Segment SegmentGroup SegmentOutcome Services Settings Signature Skip SkipSegment Status Storage Task TaskSpec
+TrackInfo Variant hookimpl settled
 """.split()
 
 

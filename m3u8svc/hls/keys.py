@@ -16,7 +16,7 @@ MAX_KEYS = 10_000
 METHODS = frozenset(["AES-128", "SAMPLE-AES"])
 """What can be undone with 16 bytes of key."""
 
-_DRM = {
+DRM_SYSTEMS = {
     "com.apple.streamingkeydelivery": "FairPlay",
     "urn:uuid:94ce86fb-07ff-4f43-adb8-93d2fa968ca2": "FairPlay",
     "com.widevine": "Widevine",
@@ -34,6 +34,7 @@ _DRM = {
     "urn:uuid:1077efec-c0b2-4d02-ace3-3c1e52e2fb4b": "Common Encryption",
     "urn:mpeg:dash:mp4protection:2011": "Common Encryption",
 }
+"""KEYFORMAT, in lower case -> what people call it."""
 
 
 @attrs.frozen
@@ -139,7 +140,7 @@ def drm_system(key: Key) -> str:
     if scheme_of(key.uri) == "skd":
         return "FairPlay"
     keyformat = key.keyformat.lower()
-    return _DRM.get(keyformat, "DRM" if keyformat.startswith("urn:uuid:") else "")
+    return DRM_SYSTEMS.get(keyformat, "DRM" if keyformat.startswith("urn:uuid:") else "")
 
 
 def _refused(key: Key) -> UnsupportedEncryption:

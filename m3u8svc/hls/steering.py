@@ -113,7 +113,7 @@ def with_clones(master: MasterPlaylist, manifest: SteeringManifest) -> MasterPla
     renditions = list(master.renditions)
     for clone in manifest.clones:
         base = [each for each in variants if each.pathway_id == clone.base_id]
-        if not base or any(each.pathway_id == clone.id for each in variants):
+        if any(each.pathway_id == clone.id for each in variants):
             continue
         groups = {group for each in base for group in _groups(each)}
         made = [_cloned_variant(each, clone) for each in base]

@@ -17,6 +17,7 @@ _PARTS = re.compile(r"(?:([A-Za-z][A-Za-z0-9+.\-]*):)?(?://([^/?#]*))?([^?#]*)(\
 # Relative names that need nothing but the directory in front: no dot segments, no scheme, nothing to encode.
 _NAME = r"[A-Za-z0-9_~%+=,&\-][A-Za-z0-9_~%+=,&\-.]*"
 _PLAIN = re.compile(rf"(?:{_NAME}/)*{_NAME}(?:\?[A-Za-z0-9_~%+=,&\-./:@!$'()*;?]*)?")
+_PORT = re.compile(r":[0-9]*\Z")
 # The last two ranges are surrogates that no undecodable byte stands behind.
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\\\ud800-\udc7f\udd00-\udfff]")
 _LEGAL = "!$%&'()*+,/:;=?@[]-._~"
@@ -101,14 +102,17 @@ def host_of(uri: str) -> str:
 
 def with_host(uri: str, host: str) -> str:
     """
-    An absolute URI with another host, and its port when `host` names one.
+    An absolute URI with another host; its port stays unless `host` names one.
 
     Raises:
         BadReference: `host` is more than host and port, or neither.
     """
     if any(each in host for each in "/?#@\\") or _FORBIDDEN.search(host):
         raise BadReference("链接的主机或端口无效")
-    scheme, _, path, query = _split(uri)
+    scheme, authority, path, query = _split(uri)
+    port = _PORT.search(authority or "")
+    if port and not _PORT.search(host):
+        host += port[0]
     return f"{scheme}://{_checked_authority(host)}{path}{query}"
 
 

@@ -8,11 +8,11 @@ it is made.
 
 import re
 from collections.abc import Mapping
+from functools import cached_property
 from urllib.parse import unquote
 
-import attrs
-
 from m3u8svc.hls.lines import MAX_BYTES, MAX_LINE_BYTES, Line, Reading, shown, too_large, wrong
+from m3u8svc.hls.uri import query_of
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 _REFERENCE = re.compile(r"\{\$([A-Za-z0-9_-]+)\}")
@@ -40,13 +40,12 @@ class Variables:
         """
         Learn the definitions, top to bottom; the lines with variables in URI lines replaced.
         """
-        read = []
-        for line in lines:
+        read = list(lines)
+        for index, line in enumerate(lines):
             if line.name == "#EXT-X-DEFINE":
                 self._define(line, reading.attributes(line))
             elif not line.name and "{$" in line.value:
-                line = attrs.evolve(line, value=self.substitute(line, line.value))
-            read.append(line)
+                read[index] = Line(line.number, "", self.substitute(line, line.value))
         return read
 
     def substitute(self, line: Line, text: str) -> str:
@@ -110,10 +109,20 @@ class Variables:
         return self._imported[name]
 
     def _query_parameter(self, line: Line, name: str) -> str:
-        query = self._url.partition("#")[0].partition("?")[2]
-        for pair in query.split("&"):
+        if name not in self._parameters:
+            raise wrong(line, "missing-query-parameter", f"播放列表的地址没有参数 {shown(name)}，或其值为空")
+        return self._parameters[name]
+
+    @cached_property
+    def _parameters(self) -> Mapping[str, str]:
+        """
+        Those of the URL that have a value, decoded once; of one given twice the first counts.
+        """
+        found: dict[str, str] = {}
+        for pair in query_of(self._url).split("&"):
             given, _, value = pair.partition("=")
-            # Undecodable bytes stay what they were: they go back into a link.
-            if value and unquote(given, errors="surrogateescape") == name:
-                return unquote(value, errors="surrogateescape")
-        raise wrong(line, "missing-query-parameter", f"播放列表的地址没有参数 {shown(name)}，或其值为空")
+            if value:
+                # Undecodable bytes stay what they were: they go back into a link.
+                name = unquote(given, errors="surrogateescape")
+                found.setdefault(name, unquote(value, errors="surrogateescape"))
+        return found

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from m3u8svc.errors import M3u8svcError, NothingToDownload
+from m3u8svc.errors import NothingToDownload, PlaylistError
 from m3u8svc.hls.parse import parse_playlist
 from m3u8svc.hls.plan import plan_download
 from m3u8svc.hls.playlist import MasterPlaylist, MediaPlaylist
 from m3u8svc.hls.uri import resolve
-from m3u8svc.testing.playlists import CLEAR, SegmentLine, VariantLine, master_playlist, media_playlist
+from m3u8svc.testing.playlists import CLEAR, MapLine, SegmentLine, VariantLine, master_playlist, media_playlist
 from tests.strategies import mutated_playlists, segment_lists, variant_lists
 
 URL = "https://cdn.example/a/index.m3u8"
@@ -57,13 +57,38 @@ def test_a_rendered_master_playlist_parses_to_what_was_described(lines: list[Var
     ]
 
 
+_variable_names = st.from_regex(r"[A-Za-z0-9_-]{1,6}", fullmatch=True)
+_variable_values = st.from_regex(r"[a-z0-9./{}$-]{0,8}", fullmatch=True)
+
+
+@settings(max_examples=200)
+@given(
+    st.dictionaries(_variable_names, _variable_values, min_size=1, max_size=5),
+    st.lists(st.tuples(st.sampled_from(["", "a", "b/", "{", "$"]), st.integers(0, 4)), min_size=1, max_size=6),
+)
+def test_variables_are_replaced_once_and_by_what_they_stand_for(values: dict[str, str], pieces: list[tuple[str, int]]):
+    """A link of variables is the link of their values, also where these look like variables; so is a quoted string."""
+    names = list(values)
+    used = [(text, names[place % len(names)]) for text, place in pieces]
+    written = "x/" + "".join(f"{text}{{${name}}}" for text, name in used)
+    meant = "x/" + "".join(text + values[name] for text, name in used)
+    # A definition's own value is a quoted string, so what looks like a variable there would be one: it comes by import.
+    head = [f'#EXT-X-DEFINE:IMPORT="{name}"' for name in names]
+    text = media_playlist([SegmentLine(uri=written)], head=head, map=MapLine(uri=written))
+    playlist = parse_playlist(text, URL, definitions=values)
+    assert isinstance(playlist, MediaPlaylist)
+    (segment,) = playlist.segments
+    assert segment.init is not None
+    assert segment.uri == segment.init.uri == resolve(meant, URL)
+
+
 @settings(max_examples=2000)
 @given(mutated_playlists())
 def test_a_wounded_playlist_is_read_or_refused_by_name(body: bytes):
     """Whatever a server sends, nothing but our own errors comes out, and what comes out can be shown and encoded."""
     try:
         playlist = parse_playlist(body, URL)
-    except M3u8svcError as error:
+    except PlaylistError as error:
         error.text("zh").encode()
         assert "\n" not in error.text("en")
         return
