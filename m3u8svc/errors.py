@@ -117,6 +117,15 @@ class SkipExpressionError(M3u8svcError):
     en = 'the skip expression has an invalid item "{item}"'
 
 
+class SelectionError(M3u8svcError):
+    """`variant`, `audio`, `subtitles` or `groups` that cannot be understood. `expected` is what could stand there."""
+
+    code = "bad_selection"
+    fault = Fault.CALLER
+    zh = "第 {position} 个字符处的“{item}”无法理解，可以是：{expected}"
+    en = 'at character {position}, "{item}" cannot be understood; it could be: {expected}'
+
+
 class UnsafePath(M3u8svcError):
     """A name or directory that would leave the places we may write to."""
 
@@ -186,6 +195,14 @@ class NothingToDownload(PlaylistError):
     code = "nothing_to_download"
     zh = "需要下载的文件为空"
     en = "there is nothing to download"
+
+
+class NoSuchVariant(PlaylistError):
+    """No variant of the playlist is what the task wants."""
+
+    code = "no_such_variant"
+    zh = "没有符合“{wanted}”的码流；可选：{available}"
+    en = 'no variant is "{wanted}"; there are: {available}'
 
 
 class UnsupportedEncryption(PlaylistError):

@@ -200,7 +200,8 @@ def register_storage() -> Iterable[Storage]:
 @hookspec(firstresult=True)
 def choose_variant(master: MasterPlaylist, task: Task) -> Variant | None:
     """
-    *ask*: after a multivariant playlist. Which variant to download; None = no opinion. Default: the best BANDWIDTH.
+    *ask*: after a multivariant playlist. Which variant to download; None = no opinion. Default: what the task's
+    `variant` asks for.
 
     Returns:
         One of `master.variants`.

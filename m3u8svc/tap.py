@@ -386,7 +386,7 @@ def make_tools(
     from m3u8svc.builtin.proxy import ProxyAgent
     from m3u8svc.builtin.skip import SkipExpression
     from m3u8svc.builtin.ts import TsPlugin
-    from m3u8svc.builtin.variant import BestVariant
+    from m3u8svc.builtin.variant import ChosenVariant
     from m3u8svc.connections import Connections
     from m3u8svc.fetch import Fetcher
     from m3u8svc.job import Tools
@@ -402,7 +402,7 @@ def make_tools(
         ProxyAgent(connections),
         RetryPolicy(random.random),
         SkipExpression(in_thread),
-        BestVariant(),
+        ChosenVariant(),
         DiskPlugin(DiskStorage(in_thread)),
         Mp4Plugin(Muxing(reactor=reactor, in_thread=in_thread)),
         TsPlugin(in_thread),

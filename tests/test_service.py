@@ -22,7 +22,7 @@ from m3u8svc.builtin.disk import DiskPlugin, DiskStorage
 from m3u8svc.builtin.failures import RetryPolicy
 from m3u8svc.builtin.mp4 import Mp4Plugin
 from m3u8svc.builtin.skip import SkipExpression
-from m3u8svc.builtin.variant import BestVariant
+from m3u8svc.builtin.variant import ChosenVariant
 from m3u8svc.connections import Connections
 from m3u8svc.errors import InvalidTransition, StoreError, TaskNotFound, UnsafePath
 from m3u8svc.fetch import Fetcher
@@ -190,7 +190,7 @@ async def bench(segments: list[bytes], tmp_path: Path) -> AsyncIterator[Bench]:
         DirectAgent(connections),
         RetryPolicy(lambda: 0.1),
         SkipExpression(in_thread),
-        BestVariant(),
+        ChosenVariant(),
         DiskPlugin(DiskStorage(in_thread)),
         Mp4Plugin(Muxing(reactor=reactor, in_thread=in_thread)),
         listener,

@@ -31,7 +31,7 @@ from m3u8svc.builtin.disk import DiskPlugin, DiskStorage
 from m3u8svc.builtin.failures import RetryPolicy
 from m3u8svc.builtin.skip import SkipExpression
 from m3u8svc.builtin.ts import TsPlugin
-from m3u8svc.builtin.variant import BestVariant
+from m3u8svc.builtin.variant import ChosenVariant
 from m3u8svc.errors import M3u8svcError
 from m3u8svc.fetch import Fetcher
 from m3u8svc.hookspecs import hookimpl
@@ -118,7 +118,7 @@ class Harness:
             _OriginAgent(self.origin),
             RetryPolicy(lambda: 0.5),
             SkipExpression(_inline),
-            BestVariant(),
+            ChosenVariant(),
             DiskPlugin(DiskStorage(_inline)),
             TsPlugin(_inline),
         ]

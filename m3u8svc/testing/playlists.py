@@ -95,8 +95,10 @@ class VariantLine:
     average_bandwidth: int | None = None
     resolution: tuple[int, int] | None = None
     frame_rate: float | None = None
+    video_range: str = ""
     codecs: str = ""
     audio: str = ""
+    video: str = ""
     subtitles: str = ""
 
     def render(self) -> list[str]:
@@ -106,8 +108,10 @@ class VariantLine:
             ("AVERAGE-BANDWIDTH", _number(self.average_bandwidth)),
             ("RESOLUTION", f"{self.resolution[0]}x{self.resolution[1]}" if self.resolution else ""),
             ("FRAME-RATE", _number(self.frame_rate)),
+            ("VIDEO-RANGE", self.video_range),
             ("CODECS", _quoted(self.codecs)),
             ("AUDIO", _quoted(self.audio)),
+            ("VIDEO", _quoted(self.video)),
             ("SUBTITLES", _quoted(self.subtitles)),
         )
         return [f"#EXT-X-STREAM-INF:{attributes}", self.uri]
@@ -126,6 +130,7 @@ class RenditionLine:
     language: str = ""
     default: bool = False
     autoselect: bool = False
+    forced: bool = False
 
     def render(self) -> str:
         """The tag."""
@@ -136,6 +141,7 @@ class RenditionLine:
             ("LANGUAGE", _quoted(self.language)),
             ("DEFAULT", "YES" if self.default else ""),
             ("AUTOSELECT", "YES" if self.autoselect else ""),
+            ("FORCED", "YES" if self.forced else ""),
             ("URI", _quoted(self.uri)),
         )
 
