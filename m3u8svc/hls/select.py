@@ -32,6 +32,7 @@ from m3u8svc.redact import escape_controls
 LONGEST = 1000
 """Characters of an expression or a list of languages."""
 
+_DESCRIBED = "public.accessibility.describes-video"
 _LISTED = 20  # how many variants or renditions an error or a warning names
 _NOT_VIDEO = ("mp4a", "ac-3", "ec-3", "ac-4", "opus", "flac", "alac", "vorbis", "mp3", "dts", "wvtt", "stpp", "tx3g")
 
@@ -478,8 +479,8 @@ def parse_languages(text: str) -> Languages:
 def choose_audio(master: MasterPlaylist, variant: Variant, wanted: Languages) -> Chosen:
     """
     The sound of `variant` (M4): of its group one rendition for each wanted language, in the order they are wanted;
-    where several speak it the one with the most exact tag, then DEFAULT, AUTOSELECT, then listed first. "all" is the
-    whole group, commentaries and descriptions too. Nothing wanted, or nothing wanted there: DEFAULT, else AUTOSELECT,
+    where several speak it the one with the most exact tag, which does not describe the picture, then DEFAULT,
+    AUTOSELECT, then listed first. "all" is the whole group, commentaries and descriptions too. Nothing wanted, or nothing wanted there: DEFAULT, else AUTOSELECT,
     else the first. A rendition without URI is already inside the variant, and so is one that is the variant itself.
     """
     group = [each for each in master.renditions if each.type == "AUDIO" and each.group_id == variant.audio_group]
@@ -550,8 +551,9 @@ def _exactness(item: str, rendition: Rendition) -> int:
     return int(is_language(rendition.language or "", item))  # both ways: the same tag
 
 
-def _preference(rendition: Rendition) -> tuple[bool, bool, bool]:
-    return not rendition.forced, rendition.default, rendition.autoselect
+def _preference(rendition: Rendition) -> tuple[bool, bool, bool, bool]:
+    described = _DESCRIBED in rendition.characteristics
+    return not rendition.forced, not described, rendition.default, rendition.autoselect
 
 
 def _missing(what: str, items: Iterable[str], group: Sequence[Rendition]) -> str:

@@ -131,6 +131,7 @@ class RenditionLine:
     default: bool = False
     autoselect: bool = False
     forced: bool = False
+    characteristics: str = ""
 
     def render(self) -> str:
         """The tag."""
@@ -142,6 +143,7 @@ class RenditionLine:
             ("DEFAULT", "YES" if self.default else ""),
             ("AUTOSELECT", "YES" if self.autoselect else ""),
             ("FORCED", "YES" if self.forced else ""),
+            ("CHARACTERISTICS", _quoted(self.characteristics)),
             ("URI", _quoted(self.uri)),
         )
 

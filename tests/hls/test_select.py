@@ -338,6 +338,16 @@ def test_one_language_spoken_by_several() -> None:
     assert ["2.0"] == names(audio("en", plain, stereo))
     assert ["5.1"] == names(audio("en", plain))
     assert ["5.1"] == names(audio("5.1", plain, stereo, default))
+    described = RenditionLine(
+        group="g",
+        name="AD",
+        language="en",
+        uri="ad",
+        default=True,
+        characteristics="public.accessibility.describes-video",
+    )
+    assert ["5.1"] == names(audio("en", described, plain))
+    assert ["AD"] == names(audio("en", described))
 
 
 def test_audio_that_is_not_there_falls_back_with_a_warning() -> None:
