@@ -1,17 +1,19 @@
 """
-The task's skip expression as a hook: the default of `skip_segments`.
+The task's skip expression, and the groups it keeps, as a hook: the default of `skip_segments`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from m3u8svc.hls.skip import Selection, parse_skip_expression, select_skips
+from m3u8svc.hls.groups import Ranges, parse_groups, skip_groups
+from m3u8svc.hls.skip import SkipRules, parse_skip_expression, select_skips
 from m3u8svc.plugin import Segment, Skip, Task, hookimpl
 from m3u8svc.waiting import InThread, settled
 
 
 class SkipExpression:
     """
-    Skips what ``skip_ts_info`` names by number or time; its ``http.code=`` rules are `failures`' business.
+    Skips what ``skip_ts_info`` names by number or time, and groups that ``groups`` does not name; the expression's
+    ``http.code=`` rules are `failures`' business.
     """
 
     def __init__(self, in_thread: InThread) -> None:
@@ -20,10 +22,19 @@ class SkipExpression:
     @hookimpl(trylast=True)
     async def skip_segments(self, segments: tuple[Segment, ...], task: Task) -> Iterable[Skip] | None:
         """
-        The segments the expression leaves out, each with the item that did it.
+        The segments to leave out, each with the item that did it.
         """
         rules = parse_skip_expression(task.spec.settings.skip_ts_info)
-        if not rules.selects:
+        kept = parse_groups(task.spec.extensions.groups)
+        if not rules.selects and not kept:
             return None
-        selection: Selection = await settled(self._in_thread(select_skips, rules, segments))
-        return [Skip(position=position, reason=reason) for position, reason in selection.skips.items()]
+        skips: dict[int, str] = await settled(self._in_thread(skips_of, segments, rules, kept))
+        return [Skip(position=position, reason=reason) for position, reason in skips.items()]
+
+
+def skips_of(segments: Sequence[Segment], rules: SkipRules, kept: Ranges) -> dict[int, str]:
+    """
+    position -> reason for what a task's own settings leave out, in order.
+    """
+    skips = skip_groups(segments, kept) | select_skips(rules, segments).skips
+    return dict(sorted(skips.items()))

@@ -1,0 +1,63 @@
+"""
+Groups: the stretches of a media playlist between two discontinuities, numbered from 1 in order. A plan lists them; the
+`groups` of a task says by number which to keep, such as "1,3-5".
+"""
+
+import itertools
+import re
+from collections.abc import Sequence
+
+from m3u8svc.errors import SelectionError
+from m3u8svc.hls.playlist import Segment
+from m3u8svc.redact import escape_controls
+
+LONGEST = 16 * 1024
+"""Characters of such a list."""
+
+Ranges = tuple[tuple[int, int], ...]
+"""Numbers as pairs of first and last, both included."""
+
+_ITEM = re.compile(r"([0-9]{1,9})(?: *- *([0-9]{1,9}))?")
+
+
+def parse_groups(text: str) -> Ranges:
+    """
+    The groups that `text` names; "" names none, which means all.
+
+    Raises:
+        SelectionError: an item that is neither a number nor a range of numbers.
+    """
+    if len(text) > LONGEST:
+        raise SelectionError(position=LONGEST + 1, item=text[LONGEST : LONGEST + 20], expected=f"<= {LONGEST}")
+    ranges: list[tuple[int, int]] = []
+    position = 1
+    for part in text.split(",") if text.strip() else ():
+        item = part.strip()
+        found = _ITEM.fullmatch(item)
+        first, last = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
+        if not 0 < first <= last:
+            raise SelectionError(position=position, item=escape_controls(item[:40]), expected="1, 3-5")
+        ranges.append((first, last))
+        position += len(part) + 1
+    return tuple(ranges)
+
+
+def split_groups(segments: Sequence[Segment]) -> tuple[tuple[Segment, ...], ...]:
+    """
+    The groups of a playlist, in order.
+    """
+    by_sequence = itertools.groupby(segments, key=lambda segment: segment.discontinuity_sequence)
+    return tuple(tuple(group) for _, group in by_sequence)
+
+
+def skip_groups(segments: Sequence[Segment], kept: Ranges) -> dict[int, str]:
+    """
+    position -> reason for the segments of groups that are not kept.
+    """
+    if not kept:
+        return {}
+    skips: dict[int, str] = {}
+    for number, group in enumerate(split_groups(segments), start=1):
+        if not any(first <= number <= last for first, last in kept):
+            skips |= {segment.position: f"groups: 第 {number} 组不在所选之中" for segment in group}
+    return skips
