@@ -174,7 +174,6 @@ def _renditions(presentation: Presentation) -> tuple[OutlinedRendition, ...]:
     if presentation.master is None:
         return ()
     tracks = {_identity(stream.rendition): stream.track for stream in presentation.streams if stream.rendition}
-    variant = presentation.variant
     return tuple(
         OutlinedRendition(
             type=each.type,
@@ -184,7 +183,7 @@ def _renditions(presentation: Presentation) -> tuple[OutlinedRendition, ...]:
             default=each.default,
             forced=each.forced,
             inside=each.uri is None and each.type != "CLOSED-CAPTIONS",
-            chosen=_identity(each) in tracks or (each.uri is None and variant is not None and _goes_with(each, variant)),
+            chosen=_identity(each) in tracks or _is_inside(each, presentation.variant),
             track=tracks.get(_identity(each), ""),
         )
         for each in presentation.master.renditions
@@ -195,10 +194,12 @@ def _identity(rendition: Rendition) -> tuple[str, str, str]:
     return rendition.type, rendition.group_id, rendition.name
 
 
-def _goes_with(rendition: Rendition, variant: Variant) -> bool:
+def _is_inside(rendition: Rendition, variant: Variant | None) -> bool:
     """
-    Whether a rendition without URI is what the variant has inside.
+    Whether a rendition comes with the variant, since it has no URI of its own.
     """
+    if variant is None or rendition.uri is not None:
+        return False
     groups = {"AUDIO": variant.audio_group, "VIDEO": variant.video_group}
     return groups.get(rendition.type) == rendition.group_id
 

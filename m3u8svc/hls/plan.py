@@ -21,19 +21,15 @@ from m3u8svc.hls.playlist import (
     MAIN,
     InitSection,
     Key,
-    MasterPlaylist,
     MediaPlaylist,
     Presentation,
-    Rendition,
     Segment,
     Stream,
-    Variant,
 )
 from m3u8svc.hls.sampleaes import CBCS
 from m3u8svc.hls.uri import path_of
 
 _GAP_REASON = "播放列表声明的空缺（EXT-X-GAP）"
-_NOT_VIDEO = ("mp4a", "ac-3", "ec-3", "ac-4", "opus", "flac", "alac", "vorbis", "mp3", "dts", "wvtt", "stpp", "tx3g")
 
 
 MARGIN_S = 0.1
@@ -209,43 +205,6 @@ def init_identity(init: InitSection, track: str = MAIN) -> str:
     return _digest(path_of(init.uri), byterange, *_lock(init.key, init.iv), init.ordinal, *named)
 
 
-def best_variant(master: MasterPlaylist) -> Variant:
-    """
-    The variant with the highest BANDWIDTH, then the largest picture, then listed first. Audio-only ones are taken
-    only when there is nothing else (M9).
-
-    Raises:
-        NothingToDownload: no variant at all.
-    """
-    if not master.variants:
-        raise NothingToDownload()
-    return max(master.variants, key=lambda each: (not is_audio_only(each), each.bandwidth, _pixels(each)))
-
-
-def is_audio_only(variant: Variant) -> bool:
-    """
-    Whether a variant says that it has no picture. One that says nothing may have one.
-    """
-    return (
-        bool(variant.codecs)
-        and variant.width is None
-        and all(codec.lower().startswith(_NOT_VIDEO) for codec in variant.codecs)
-    )
-
-
-def audio_rendition(master: MasterPlaylist, variant: Variant, language: str | None = None) -> Rendition | None:
-    """
-    The audio that goes with `variant` (M4): the wanted language, else DEFAULT, else AUTOSELECT, else the first of its
-    group. None when it has no group; a rendition without URI is already inside the variant.
-    """
-    group = [each for each in master.renditions if each.type == "AUDIO" and each.group_id == variant.audio_group]
-    if variant.audio_group is None or not group:
-        return None
-    return max(
-        group, key=lambda each: (language is not None and each.language == language, each.default, each.autoselect)
-    )
-
-
 def _absent(segment: Segment, reason: str, track: str, *, declared: bool) -> Absent:
     return Absent(
         position=segment.position,
@@ -281,7 +240,3 @@ def _digest(*parts: object) -> str:
     # URIs hold no line feeds (parse refuses them), so parts cannot run into each other.
     text = "\n".join("" if part is None else str(part) for part in parts)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
-
-
-def _pixels(variant: Variant) -> int:
-    return (variant.width or 0) * (variant.height or 0)

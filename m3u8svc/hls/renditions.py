@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 
 import attrs
 
-from m3u8svc.hls.plan import audio_rendition, is_audio_only
 from m3u8svc.hls.playlist import MasterPlaylist, Rendition, Variant
+from m3u8svc.hls.select import choose_audio, choose_subtitles, parse_languages
 
 
 @attrs.frozen(kw_only=True)
@@ -22,12 +22,17 @@ class Selected:
 
 def select_renditions(master: MasterPlaylist, variant: Variant, *, audio: str, subtitles: str) -> Selected:
     """
-    The renditions that the task's `audio` and `subtitles` choose from the groups of `variant`.
+    The renditions that the task's `audio` and `subtitles` choose from the groups of `variant`. What is inside the
+    variant already is not downloaded.
     """
-    found = audio_rendition(master, variant)
-    if found is None or found.uri is None or is_audio_only(variant):
-        return Selected()
-    return Selected(renditions=(found,))
+    chosen = (
+        choose_audio(master, variant, parse_languages(audio)),
+        choose_subtitles(master, variant, parse_languages(subtitles)),
+    )
+    return Selected(
+        renditions=tuple(rendition for each in chosen for rendition in each.renditions if rendition.uri is not None),
+        warnings=tuple(warning for each in chosen for warning in each.warnings),
+    )
 
 
 def named_tracks(renditions: Iterable[Rendition]) -> Mapping[str, Rendition]:

@@ -9,7 +9,7 @@ import pytest
 
 from m3u8svc.errors import NothingToDownload, UnsupportedEncryption
 from m3u8svc.hls.parse import parse_playlist
-from m3u8svc.hls.plan import Absent, audio_rendition, best_variant, init_identity, plan_download, plan_presentation
+from m3u8svc.hls.plan import Absent, init_identity, plan_download, plan_presentation
 from m3u8svc.hls.playlist import MasterPlaylist, MediaPlaylist, Presentation, Stream
 from m3u8svc.testing.playlists import (
     KeyLine,
@@ -26,12 +26,6 @@ from m3u8svc.testing.playlists import (
 def media(text: str, url: str = "https://cdn.example/a/i.m3u8?t=1") -> MediaPlaylist:
     playlist = parse_playlist(text, url)
     assert isinstance(playlist, MediaPlaylist)
-    return playlist
-
-
-def master(*variants: VariantLine, renditions: tuple[RenditionLine, ...] = ()) -> MasterPlaylist:
-    playlist = parse_playlist(master_playlist(variants, renditions=renditions), "http://h/m.m3u8")
-    assert isinstance(playlist, MasterPlaylist)
     return playlist
 
 
@@ -153,55 +147,6 @@ def test_init_sections_that_differ_only_in_the_query_do_not_share_an_identity():
     lines = [SegmentLine(uri=f"{n}", map=MapLine(uri=f"init?track={n}")) for n in (1, 2)]
     inits = plan_download(media(media_playlist(lines)), {}).inits
     assert len({init_identity(init) for init in inits}) == len(inits) == 2
-
-
-VIDEO, AUDIO = "avc1.64001f,mp4a.40.2", "mp4a.40.2"
-
-
-@pytest.mark.parametrize(
-    ("variants", "expected"),
-    [
-        ([("a", 1, None, ""), ("b", 3, None, ""), ("c", 2, None, "")], "b"),
-        ([("a", 1, (640, 360), ""), ("b", 1, (1280, 720), "")], "b"),
-        ([("a", 1, (640, 360), ""), ("b", 1, (640, 360), "")], "a"),
-        ([("a", 9, None, AUDIO), ("b", 1, None, VIDEO)], "b"),
-        ([("a", 9, None, AUDIO), ("b", 1, None, "")], "b"),
-        ([("a", 1, None, AUDIO), ("b", 2, None, AUDIO)], "b"),
-        ([("a", 1, None, VIDEO), ("b", 2, (640, 360), AUDIO)], "b"),
-    ],
-)
-def test_M9_the_best_variant(variants: list[tuple[str, int, tuple[int, int] | None, str]], expected: str):
-    """BANDWIDTH, then size, then order; sound alone only when there is nothing else."""
-    lines = [VariantLine(uri=uri, bandwidth=bw, resolution=size, codecs=codecs) for uri, bw, size, codecs in variants]
-    assert best_variant(master(*lines)).uri == f"http://h/{expected}"
-
-
-def test_no_variant_is_nothing_to_download():
-    """A list of renditions alone."""
-    with pytest.raises(NothingToDownload):
-        best_variant(master(renditions=(RenditionLine(group="a", name="x"),)))
-
-
-def test_M4_the_audio_that_goes_with_a_variant():
-    """The wanted language, else DEFAULT, else AUTOSELECT, else the first of the variant's group."""
-    first, auto, default, other = (
-        RenditionLine(group="g", name="first", language="fr"),
-        RenditionLine(group="g", name="auto", autoselect=True),
-        RenditionLine(group="g", name="default", default=True),
-        RenditionLine(group="x", name="other", default=True, language="fr"),
-    )
-    variant = VariantLine(uri="v", audio="g")
-
-    def chosen(*renditions: RenditionLine, language: str | None = None) -> str | None:
-        playlist = master(variant, renditions=renditions)
-        rendition = audio_rendition(playlist, playlist.variants[0], language)
-        return rendition and rendition.name
-
-    assert chosen(first, auto, default, other, language="fr") == "first"
-    assert chosen(first, auto, default, other) == "default"
-    assert chosen(first, auto) == "auto"
-    assert chosen(other, first) == "first"
-    assert chosen(other) is None
 
 
 def test_a_hundred_thousand_segments_are_parsed_and_planned_in_time():
