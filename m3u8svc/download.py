@@ -85,7 +85,7 @@ class Wire:
         A request of this task, as the pipeline of `prepare_request` leaves it.
         """
         spec = self.task.spec
-        scoped = request_headers(spec.headers, spec.url, url)
+        scoped = request_headers(spec.headers, spec.address, url)
         self.withheld.update(scoped.withheld)
         request = Request(
             url=url,

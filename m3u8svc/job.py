@@ -93,6 +93,12 @@ class Journal(Protocol):
         """A segment ended. May be stored later, in batches: the work directory is the truth."""
         ...
 
+    async def playlist_text(self) -> str:
+        """
+        The playlist that came with the task, if `TaskSpec.has_playlist`.
+        """
+        ...
+
     async def staged(self, output_id: str, companions: Sequence[CompanionFile], warnings: Sequence[str]) -> None:
         """
         The identity of the finished file that is about to be renamed into place, those of the files that go beside it,
@@ -275,7 +281,9 @@ class Job:
         sniffer = Sniffer(
             wire=self._wire, clock=self._tools.clock, in_thread=self._tools.in_thread, chance=self._tools.chance
         )
-        presentation = self._mergeable(await sniffer.presentation(self._task.spec.url))
+        spec = self._task.spec
+        pasted = await self._journal.playlist_text() if spec.has_playlist else None
+        presentation = self._mergeable(await sniffer.presentation(spec.address, pasted))
         self._failover = Failover(sniffer, presentation)
         presentation = await self._failover.filled(presentation)
         self._tracker.enter(Phase.PLAYLIST)

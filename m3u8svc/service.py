@@ -211,7 +211,7 @@ class DownloadService:
             updated_at=now,
             warnings=spec.warnings,
         )
-        await self._store.insert(task)
+        await self._store.insert(task, draft.playlist)
         self.log.info("task {task} created: {url}", task=task.id, url=_shown(task))
         self._announce(task)
         self._wake()
@@ -620,6 +620,12 @@ class DownloadService:
         """
         self._rows[task_id].append(row)
 
+    async def playlist_text(self, task_id: str) -> str:
+        """
+        The playlist that came with a task.
+        """
+        return await self._store.playlist_text(task_id)
+
     async def record_staged(
         self, task_id: str, output_id: str, companions: Sequence[CompanionFile], warnings: Sequence[str]
     ) -> None:
@@ -659,6 +665,10 @@ class _Journal:
     def segment(self, row: SegmentRow) -> None:
         """A segment ended."""
         self._service.record(self._task_id, row)
+
+    async def playlist_text(self) -> str:
+        """The playlist that came with the task."""
+        return await self._service.playlist_text(self._task_id)
 
     async def staged(self, output_id: str, companions: Sequence[CompanionFile], warnings: Sequence[str]) -> None:
         """A file is about to be published."""

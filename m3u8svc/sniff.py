@@ -54,15 +54,28 @@ class Sniffer:
     in_thread: InThread
     chance: Callable[[], float]
 
-    async def presentation(self, url: str) -> Presentation:
+    async def presentation(self, url: str, pasted: str | None = None) -> Presentation:
         """
         What `url` leads to: the media playlist of one variant, and those of its renditions. Warnings say what was
-        assumed.
+        assumed. With `pasted`, that is the playlist, and `url` only what its links are relative to, "" if nothing.
 
         Raises:
             PlaylistError, FetchError: there is none, or it cannot be used.
         """
-        return await self._follow(url, _Way(start=url))
+        way = _Way(start=url)
+        if pasted is None:
+            return await self._follow(url, way)
+        return await self._led_by(await self._read_pasted(pasted, url), way)
+
+    async def _read_pasted(self, text: str, url: str) -> Playlist:
+        """
+        The playlist somebody pasted. One without ENDLIST cannot be asked again: it is what was pasted, no more.
+        """
+        playlist: Playlist = await settled(self.in_thread(self._parse, text, url, None))
+        if isinstance(playlist, MediaPlaylist) and not playlist.complete:
+            note = "粘贴的播放列表没有 EXT-X-ENDLIST，按完整处理"
+            return attrs.evolve(playlist, ended=True, warnings=(*playlist.warnings, note))
+        return playlist
 
     async def elsewhere(self, presentation: Presentation) -> AsyncIterator[MediaPlaylist]:
         """
@@ -85,12 +98,15 @@ class Sniffer:
         if way.steps > NESTING:
             raise PlaylistTooDeep(limit=NESTING, url=way.start, line=0)
         fetched, playlist = await self._load(url, way.definitions)
-        if isinstance(playlist, MediaPlaylist):
-            return await self._with_renditions(playlist, way)
-        if isinstance(playlist, MasterPlaylist):
-            return await self._any_place(playlist, await self._choose(playlist), way)
+        if isinstance(playlist, MediaPlaylist | MasterPlaylist):
+            return await self._led_by(playlist, way)
         self.wire.note(f"page {redact_url(fetched.url)} links to {redact_url(playlist)}")
         return await self._follow(playlist, attrs.evolve(way, steps=way.steps + 1))
+
+    async def _led_by(self, playlist: Playlist, way: "_Way") -> Presentation:
+        if isinstance(playlist, MediaPlaylist):
+            return await self._with_renditions(playlist, way)
+        return await self._any_place(playlist, await self._choose(playlist), way)
 
     async def _any_place(self, master: MasterPlaylist, variant: Variant, way: "_Way") -> Presentation:
         """
@@ -177,7 +193,7 @@ class Sniffer:
                 raise NotAPlaylist(url=fetched.url, content_type=kind, start=start, line=0, reason="") from error
             return fetched, link
 
-    def _parse(self, body: bytes, url: str, definitions: Mapping[str, str] | None) -> Playlist:
+    def _parse(self, body: bytes | str, url: str, definitions: Mapping[str, str] | None) -> Playlist:
         overrides = overrides_of(self.wire.task.spec.extensions)
         playlist = parse_playlist(
             body,

@@ -179,6 +179,7 @@ specs = st.builds(
         **{f.name: texts for f in attrs.fields(Settings) if f.type is str and f.name != "proxy_type"},
         **{f.name: st.booleans() for f in attrs.fields(Settings) if f.type is bool},
     ),
+    playlist_bytes=st.integers(0, 2**40),
     extensions=st.builds(
         Extensions,
         **{f.name: texts for f in attrs.fields(Extensions) if f.type is str},
@@ -230,6 +231,17 @@ class TestRoundTrip:
     @pytest_twisted.ensureDeferred
     async def test_every_field_survives(self, store: Store) -> None:
         """Every field of a task, its progress and the settings survives insert, replace and save_progress."""
+        defaults: dict[str, Any] = {
+            "storage": "shelf",
+            "variant": "worst",
+            "audio": "en",
+            "subtitles": "all",
+            "subtitle_files": "srt",
+            "on_param_change": "split",
+            "low_disk": True,
+            "report": True,
+            "plugins": {"a": {"b": [1]}},
+        }
 
         async def there_and_back(task: Task, later: Progress, other: TaskSpec) -> None:
             await store.insert(task)
@@ -241,10 +253,10 @@ class TestRoundTrip:
             await store.save_progress([(task.id, later)])
             assert later == (await store.load(task.id, include_deleting=True)).progress
             await store.save_settings(
-                SystemSettings(settings=other.settings, storage="shelf", plugins={"a": {"b": [1]}})
+                SystemSettings(settings=other.settings, **defaults)
             )
             assert (
-                SystemSettings(settings=other.settings, storage="shelf", plugins={"a": {"b": [1]}})
+                SystemSettings(settings=other.settings, **defaults)
                 == await store.load_settings()
             )
             await store.delete(task.id)
@@ -259,7 +271,7 @@ class TestRoundTrip:
     def test_the_strategy_builds_every_field(self) -> None:
         """A field added to a value later is noticed here: the property above must then vary it."""
         counted = {cls.__name__: len(attrs.fields(cls)) for cls in (Task, TaskSpec, Settings, Extensions, Progress)}
-        assert {"Task": 16, "TaskSpec": 7, "Settings": 15, "Extensions": 17, "Progress": 8} == counted
+        assert {"Task": 16, "TaskSpec": 8, "Settings": 15, "Extensions": 17, "Progress": 8} == counted
 
     def test_rows_of_an_older_version_are_read(self) -> None:
         """Keys an older version did not write have their defaults; keys that are gone are ignored."""
@@ -307,6 +319,17 @@ class TestTasks:
         assert ["_", "b"] == [task.id for task in await store.tasks(limit=2, offset=2)]
         assert ["b", "a"] == [task.id for task in await store.tasks(offset=3)]
         assert [] == await store.tasks(limit=0)
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_playlist_that_came_with_a_task(self, store: Store) -> None:
+        """It is read by itself, stays when the task changes, and goes with it."""
+        text = "#EXTM3U\n#EXTINF:1,片段\na.ts\n" * 1000
+        await store.insert(a_task("a"), text)
+        await store.insert(a_task("b"))
+        await store.replace(a_task("a", size=5))
+        assert (text, "", "") == tuple([await store.playlist_text(each) for each in ("a", "b", "c")])
+        await store.delete("a")
+        assert "" == await store.playlist_text("a")
 
     @pytest_twisted.ensureDeferred
     async def test_list_by_status(self, store: Store) -> None:
@@ -499,7 +522,8 @@ class TestSchema:
     async def test_the_ledger_of_the_first_schema_is_kept(self, url: str) -> None:
         """Segments recorded before there were tracks are those of the main one."""
         self.upgrade(url, "0001")
-        task = {name: value for name, value in rows.task_row(a_task()).items() if name != "companions"}
+        newer = ("companions", "playlist_bytes")
+        task = {name: value for name, value in rows.task_row(a_task()).items() if name not in newer}
         segment = {
             name: value
             for name, value in rows.segment_columns("t1", a_segment(7)).items()

@@ -480,8 +480,9 @@ def choose_audio(master: MasterPlaylist, variant: Variant, wanted: Languages) ->
     """
     The sound of `variant` (M4): of its group one rendition for each wanted language, in the order they are wanted;
     where several speak it the one with the most exact tag, which does not describe the picture, then DEFAULT,
-    AUTOSELECT, then listed first. "all" is the whole group, commentaries and descriptions too. Nothing wanted, or nothing wanted there: DEFAULT, else AUTOSELECT,
-    else the first. A rendition without URI is already inside the variant, and so is one that is the variant itself.
+    AUTOSELECT, then listed first. "all" is the whole group, commentaries and descriptions too. Nothing wanted, or
+    nothing wanted there: DEFAULT, else AUTOSELECT, else the first. A rendition without URI is already inside the
+    variant, and so is one that is the variant itself.
     """
     group = [each for each in master.renditions if each.type == "AUDIO" and each.group_id == variant.audio_group]
     if variant.audio_group is None or not group:

@@ -46,6 +46,7 @@ def task_row(task: Task) -> dict[str, Any]:  # Any, here and below: str, int, fl
         "settings": settings_json(task.spec.settings),
         "extensions": _to_json(attrs.asdict(task.spec.extensions)),
         "spec_warnings": _to_json(list(task.spec.warnings)),
+        "playlist_bytes": task.spec.playlist_bytes,
         "err_code": task.err_code,
         "err_msg": task.err_msg,
         "created_at": task.created_at,
@@ -84,6 +85,7 @@ def _task_of(row: RowMapping) -> Task:
         settings=settings_of(row["settings"]),
         extensions=_from_json(Extensions, row["extensions"]),
         warnings=tuple(json.loads(row["spec_warnings"])),
+        playlist_bytes=row["playlist_bytes"],
     )
     return Task(
         id=row["id"],
@@ -126,8 +128,7 @@ def system_json(system: SystemSettings) -> str:
     """
     The system settings as the text of their column: the settings, and what else has a default beside them.
     """
-    beside = {"merger": system.merger, "storage": system.storage, "plugins": system.plugins}
-    return _to_json(attrs.asdict(system.settings) | beside)
+    return _to_json(attrs.asdict(system.settings) | system.extensions)
 
 
 def system_of(text: str) -> SystemSettings:

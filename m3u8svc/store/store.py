@@ -22,7 +22,7 @@ from m3u8svc.errors import StaleTask, StoreError, TaskNotFound
 from m3u8svc.store import rows
 from m3u8svc.store.database import Database
 from m3u8svc.store.outbox import TaskEvent
-from m3u8svc.store.tables import EVENTS, SEGMENTS, SETTINGS, TASKS
+from m3u8svc.store.tables import EVENTS, PLAYLISTS, SEGMENTS, SETTINGS, TASKS
 from m3u8svc.tasks.ledger import SegmentRow
 from m3u8svc.tasks.task import Progress, Status, SystemSettings, Task
 
@@ -113,14 +113,14 @@ class Store:
 
     # -- Tasks
 
-    async def insert(self, task: Task) -> None:
+    async def insert(self, task: Task, playlist: str = "") -> None:
         """
-        Store a new task and the event of its birth.
+        Store a new task, the playlist that came with it, and the event of its birth.
 
         Raises:
             StoreError: its id is taken.
         """
-        await self._write(partial(_insert, task))
+        await self._write(partial(_insert, task, playlist))
 
     async def load(self, task_id: str, *, include_deleting: bool = False) -> Task:
         """
@@ -130,6 +130,12 @@ class Store:
             TaskNotFound: there is none, or it is being deleted and that was not asked for.
         """
         return await self._read(partial(_load, task_id, include_deleting))
+
+    async def playlist_text(self, task_id: str) -> str:
+        """
+        The playlist that came with a task, "" if none did.
+        """
+        return await self._read(partial(_playlist_text, task_id))
 
     async def tasks(
         self,
@@ -241,12 +247,19 @@ class Store:
 # -- What is done in a transaction -----------------------------------------------------------------------------------
 
 
-def _insert(task: Task, connection: Connection) -> None:
+def _insert(task: Task, playlist: str, connection: Connection) -> None:
     # Not by an IntegrityError: that is also what a value says that the column refuses.
     new = _dialect_insert(connection, TASKS).values(rows.task_row(task)).on_conflict_do_nothing(index_elements=["id"])
     if connection.execute(new.returning(TASKS.c.id)).one_or_none() is None:
         raise StoreError(reason=f"task {task.id} is stored already")
     connection.execute(insert(EVENTS).values(rows.event_columns(task, None)))
+    if playlist:
+        connection.execute(insert(PLAYLISTS).values(task_id=task.id, text=playlist))
+
+
+def _playlist_text(task_id: str, connection: Connection) -> str:
+    query = select(PLAYLISTS.c.text).where(PLAYLISTS.c.task_id == task_id)
+    return connection.execute(query).scalar_one_or_none() or ""
 
 
 def _load(task_id: str, include_deleting: bool, connection: Connection) -> Task:

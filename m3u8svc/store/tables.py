@@ -41,10 +41,19 @@ TASKS = Table(
     Column("output", Text, nullable=False),
     Column("output_id", Text, nullable=False),
     Column("companions", Text, nullable=False),
+    Column("playlist_bytes", Long, nullable=False),
     Column("warnings", Text, nullable=False),
     Column("progress", Text, nullable=False),
     Column("deleting", Integer, nullable=False),
     Index("tasks_in_order", "created_at", "id"),
+    sqlite_strict=True,
+)
+
+PLAYLISTS = Table(
+    "playlists",
+    METADATA,
+    Column("task_id", Id, ForeignKey("tasks.id", ondelete="CASCADE"), primary_key=True),
+    Column("text", Text, nullable=False),
     sqlite_strict=True,
 )
 

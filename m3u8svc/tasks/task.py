@@ -114,7 +114,23 @@ class SystemSettings:
     settings: Settings = attrs.field(factory=Settings)
     merger: str = "mp4"
     storage: str = "disk"
+    variant: str = "best"
+    audio: str = ""
+    subtitles: str = "none"
+    subtitle_files: str = "vtt"
+    on_param_change: str = "keep"
+    low_disk: bool = False
+    report: bool = False
     plugins: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict, repr=False)  # Any: each plugin's own JSON
+
+    @property
+    def extensions(self) -> dict[str, Any]:  # Any: str, bool or dict by name
+        """What an extension is where a request does not say it, by name."""
+        return {name: getattr(self, name) for name in DEFAULT_NAMES}
+
+
+DEFAULT_NAMES: tuple[str, ...] = tuple(each.name for each in attrs.fields(SystemSettings) if each.name != "settings")
+"""The extensions that system settings have."""
 
 
 @attrs.frozen(kw_only=True)
@@ -132,6 +148,18 @@ class TaskSpec:
     extensions: Extensions = attrs.field(factory=Extensions)
     warnings: tuple[str, ...] = ()
     """What in the request was accepted but had no effect, for the answer."""
+    playlist_bytes: int = 0
+    """How large the playlist is that came with the request; the store has its text (`Store.playlist_text`)."""
+
+    @property
+    def has_playlist(self) -> bool:
+        """Whether the playlist came with the request, and is not fetched."""
+        return self.playlist_bytes > 0
+
+    @property
+    def address(self) -> str:
+        """Where the task begins: its URL, or what the links of a playlist without URL are relative to."""
+        return self.url or self.extensions.base_url
 
 
 @attrs.frozen(kw_only=True)
@@ -210,7 +238,9 @@ class TaskDraft:
     given: Mapping[str, Any] = attrs.field(
         factory=lambda: MappingProxyType({}), repr=False
     )  # Any: str, int or bool by name
-    extensions: Mapping[str, Any] = attrs.field(factory=lambda: MappingProxyType({}))  # Any: str, bool or dict by name
+    # Any: str, bool or dict by name
+    extensions: Mapping[str, Any] = attrs.field(factory=lambda: MappingProxyType({}), repr=False)
+    playlist: str = attrs.field(default="", repr=False)
     warnings: tuple[str, ...] = ()
 
     def spec(self, system: SystemSettings) -> TaskSpec:
@@ -218,7 +248,7 @@ class TaskDraft:
         The task this becomes under these system settings: a snapshot (DESIGN 6). Not advanced: the system settings
         alone; advanced: the request's fields over them. Options of one plugin are taken as a whole.
         """
-        extensions = Extensions(**{"merger": system.merger, "storage": system.storage, **self.extensions})
+        extensions = Extensions(**{**system.extensions, **self.extensions})
         return TaskSpec(
             url=self.url,
             filename=self.filename,
@@ -227,6 +257,7 @@ class TaskDraft:
             settings=attrs.evolve(system.settings, **self.given) if self.advanced else system.settings,
             extensions=attrs.evolve(extensions, plugins={**system.plugins, **extensions.plugins}),
             warnings=self.warnings,
+            playlist_bytes=len(self.playlist.encode()),
         )
 
 

@@ -54,6 +54,7 @@ def _beyond_the_seed(task: Task) -> dict[str, Any]:
         "bytes": progress.size_bytes,
         "err_code": task.err_code,
         "output": task.output,
+        "playlist_bytes": task.spec.playlist_bytes,
         "warnings": list(dict.fromkeys((*task.spec.warnings, *task.warnings))),  # a request's warning may be in both
         **extensions_object(task.spec.extensions),
     }
@@ -84,8 +85,7 @@ def system_object(system: SystemSettings) -> dict[str, Any]:
     """
     The system settings: the settings, and what else has a default beside them.
     """
-    beside = {"merger": system.merger, "storage": system.storage, "plugins": system.plugins}
-    return settings_object(system.settings) | beside
+    return settings_object(system.settings) | system.extensions
 
 
 def plugins_object(plugins: Plugins) -> dict[str, Any]:

@@ -10,14 +10,11 @@ import pytest
 from m3u8svc.errors import NothingToDownload, UnsupportedEncryption
 from m3u8svc.hls.parse import parse_playlist
 from m3u8svc.hls.plan import Absent, init_identity, plan_download, plan_presentation
-from m3u8svc.hls.playlist import MasterPlaylist, MediaPlaylist, Presentation, Stream
+from m3u8svc.hls.playlist import MediaPlaylist, Presentation, Stream
 from m3u8svc.testing.playlists import (
     KeyLine,
     MapLine,
-    RenditionLine,
     SegmentLine,
-    VariantLine,
-    master_playlist,
     media_playlist,
     segment_lines,
 )
