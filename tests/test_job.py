@@ -55,9 +55,13 @@ class Records:
         self.output_id = ""
         self.warnings: tuple[str, ...] = ()
         self.on_staged: Callable[[], None] = lambda: None
+        self.playlist = ""
 
     def segment(self, row: SegmentRow) -> None:
         self.rows.append(row)
+
+    async def playlist_text(self) -> str:
+        return self.playlist
 
     async def staged(self, output_id: str, companions: Sequence[CompanionFile], warnings: Sequence[str]) -> None:
         self.output_id = output_id

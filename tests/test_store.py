@@ -252,13 +252,8 @@ class TestRoundTrip:
             assert [] == differing(renewed, await store.load(task.id, include_deleting=True))
             await store.save_progress([(task.id, later)])
             assert later == (await store.load(task.id, include_deleting=True)).progress
-            await store.save_settings(
-                SystemSettings(settings=other.settings, **defaults)
-            )
-            assert (
-                SystemSettings(settings=other.settings, **defaults)
-                == await store.load_settings()
-            )
+            await store.save_settings(SystemSettings(settings=other.settings, **defaults))
+            assert SystemSettings(settings=other.settings, **defaults) == await store.load_settings()
             await store.delete(task.id)
 
         @settings(max_examples=25, deadline=None)
@@ -546,7 +541,7 @@ class TestSchema:
         self.execute(url, f"UPDATE {VERSION_TABLE} SET version_num = '9999'")
         with pytest.raises(ConfigError, match="schema 9999 is from a newer version"):
             await with_store(url, lambda store: store.tasks())
-        self.execute(url, f"UPDATE {VERSION_TABLE} SET version_num = '0002'")
+        self.execute(url, f"UPDATE {VERSION_TABLE} SET version_num = '0003'")
         assert [a_task()] == await with_store(url, lambda store: store.tasks())
 
     @pytest_twisted.ensureDeferred
@@ -693,7 +688,7 @@ class TestFile:
         connection = sqlite3.connect(path)
         found = connection.execute("SELECT name, strict FROM pragma_table_list WHERE schema = 'main'").fetchall()
         connection.close()
-        assert {"tasks", "segments", "events", "settings"} == {name for name, strict in found if strict}
+        assert {"tasks", "segments", "events", "settings", "playlists"} == {name for name, strict in found if strict}
 
     @pytest_twisted.ensureDeferred
     async def test_nobody_else_reads_it(self, path: Path) -> None:

@@ -113,9 +113,14 @@ class Journal:
 
     state: State
     in_thread: "InThread"
+    playlist: str = attrs.field(default="", repr=False)
 
     def segment(self, row: SegmentRow) -> None:
         """Nothing to do: the work directory lists what is there."""
+
+    async def playlist_text(self) -> str:
+        """What was read from a file or the standard input instead of a URL."""
+        return self.playlist
 
     async def staged(self, output_id: str, companions: Sequence[CompanionFile], warnings: Sequence[str]) -> None:
         """The file is about to be renamed into place."""

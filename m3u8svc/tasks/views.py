@@ -13,7 +13,8 @@ from m3u8svc.tasks.task import Task
 
 def task_for_plugin(task: Task, plugin: str) -> Task:
     """
-    The task without proxy credentials, values of secret headers and the options meant for other plugins.
+    The task without proxy credentials, values of secret headers, its stream's key and the options meant for other
+    plugins.
     """
     spec = task.spec
     headers = {name: (MASK,) if is_secret_header(name) else values for name, values in spec.headers.items()}
@@ -21,7 +22,13 @@ def task_for_plugin(task: Task, plugin: str) -> Task:
     if settings.proxy_username or settings.proxy_password:
         settings = attrs.evolve(settings, proxy_username=MASK, proxy_password=MASK)
     own = {name: options for name, options in spec.extensions.plugins.items() if name == plugin}
-    extensions = attrs.evolve(spec.extensions, plugins=own)
+    extensions = attrs.evolve(
+        spec.extensions,
+        plugins=own,
+        key=spec.extensions.key and MASK,
+        iv=spec.extensions.iv and MASK,
+        base_url=_without_user(spec.extensions.base_url),
+    )
     seen = attrs.evolve(spec, url=_without_user(spec.url), headers=headers, settings=settings, extensions=extensions)
     return attrs.evolve(task, spec=seen)
 

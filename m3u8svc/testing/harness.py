@@ -401,6 +401,10 @@ class _Journal:
     def segment(self, row: SegmentRow) -> None:
         """Nobody asks for it later."""
 
+    async def playlist_text(self) -> str:
+        """Its tasks have URLs."""
+        return ""
+
     async def staged(self, output_id: str, companions: Sequence[CompanionFile], warnings: Sequence[str]) -> None:
         """Nobody asks for it later."""
 

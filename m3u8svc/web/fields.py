@@ -11,6 +11,9 @@ from typing import Any  # Any: a value out of JSON, before it was checked
 from urllib.parse import urlsplit
 
 from m3u8svc.errors import InvalidUrl, M3u8svcError
+from m3u8svc.hls.groups import parse_groups
+from m3u8svc.hls.overrides import PLAYLISTS_OWN, BadOverride, parse_iv_text, parse_key_text
+from m3u8svc.hls.select import parse_languages, parse_variant_choice
 from m3u8svc.hls.skip import parse_skip_expression
 from m3u8svc.tasks.directories import is_system_directory
 from m3u8svc.tasks.headers import header_problems
@@ -23,6 +26,11 @@ MAX_PATH_BYTES = 4096
 MAX_EXPRESSION = 16 * 1024
 MAX_CREDENTIAL_BYTES = 255
 """What SOCKS5 can carry (RFC 1929)."""
+
+MAX_PLAYLIST_BYTES = 8 * 1024 * 1024
+
+SUBTITLE_FILES = ("vtt", "srt")
+PARAM_CHANGES = ("keep", "split")
 
 MAX_PLUGINS = 64
 MAX_PLUGIN_OPTIONS = 64 * 1024
@@ -168,6 +176,127 @@ def skip_expression(value: Any) -> str:
     except M3u8svcError as error:
         raise ValueError(error.text()) from error
     return expression
+
+
+def variant(value: Any) -> str:
+    """
+    Which variant, as `hls.select` reads it; "" is the best.
+    """
+    expression = text(value).strip()
+    _read(parse_variant_choice, expression)
+    return expression or "best"
+
+
+def audio(value: Any) -> str:
+    """
+    Languages or names of sound, "all", or "" for what goes with the variant.
+    """
+    languages = text(value).strip()
+    if languages.lower() == "none":
+        raise ValueError("不能为 none，没有声音的节目不完整；可以是空、all 或语言列表，如 en,fr")
+    _read(parse_languages, languages)
+    return languages
+
+
+def subtitles(value: Any) -> str:
+    """
+    Languages or names of subtitles, "all" or "none"; "" is none.
+    """
+    languages = text(value).strip() or "none"
+    _read(parse_languages, languages)
+    return languages
+
+
+def subtitle_files(value: Any) -> str:
+    """
+    Kinds of files for subtitles, "none" for no files: text or a list. "" is none.
+    """
+    listed = value if isinstance(value, list) else text(value).split(",")
+    kinds = [each.strip().lower() for each in listed if isinstance(each, str)]
+    if len(kinds) != len(listed):
+        raise ValueError("必须是字符串或字符串列表")
+    if kinds in ([], [""], ["none"]):
+        return "none"
+    for kind in kinds:
+        if kind not in SUBTITLE_FILES:
+            raise ValueError(f"必须是 {'、'.join(SUBTITLE_FILES)} 的组合，或 none")
+    return ",".join(kind for kind in SUBTITLE_FILES if kind in kinds)
+
+
+def groups(value: Any) -> str:
+    """
+    Numbers of groups to keep; "" for all. A single number may be one.
+    """
+    numbers = str(value) if isinstance(value, int) and not isinstance(value, bool) else text(value).strip()
+    _read(parse_groups, numbers)
+    return numbers
+
+
+def stream_key(value: Any) -> str:
+    """
+    The key of a stream, as 32 hexadecimal digits; "" for that of the playlist. A text that is none is not repeated.
+    """
+    given = text(value).strip()
+    return given and _secret(parse_key_text, given)
+
+
+def stream_iv(value: Any) -> str:
+    """
+    The IV of a stream, as 32 hexadecimal digits; "" for that of the playlist.
+    """
+    given = text(value).strip()
+    return given and _secret(parse_iv_text, given)
+
+
+def appended_query(value: Any) -> str:
+    """
+    What to append to the query of every request: ``a=b&c=d``, or "*", which true means too, for the playlist's own.
+    """
+    if isinstance(value, bool):
+        return PLAYLISTS_OWN if value else ""
+    query = text(value).strip().lstrip("?&")
+    if len(query.encode()) > MAX_URL_BYTES:
+        raise ValueError(f"超过 {MAX_URL_BYTES} 字节")
+    if _has_controls(query) or any(character in "# \\" for character in query):
+        raise ValueError("不能含有控制字符、空格、# 或反斜杠")
+    if query not in ("", PLAYLISTS_OWN) and "=" not in query:
+        raise ValueError("应写作 a=b&c=d，或 * 表示播放列表链接自己的参数")
+    return query
+
+
+def base_url(value: Any) -> str:
+    """
+    What the links of a playlist are relative to; "" for the playlist's own address.
+    """
+    return source_url(value) if text(value).strip() else ""
+
+
+def playlist(value: Any) -> str:
+    """
+    A playlist as text; "" for none. Whether it makes sense is found out when it is read.
+    """
+    content = text(value)
+    if len(content.encode()) > MAX_PLAYLIST_BYTES:
+        raise ValueError(f"超过 {MAX_PLAYLIST_BYTES} 字节")
+    if content and not content.lstrip("\ufeff \t\r\n").startswith("#EXTM3U"):
+        raise ValueError("不是播放列表：应以 #EXTM3U 开头")
+    return content
+
+
+def _read(parser: Callable[[str], object], given: str) -> None:
+    try:
+        parser(given)
+    except M3u8svcError as error:
+        raise ValueError(error.text()) from error
+
+
+def _secret(parser: Callable[[str], bytes], given: str) -> str:
+    if given == MASK:
+        raise ValueError(f"新任务不能使用 {MASK}")
+    try:
+        return parser(given).hex()
+    except BadOverride as error:
+        raise ValueError(str(error)) from None
 
 
 def proxy_type(value: Any) -> str:

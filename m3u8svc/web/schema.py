@@ -18,7 +18,16 @@ from m3u8svc.errors import InvalidRequest
 from m3u8svc.redact import escape_controls, redact_text, redact_url
 from m3u8svc.tasks.headers import clean_headers
 from m3u8svc.tasks.lifecycle import WANTED
-from m3u8svc.tasks.task import SETTING_NAMES, Extensions, Settings, Status, SystemSettings, TaskChange, TaskDraft
+from m3u8svc.tasks.task import (
+    DEFAULT_NAMES,
+    SETTING_NAMES,
+    Extensions,
+    Settings,
+    Status,
+    SystemSettings,
+    TaskChange,
+    TaskDraft,
+)
 from m3u8svc.web import fields
 from m3u8svc.web.fields import MASK
 from m3u8svc.web.strictjson import read_json
@@ -28,8 +37,9 @@ STORAGES = ("disk",)
 
 _PROXY_NAMES = tuple(name for name in SETTING_NAMES if name.startswith("proxy_"))
 _EXTENSION_NAMES = tuple(each.name for each in attrs.fields(Extensions))
-_UNSHOWN = frozenset({"http_headers", "proxy_username", "proxy_password"})
-"""Fields whose values are secrets: an error names them and says no more."""
+_UNSHOWN = frozenset({"http_headers", "proxy_username", "proxy_password", "key", "iv", "append_query", "playlist"})
+"""Fields whose values are secrets, or hold some: an error names them and says no more."""
+_LINKS = frozenset({"url", "base_url"})
 
 
 # -- The bodies ------------------------------------------------------------------------------------------------------
@@ -45,6 +55,13 @@ def _known(kind: str) -> Callable[[Any, ValidationInfo], str]:
     A rule for a name out of the list that `parse_task` was given for this kind.
     """
     return lambda value, info: fields.one_of((info.context or {})[kind])(value)
+
+
+def _source(value: Any, info: ValidationInfo) -> str:
+    """
+    The rule for the URL of a task: it may be empty where a playlist comes with the request.
+    """
+    return "" if value == "" and (info.context or {})["has_playlist"] else fields.source_url(value)
 
 
 class _SettingsBody(BaseModel):
@@ -71,34 +88,51 @@ class _SettingsBody(BaseModel):
     debug_log: Boolean = False
 
 
-class _TaskBody(_SettingsBody):
+class _DefaultsBody(_SettingsBody):
     """
-    POST /api/tasks: the seed's fields, then our extensions.
+    The settings, and the extensions that can be a default.
     """
 
-    url: Annotated[str, PlainValidator(fields.source_url)]
+    merger: Annotated[str, PlainValidator(_known("mergers"))] = "mp4"
+    storage: Annotated[str, PlainValidator(_known("storages"))] = "disk"
+    variant: Annotated[str, PlainValidator(fields.variant)] = "best"
+    audio: Annotated[str, PlainValidator(fields.audio)] = ""
+    subtitles: Annotated[str, PlainValidator(fields.subtitles)] = "none"
+    subtitle_files: Annotated[str, PlainValidator(fields.subtitle_files)] = "vtt"
+    on_param_change: Annotated[str, PlainValidator(fields.one_of(fields.PARAM_CHANGES))] = "keep"
+    low_disk: Boolean = False
+    report: Boolean = False
+    plugins: PluginOptions = Field(default_factory=dict)
+
+
+class _TaskBody(_DefaultsBody):
+    """
+    POST /api/tasks: the seed's fields, then our extensions. `url` is needed, and may be empty beside a `playlist`.
+    """
+
+    url: Annotated[str, PlainValidator(_source)]
     filename: Annotated[str, PlainValidator(fields.file_name)]
     use_http_headers: Boolean = False
     http_headers: Annotated[Mapping[str, tuple[str, ...]], PlainValidator(fields.header_map)] = Field(
         default_factory=dict
     )
     advanced: Boolean = False
-    merger: Annotated[str, PlainValidator(_known("mergers"))] = "mp4"
-    storage: Annotated[str, PlainValidator(_known("storages"))] = "disk"
     faststart: Boolean = False
     allow_gaps: Boolean = False
-    plugins: PluginOptions = Field(default_factory=dict)
+    groups: Annotated[str, PlainValidator(fields.groups)] = ""
+    key: Annotated[str, PlainValidator(fields.stream_key)] = ""
+    iv: Annotated[str, PlainValidator(fields.stream_iv)] = ""
+    append_query: Annotated[str, PlainValidator(fields.appended_query)] = ""
+    base_url: Annotated[str, PlainValidator(fields.base_url)] = ""
+    playlist: Annotated[str, PlainValidator(fields.playlist)] = ""
 
 
-class _SavedSettingsBody(_SettingsBody):
+class _SavedSettingsBody(_DefaultsBody):
     """
     POST /api/settings: what a GET answered may be sent back whole.
     """
 
     default_save_location: Annotated[str, PlainValidator(fields.text)] = ""
-    merger: Annotated[str, PlainValidator(_known("mergers"))] = "mp4"
-    storage: Annotated[str, PlainValidator(_known("storages"))] = "disk"
-    plugins: PluginOptions = Field(default_factory=dict)
 
 
 class _ChangeBody(BaseModel):
@@ -159,6 +193,7 @@ def parse_task(body: bytes, *, mergers: Sequence[str] = MERGERS, storages: Seque
         extensions=MappingProxyType(
             {name: getattr(read, name) for name in _EXTENSION_NAMES if name in read.model_fields_set}
         ),
+        playlist=read.playlist,
         warnings=(*_ignored(read), *(dropped if read.use_http_headers else ()), *unknown),
     )
 
@@ -189,9 +224,7 @@ def parse_settings(
         raise InvalidRequest(problems="; ".join(problems))
     system = SystemSettings(
         settings=Settings(**{name: getattr(read, name) for name in SETTING_NAMES}),
-        merger=read.merger,
-        storage=read.storage,
-        plugins=read.plugins,
+        **{name: getattr(read, name) for name in DEFAULT_NAMES},
     )
     return SettingsDraft(system=system, warnings=unknown)
 
@@ -204,7 +237,7 @@ def _read(model: type[Body], body: bytes, context: Mapping[str, Any] | None = No
     if not isinstance(value, dict):
         raise InvalidRequest(problems="请求体必须是 JSON 对象")
     try:
-        read = model.model_validate(value, context=context)
+        read = model.model_validate(value, context={**(context or {}), "has_playlist": bool(value.get("playlist"))})
     except ValidationError as error:
         raise InvalidRequest(problems="; ".join(_problems(error))) from None
     unknown = [_short(name) for name in value if name not in model.model_fields]
@@ -227,7 +260,7 @@ def shown(name: str, value: Any) -> str:
     if name in _UNSHOWN:
         return ""
     if isinstance(value, str):
-        return f"（“{_short(redact_url(value) if name == 'url' else redact_text(value))}”）"
+        return f"（“{_short(redact_url(value) if name in _LINKS else redact_text(value))}”）"
     if isinstance(value, dict | list):
         return "（对象）" if isinstance(value, dict) else "（数组）"
     return f"（{json.dumps(value)}）"

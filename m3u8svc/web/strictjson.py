@@ -5,6 +5,7 @@ here, with a text that says what and where.
 
 import json
 import math
+import re
 from collections.abc import Iterator
 from typing import Any, NoReturn  # Any: what JSON holds is known only after it was checked
 
@@ -13,6 +14,7 @@ from m3u8svc.redact import escape_controls
 
 MAX_DEPTH = 32
 MAX_INTEGER = 2**53
+_LONE = re.compile("[\ud800-\udfff]")
 _LONGEST_INTEGER = 20
 """Digits and sign; longer ones are refused before they are converted (a conversion of thousands is quadratic)."""
 
@@ -102,7 +104,7 @@ def _check(path: tuple[str, ...], value: Any) -> None:
         where = _named(".".join(path)) if path else "请求体"
         if "\0" in text:
             _refuse(f"{where}: 含有 NUL 字符")
-        if any("\ud800" <= character <= "\udfff" for character in text):
+        if _LONE.search(text):
             _refuse(f"{where}: 含有不成对的代理字符")
 
 

@@ -12,6 +12,7 @@ SEED = [
     *("created_at", "updated_at", "completed_at", "header_map", "advanced_settings"),
 ]
 OURS = ["phase", "speed", "eta", "segments_done", "segments_total", "bytes", "err_code", "output", "warnings"]
+OURS += ["playlist_bytes"]
 
 EXTENSIONS = [
     *("merger", "storage", "faststart", "allow_gaps", "variant", "audio", "subtitles", "subtitle_files", "groups"),

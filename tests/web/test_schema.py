@@ -64,13 +64,28 @@ def test_task_with_everything():
     }
     assert list(SETTING_NAMES) == list(every_setting)
     ours = {"merger": "ts", "storage": "disk", "faststart": True, "allow_gaps": True}
+    ours |= {
+        "variant": "height<=720",
+        "audio": "en,fr",
+        "subtitles": "all",
+        "subtitle_files": "vtt,srt",
+        "groups": "1,3-5",
+        "key": "00112233445566778899aabbccddeeff",
+        "iv": "0f",
+        "append_query": "a=b",
+        "base_url": "https://cdn.example/x/",
+        "on_param_change": "split",
+        "low_disk": True,
+        "report": True,
+    }
     headers = {"X-One": ["a", "b"], "X-Two": "c"}
     body = encoded(**LEAST, advanced=True, use_http_headers=True, http_headers=headers, **every_setting, **ours)
     draft = parse_task(body)
     assert Settings(**every_setting) == draft.spec(SystemSettings()).settings
     assert {"X-One": ("a", "b"), "X-Two": ("c",)} == dict(draft.headers)
     extensions = draft.spec(SystemSettings()).extensions
-    assert Extensions(merger="ts", storage="disk", faststart=True, allow_gaps=True, plugins={}) == extensions
+    assert set(ours) | {"plugins"} == {field.name for field in attrs.fields(Extensions)}
+    assert Extensions(**(ours | {"iv": "0f".zfill(32)})) == extensions
     assert () == draft.warnings
 
 
@@ -151,6 +166,36 @@ WRONG = [
     ({"storage": "s3"}, "storage: 必须是 disk 之一（“s3”）"),
     ({"faststart": "no"}, "faststart: 必须是"),
     ({"allow_gaps": 2}, "allow_gaps: 必须是"),
+    ({"variant": "hight<=720"}, "variant: 第 1 个字符处的“hight”无法理解，可以是：height, width"),
+    ({"variant": 720}, "variant: 必须是字符串（720）"),
+    ({"variant": "b " * 600}, "variant: 第 1001 个字符处"),
+    ({"audio": "none"}, "audio: 不能为 none"),
+    ({"audio": "en,,fr"}, "audio: 第 4 个字符处"),
+    ({"subtitles": "en,none"}, "subtitles: 第 4 个字符处的“none”"),
+    ({"subtitles": True}, "subtitles: 必须是字符串（true）"),
+    ({"subtitle_files": "ass"}, "subtitle_files: 必须是 vtt、srt 的组合，或 none（“ass”）"),
+    ({"subtitle_files": "none,vtt"}, "subtitle_files: 必须是 vtt、srt 的组合"),
+    ({"subtitle_files": ["vtt", 1]}, "subtitle_files: 必须是字符串或字符串列表（数组）"),
+    ({"groups": "1,x"}, "groups: 第 3 个字符处的“x”"),
+    ({"groups": True}, "groups: 必须是字符串（true）"),
+    ({"key": "0011"}, "key: 密钥应为 32 位十六进制数"),
+    ({"key": 5}, "key: 必须是字符串"),
+    ({"key": "***"}, "key: 新任务不能使用 ***"),
+    ({"iv": "xyz"}, "iv: IV 应为"),
+    ({"iv": "***"}, "iv: 新任务不能使用 ***"),
+    ({"append_query": "a b=c"}, "append_query: 不能含有控制字符、空格"),
+    ({"append_query": "a=b#c"}, "append_query: 不能含有"),
+    ({"append_query": "token"}, "append_query: 应写作 a=b&c=d"),
+    ({"append_query": 1}, "append_query: 必须是字符串"),
+    ({"append_query": "a=" + "b" * 8192}, "append_query: 超过 8192 字节"),
+    ({"base_url": "cdn.example"}, "base_url: 必须以 http://"),
+    ({"base_url": "ftp://u:p@h/x?y"}, "base_url: 必须以 http:// 或 https:// 开头（“ftp://h/x?…”）"),
+    ({"on_param_change": "cut"}, "on_param_change: 必须是 keep、split 之一"),
+    ({"low_disk": "yes"}, "low_disk: 必须是 true 或 false"),
+    ({"report": 1}, "report: 必须是 true 或 false"),
+    ({"playlist": "http://h/x.m3u8"}, "playlist: 不是播放列表：应以 #EXTM3U 开头"),
+    ({"playlist": ["#EXTM3U"]}, "playlist: 必须是字符串"),
+    ({"playlist": "#EXTM3U" + "x" * 2**23}, "playlist: 超过 8388608 字节"),
 ]
 
 
@@ -190,6 +235,11 @@ SECRETS = [
     {"http_headers": "Cookie: hunter2"},
     {"url": "ftp://me:hunter2@a.example/x?token=hunter2"},
     {"filename": "x/https://a.example/?token=hunter2"},
+    {"key": "hunter2"},
+    {"iv": "hunter2"},
+    {"append_query": "token=hunter2 x"},
+    {"base_url": "ftp://h/x?token=hunter2"},
+    {"playlist": "hunter2"},
 ]
 
 
@@ -211,6 +261,59 @@ def test_plugin_options():
 def test_plugin_options_that_are_none(plugins):
     """Anything but an object of objects of some size is refused."""
     assert "plugins: " in problems_of(parse_task, encoded(**LEAST, plugins=plugins))
+
+
+@pytest.mark.parametrize(
+    ("field", "given", "kept"),
+    [
+        ("variant", "", "best"),
+        ("variant", " 720p ", "720p"),
+        ("audio", " en ", "en"),
+        ("subtitles", "", "none"),
+        ("subtitle_files", "", "none"),
+        ("subtitle_files", "none", "none"),
+        ("subtitle_files", [], "none"),
+        ("subtitle_files", ["srt", "vtt"], "vtt,srt"),
+        ("subtitle_files", "SRT, vtt,srt", "vtt,srt"),
+        ("groups", 3, "3"),
+        ("key", "AAECAwQFBgcICQoLDA0ODw==", "000102030405060708090a0b0c0d0e0f"),
+        ("key", "0x000102030405060708090A0B0C0D0E0F", "000102030405060708090a0b0c0d0e0f"),
+        ("key", "", ""),
+        ("iv", "0x1", "1".zfill(32)),
+        ("append_query", True, "*"),
+        ("append_query", False, ""),
+        ("append_query", "?a=b", "a=b"),
+        ("append_query", "*", "*"),
+        ("base_url", "", ""),
+    ],
+)
+def test_extensions_are_kept_in_one_form(field, given, kept):
+    """What means the same is stored the same."""
+    assert kept == parse_task(encoded(**LEAST, **{field: given})).extensions[field]
+
+
+def test_extensions_over_the_system_settings():
+    """They apply whatever `advanced` says; what the request does not name comes from the system settings."""
+    system = SystemSettings(variant="worst", audio="fr", subtitles="all", low_disk=True, report=True)
+    chosen = parse_task(encoded(**LEAST, variant="720p", low_disk=False)).spec(system).extensions
+    assert ("720p", "fr", "all", False, True) == (
+        chosen.variant,
+        chosen.audio,
+        chosen.subtitles,
+        chosen.low_disk,
+        chosen.report,
+    )
+
+
+def test_a_playlist_instead_of_a_link():
+    """With a playlist the link may be empty; it is not among the extensions, which lists load."""
+    text = "\ufeff\n#EXTM3U\n#EXTINF:1,片\nhttps://h/a.ts\n"
+    draft = parse_task(encoded(url="", filename="", playlist=text))
+    assert (text, "", {}) == (draft.playlist, draft.url, dict(draft.extensions))
+    spec = draft.spec(SystemSettings())
+    assert (len(text.encode()), True) == (spec.playlist_bytes, spec.has_playlist)
+    assert "url: 不能为空" in problems_of(parse_task, encoded(url="", filename="", playlist=""))
+    assert "url: 必须以 http" in problems_of(parse_task, encoded(url="x", filename="", playlist=text))
 
 
 def test_settings_without_advanced():

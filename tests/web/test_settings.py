@@ -24,6 +24,13 @@ def test_get(wire, service):
             "proxy_password": "***",
             "merger": "mp4",
             "storage": "disk",
+            "variant": "best",
+            "audio": "",
+            "subtitles": "none",
+            "subtitle_files": "vtt",
+            "on_param_change": "keep",
+            "low_disk": False,
+            "report": False,
             "plugins": {},
             "default_save_location": "/srv/films",
         }
@@ -43,8 +50,22 @@ def test_post_what_else_has_a_default(wire, service):
     """The merger, the storage and options of plugins may be settings too; a name nobody offers is none."""
     reply = wire.ask("POST", "/api/settings", {"merger": "ts", "plugins": {"good": {"a": 1}}})
     assert (200, SystemSettings(merger="ts", plugins={"good": {"a": 1}})) == (reply.status, service.settings)
+    chosen = {
+        "variant": "720p",
+        "audio": "en",
+        "subtitles": "all",
+        "subtitle_files": "vtt,srt",
+        "on_param_change": "split",
+        "low_disk": True,
+        "report": True,
+    }
+    assert 200 == wire.ask("POST", "/api/settings", chosen).status
+    assert SystemSettings(**chosen) == service.settings
     reply = wire.ask("POST", "/api/settings", {"storage": "s3"})
     assert (400, True) == (reply.status, "storage: 必须是 disk 之一" in reply.value)
+    reply = wire.ask("POST", "/api/settings", {"variant": "hight<=720", "key": "00"})
+    assert (400, True) == (reply.status, "variant: 第 1 个字符处的“hight”" in reply.value)
+    assert "key" not in reply.value
 
 
 def test_post_what_was_got(wire, service):
