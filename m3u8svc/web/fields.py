@@ -19,6 +19,7 @@ from m3u8svc.tasks.directories import is_system_directory
 from m3u8svc.tasks.headers import header_problems
 from m3u8svc.tasks.task import MAX_THREADS, PROXY_TYPES
 from m3u8svc.tasks.wire import wire_url
+from m3u8svc.web.gate import PLAYLIST_BYTES
 
 MAX_URL_BYTES = 8 * 1024
 MAX_NAME_BYTES = 200
@@ -26,8 +27,6 @@ MAX_PATH_BYTES = 4096
 MAX_EXPRESSION = 16 * 1024
 MAX_CREDENTIAL_BYTES = 255
 """What SOCKS5 can carry (RFC 1929)."""
-
-MAX_PLAYLIST_BYTES = 8 * 1024 * 1024
 
 SUBTITLE_FILES = ("vtt", "srt")
 PARAM_CHANGES = ("keep", "split")
@@ -276,8 +275,8 @@ def playlist(value: Any) -> str:
     A playlist as text; "" for none. Whether it makes sense is found out when it is read.
     """
     content = text(value)
-    if len(content.encode()) > MAX_PLAYLIST_BYTES:
-        raise ValueError(f"超过 {MAX_PLAYLIST_BYTES} 字节")
+    if len(content.encode()) > PLAYLIST_BYTES:
+        raise ValueError(f"超过 {PLAYLIST_BYTES} 字节")
     if content and not content.lstrip("\ufeff \t\r\n").startswith("#EXTM3U"):
         raise ValueError("不是播放列表：应以 #EXTM3U 开头")
     return content

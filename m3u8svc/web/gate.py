@@ -26,7 +26,12 @@ ROUTES: Mapping[str, tuple[str, ...]] = {
 STATIC = "/static/"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
 
-TASK_BODY_BYTES = 256 * 1024
+PLAYLIST_BYTES = 8 * 1024 * 1024
+"""Of a playlist that comes with a task."""
+FIELDS_BYTES = 256 * 1024
+"""Of everything else in a task's body."""
+TASK_BODY_BYTES = FIELDS_BYTES + 2 * PLAYLIST_BYTES
+"""JSON writes line ends as two bytes, and many clients what is not ASCII as six for three."""
 BODY_BYTES = 16 * 1024
 
 CONTENT_SECURITY_POLICY = (

@@ -7,6 +7,7 @@ accepted but has no effect is named in `warnings`.
 """
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Annotated, Any, TypeVar  # Any: values out of JSON, before they were checked
@@ -30,6 +31,7 @@ from m3u8svc.tasks.task import (
 )
 from m3u8svc.web import fields
 from m3u8svc.web.fields import MASK
+from m3u8svc.web.gate import FIELDS_BYTES
 from m3u8svc.web.strictjson import read_json
 
 MERGERS = ("mp4", "ts", "none")
@@ -39,6 +41,7 @@ _PROXY_NAMES = tuple(name for name in SETTING_NAMES if name.startswith("proxy_")
 _EXTENSION_NAMES = tuple(each.name for each in attrs.fields(Extensions))
 _UNSHOWN = frozenset({"http_headers", "proxy_username", "proxy_password", "key", "iv", "append_query", "playlist"})
 """Fields whose values are secrets, or hold some: an error names them and says no more."""
+_PLAYLIST = re.compile(rb'"playlist"\s*+:\s*+"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 _LINKS = frozenset({"url", "base_url"})
 
 
@@ -168,6 +171,17 @@ class SettingsDraft:
             return self.system
         kept = attrs.evolve(self.system.settings, proxy_password=current.settings.proxy_password)
         return attrs.evolve(self.system, settings=kept)
+
+
+def is_too_large(body: bytes) -> bool:
+    """
+    Whether a task's body is larger than one may be without a playlist. The gate leaves room for one in every body, and
+    that room is not for anything else: reading a million fields takes long.
+    """
+    if len(body) <= FIELDS_BYTES:
+        return False
+    found = _PLAYLIST.search(body)
+    return len(body) - (len(found[0]) if found else 0) > FIELDS_BYTES
 
 
 def parse_task(body: bytes, *, mergers: Sequence[str] = MERGERS, storages: Sequence[str] = STORAGES) -> TaskDraft:

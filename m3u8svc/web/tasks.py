@@ -11,10 +11,11 @@ from twisted.web.server import Request
 
 from m3u8svc.tasks.task import Task
 from m3u8svc.web.contract import Downloads
-from m3u8svc.web.errors import Answer, body_of, respond, success
+from m3u8svc.web.errors import Answer, body_of, refusal, respond, success
+from m3u8svc.web.gate import BODY_TOO_LARGE
 from m3u8svc.web.queries import Query, parse_files, parse_list_query, parse_task_id
 from m3u8svc.web.render import json_bytes, success_object, task_object
-from m3u8svc.web.schema import parse_change, parse_task
+from m3u8svc.web.schema import is_too_large, parse_change, parse_task
 
 TASKS_AT_ONCE = 100
 """How many tasks of a list are rendered before others get a turn."""
@@ -56,6 +57,8 @@ class TasksAPI:
         return await respond(request, self._remove(request.args))
 
     async def _create(self, body: bytes) -> Answer:
+        if is_too_large(body):
+            return refusal(BODY_TOO_LARGE.status, BODY_TOO_LARGE.message, BODY_TOO_LARGE.code)
         draft = parse_task(body, mergers=self._mergers, storages=self._storages)
         task = await self._service.create(draft)
         return success(success_object(task.spec.warnings, id=task.id))

@@ -27,6 +27,7 @@ from m3u8svc.web.site import make_site
 HEAD = b"POST /api/tasks HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n"
 JSON_TYPE = b"Content-Type: application/json\r\n"
 TASK = json.dumps({"url": "https://a.example/i.m3u8", "filename": "film"}).encode()
+LIMIT = 256 * 1024 + 2 * 8 * 1024 * 1024
 
 
 # -- In memory -------------------------------------------------------------------------------------------------------
@@ -50,8 +51,8 @@ class BoundedStorage:
 @pytest.mark.parametrize(
     ("head", "status", "message"),
     [
-        (JSON_TYPE + b"Content-Length: 262145\r\n", 413, "请求体过大"),
-        (JSON_TYPE + b"Expect: 100-continue\r\nContent-Length: 262145\r\n", 413, "请求体过大"),
+        (JSON_TYPE + b"Content-Length: 17039361\r\n", 413, "请求体过大"),
+        (JSON_TYPE + b"Expect: 100-continue\r\nContent-Length: 17039361\r\n", 413, "请求体过大"),
         (b"Content-Type: text/plain\r\nContent-Length: 5\r\n", 415, "请求体必须是 application/json"),
         (b"Content-Type: multipart/form-data; boundary=x\r\nTransfer-Encoding: chunked\r\n", 415, None),
         (b"Content-Length: 5\r\n", 415, None),
@@ -95,13 +96,13 @@ def test_chunked_body_that_grows(wire, service, parse_reply):
     storage = BoundedStorage(wire.site)
     channel, transport = wire.connect()
     channel.dataReceived(HEAD + JSON_TYPE + b"Transfer-Encoding: chunked\r\n\r\n")
-    piece = chunked(b" " * 1024)
-    for _ in range(256):
+    piece = chunked(b" " * 1024 * 64)
+    for _ in range(260):
         channel.dataReceived(piece)
     assert b"" == transport.value()
     channel.dataReceived(chunked(b"{") + piece + b"0\r\n\r\n")
     assert (413, "请求体过大") == (parse_reply(transport.value()).status, parse_reply(transport.value()).value)
-    assert [256 * 1024] == [len(made.getvalue()) for made in storage.made]
+    assert [LIMIT] == [len(made.getvalue()) for made in storage.made]
     assert [] == service.calls
 
 
@@ -109,6 +110,38 @@ def test_body_at_its_limit(wire, service):
     """The limit itself is not over the limit."""
     body = TASK + b" " * (256 * 1024 - len(TASK))
     assert 200 == wire.ask("POST", "/api/tasks", body).status
+
+
+def with_playlist(length, **fields):
+    """A task's body whose playlist has this many characters."""
+    start = "#EXTM3U\n#EXTINF:1,\nhttps://h/a.ts?"
+    return {"url": "", "filename": "x", "playlist": start + "片" * ((length - len(start)) // 3), **fields}
+
+
+def test_room_for_a_playlist(wire, service):
+    """The largest playlist passes in the JSON of any client, and is stored as it is."""
+    body = with_playlist(8 * 1024 * 1024)
+    for content in (json.dumps(body).encode(), json.dumps(body, ensure_ascii=False).encode()):
+        assert 200 == wire.ask("POST", "/api/tasks", content).status
+    assert body["playlist"] == service.calls[-1][1].playlist
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        TASK + b" " * (256 * 1024 + 1 - len(TASK)),
+        b"[" + b"0," * 500_000 + b"0]",
+        json.dumps(with_playlist(100, x=[0] * 100_000)).encode(),
+        json.dumps(with_playlist(100, x="y" * 300_000)).encode(),
+        json.dumps(with_playlist(300_000, x={"playlist": "#EXTM3U" * 50_000})).encode(),
+    ],
+    ids=range(5),
+)
+def test_the_room_is_for_a_playlist_only(wire, service, body):
+    """Everything else keeps its limit, and what is over it is not read as JSON."""
+    reply = wire.ask("POST", "/api/tasks", body)
+    assert (413, "请求体过大", "body_too_large") == (reply.status, reply.value, reply.headers["x-error-code"])
+    assert [] == service.calls
 
 
 @pytest.mark.parametrize(
@@ -194,7 +227,7 @@ def test_refused_peer_that_asks_again(wire, service, refused):
     [
         (b"Origin: https://evil.example\r\n", ["https://evil.example"]),
         (b"Origin: \x1b[31m\xe2\x80\xae\r\n", ["\\x1b[31mâ\\x80®"]),
-        (b"Content-Length: 262145\r\n", []),
+        (b"Content-Length: 17039361\r\n", []),
     ],
 )
 def test_refusals_in_the_log(wire, head, expected):
@@ -393,7 +426,7 @@ async def test_refusals_on_the_wire(listening, parse_reply, raw, status):
     ("head", "status"),
     [
         (b"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 4000000\r\n", 415),
-        (b"Content-Type: application/json\r\nContent-Length: 4000000\r\n", 413),
+        (b"Content-Type: application/json\r\nContent-Length: 40000000\r\n", 413),
         (b"Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 4000000\r\n", 415),
     ],
 )
@@ -434,5 +467,5 @@ async def test_request_behind_a_refused_one(listening, service, refused):
 async def test_chunked_flood_on_the_wire(listening, parse_reply, service):
     """A chunked body without end is refused at the limit; the peer hears why."""
     head = b"POST /api/tasks HTTP/1.1\r\nHost: HOST\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n"
-    reply = parse_reply(await listening.say(head + b"\r\n", *[chunked(b" " * 60_000)] * 8))
+    reply = parse_reply(await listening.say(head + b"\r\n", *[chunked(b" " * 1_000_000)] * 18))
     assert (413, []) == (reply.status, service.calls)
