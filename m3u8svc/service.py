@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import attrs
-from twisted.internet.defer import CancelledError, Deferred, DeferredLock
+from twisted.internet.defer import CancelledError, Deferred, DeferredLock, DeferredSemaphore
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
@@ -28,7 +28,9 @@ from m3u8svc.errors import (
     StoreError,
     TaskNotFound,
 )
+from m3u8svc.hls.outline import Outline
 from m3u8svc.job import Job, Outcome, Tools, work_path
+from m3u8svc.planning import plan_task
 from m3u8svc.redact import redact_url
 from m3u8svc.roots import judged_place
 from m3u8svc.store import Store
@@ -36,7 +38,7 @@ from m3u8svc.tasks.ledger import SegmentRow
 from m3u8svc.tasks.lifecycle import WANTED, Event, advance
 from m3u8svc.tasks.names import result_name
 from m3u8svc.tasks.pace import status_bar
-from m3u8svc.tasks.task import CompanionFile, Progress, Status, SystemSettings, Task, TaskChange, TaskDraft
+from m3u8svc.tasks.task import CompanionFile, Progress, Status, SystemSettings, Task, TaskChange, TaskDraft, TaskSpec
 from m3u8svc.telling import Telling
 from m3u8svc.waiting import in_background, log_failure, settled
 
@@ -46,6 +48,7 @@ LEDGER_S = 0.25
 PROGRESS_S = 5.0
 CATCH_UP_S = 1.0
 CAS_TRIES = 10
+PLANS_AT_ONCE = 4
 STOP_S = 3.0
 """How long a stop waits for jobs: the process shall be gone in five seconds."""
 STORE_TROUBLE = (StoreError, DiskFull)
@@ -111,6 +114,7 @@ class DownloadService:
         self._runs: dict[str, Run] = {}
         self._jobs: dict[str, Deferred[None]] = {}
         self._filling = DeferredLock()
+        self._planning = DeferredSemaphore(PLANS_AT_ONCE)
         self._telling = Telling(store, tools.plugins.hooks)
         self._watchers: list[Callable[[Task], None]] = []
         self._rows: defaultdict[str, list[SegmentRow]] = defaultdict(list)
@@ -191,8 +195,34 @@ class DownloadService:
             OptionError: a plugin does not take its options.
             StoreError: nothing was created.
         """
-        system = await self.system_settings()
-        spec = draft.spec(system)
+        spec = await self._spec(draft)
+        now = self._tools.wall()
+        task = Task(id=self._new_id(), spec=spec, created_at=now, updated_at=now, warnings=spec.warnings)
+        await self._store.insert(task, draft.playlist)
+        self.log.info("task {task} created: {url}", task=task.id, url=_shown(task))
+        self._announce(task)
+        self._wake()
+        return task
+
+    async def plan(self, draft: TaskDraft) -> Outline:
+        """
+        What a task of this request would do; nothing is stored, and nothing but playlists is fetched.
+
+        Raises:
+            M3u8svcError: `create` would refuse it, or the task would fail before its first segment.
+        """
+        task = Task(id=self._new_id(), spec=await self._spec(draft))
+        turn = await self._planning.acquire()
+        try:
+            return await plan_task(task, self._tools, draft.playlist)
+        finally:
+            turn.release()
+
+    async def _spec(self, draft: TaskDraft) -> TaskSpec:
+        """
+        What a request means under the system settings of now.
+        """
+        spec = draft.spec(await self.system_settings())
         # Those of the system settings were judged when they were saved: whoever sends this cannot leave them out.
         await self._tools.plugins.check_options(draft.extensions.get("plugins", {}))
         chosen = spec.settings.save_location
@@ -203,19 +233,7 @@ class DownloadService:
             ),
             temp_directory=await self._place("temp_directory", spec.settings.temp_directory),
         )
-        now = self._tools.wall()
-        task = Task(
-            id=self._new_id(),
-            spec=attrs.evolve(spec, settings=settings),
-            created_at=now,
-            updated_at=now,
-            warnings=spec.warnings,
-        )
-        await self._store.insert(task, draft.playlist)
-        self.log.info("task {task} created: {url}", task=task.id, url=_shown(task))
-        self._announce(task)
-        self._wake()
-        return task
+        return attrs.evolve(spec, settings=settings)
 
     async def task(self, task_id: str) -> Task:
         """

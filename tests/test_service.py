@@ -15,7 +15,7 @@ import pytest
 import pytest_twisted
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.task import deferLater
+from twisted.internet.task import Clock, deferLater
 
 from m3u8svc.builtin.agent import DirectAgent
 from m3u8svc.builtin.disk import DiskPlugin, DiskStorage
@@ -24,11 +24,21 @@ from m3u8svc.builtin.mp4 import Mp4Plugin
 from m3u8svc.builtin.skip import SkipExpression
 from m3u8svc.builtin.variant import ChosenVariant
 from m3u8svc.connections import Connections
-from m3u8svc.errors import InvalidTransition, StoreError, TaskNotFound, UnsafePath
+from m3u8svc.errors import (
+    FetchTimeout,
+    InvalidTransition,
+    NoSuchVariant,
+    NothingToDownload,
+    NotOffered,
+    StoreError,
+    TaskNotFound,
+    UnsafePath,
+)
 from m3u8svc.fetch import Fetcher
 from m3u8svc.job import Tools, work_path
 from m3u8svc.loading import load_builtins
 from m3u8svc.merge import Muxing
+from m3u8svc.planning import TOTAL_S
 from m3u8svc.plugin import hookimpl
 from m3u8svc.service import STOP_S, DownloadService
 from m3u8svc.store import Store
@@ -36,7 +46,7 @@ from m3u8svc.tap import boot_id, disk_threads
 from m3u8svc.tasks.ledger import SegmentRow
 from m3u8svc.tasks.task import Progress, Settings, Status, SystemSettings, Task, TaskChange, TaskDraft, TaskSpec
 from m3u8svc.testing.origin import Origin
-from m3u8svc.testing.playlists import SegmentLine, media_playlist
+from m3u8svc.testing.playlists import RenditionLine, SegmentLine, VariantLine, master_playlist, media_playlist
 
 reactor: Any = _reactor  # a module to mypy, the reactor to everybody else
 COUNT = 4
@@ -64,9 +74,9 @@ class TroubledStore(Store):
         if name in self.failing:
             raise StoreError(reason="the disk is gone")
 
-    async def insert(self, task: Task) -> None:
+    async def insert(self, task: Task, playlist: str = "") -> None:
         await self._trouble("insert")
-        await super().insert(task)
+        await super().insert(task, playlist)
 
     async def tasks(self, **options: Any) -> list[Task]:
         await self._trouble("tasks")
@@ -280,6 +290,117 @@ async def test_a_finished_task_says_what_it_made(bench: Bench) -> None:
     assert (100, "", "") == (task.progress.percent, task.progress.status_bar, task.err_msg)
     assert task.completed_at is not None and task.completed_at > task.created_at
     await until(lambda: ["film.mp4"] == os.listdir(bench.save))
+
+
+@test
+async def test_a_pasted_playlist_is_a_task(bench: Bench) -> None:
+    """Its text is read from the store, after a restart too; nothing asks for the address it came from."""
+    lines = [SegmentLine(uri=f"{n}.ts?for=film&", duration_s=1.0) for n in range(COUNT)]
+    text = media_playlist(lines)
+    draft = TaskDraft(url=bench.origin.url("/gone/film.m3u8"), filename="", playlist=text)
+    draft = attrs.evolve(draft, extensions={"base_url": bench.origin.url("/")})
+    task = await bench.service.create(draft)
+    assert len(text) == (await bench.service.task(task.id)).spec.playlist_bytes
+    bench.service = make_service(bench.store, bench.tools, bench.folder)
+    await bench.service.start()
+    task = await bench.until_status(task, COMPLETED)
+    assert (str(bench.save / "film.mp4"), [1] * COUNT) == (task.output, bench.fetched())
+    assert 0 == bench.origin.count("/gone/film.m3u8")
+
+
+@test
+async def test_groups_that_are_not_kept_are_skipped(bench: Bench) -> None:
+    """By the numbers of the plan."""
+    lines = [SegmentLine(uri=f"{n}.ts?for=film&", duration_s=1.0, discontinuity=n in (1, 3)) for n in range(COUNT)]
+    bench.origin.put("/film.m3u8", media_playlist(lines).encode())
+    draft = TaskDraft(url=bench.origin.url("/film.m3u8"), filename="film", extensions={"groups": "1,3"})
+    await bench.service.start()
+    task = await bench.until_status(await bench.service.create(draft), COMPLETED)
+    assert [1, 0, 0, 1] == bench.fetched()
+    assert "按设置跳过了 2 个分片：2-3" in task.warnings
+
+
+@test
+async def test_a_plan_is_made_of_playlists_alone(bench: Bench) -> None:
+    """Nothing is stored or saved; the playlists are those that are wanted, and skips are counted."""
+    media = media_playlist([SegmentLine(uri=f"{n}.ts", duration_s=1.0, discontinuity=n == 3) for n in range(COUNT)])
+    for name in ("low", "high", "en", "fr"):
+        bench.origin.put(f"/{name}", media.encode())
+    variants = [
+        VariantLine(uri="low", bandwidth=80_000, audio="a"),
+        VariantLine(uri="high", bandwidth=10**6, audio="a"),
+    ]
+    sounds = [RenditionLine(group="a", name=name, language=name, uri=name) for name in ("en", "fr")]
+    bench.origin.put("/m.m3u8", master_playlist(variants, renditions=sounds).encode())
+    draft = TaskDraft(
+        url=bench.origin.url("/m.m3u8"),
+        filename="film",
+        advanced=True,
+        given={"skip_ts_info": "1"},
+        extensions={"variant": "worst", "audio": "fr,ja", "groups": "1"},
+    )
+    plan = await bench.service.plan(draft)
+    assert [True, False] == [each.chosen for each in plan.variants]
+    assert ["", "audio1"] == [each.track for each in plan.renditions]
+    assert (COUNT, 2, 0, 2.0, 20_000) == (
+        plan.segments,
+        plan.skipped,
+        plan.gaps,
+        plan.duration_s,
+        plan.estimated_bytes,
+    )
+    assert [(1, 1, 3, 1), (2, 4, 4, 1)] == [(each.number, each.first, each.last, each.skipped) for each in plan.groups]
+    assert ("没有音轨“ja”；可选：en (en); fr (fr)",) == plan.warnings
+    assert ["/m.m3u8", "/low", "/fr"] == [visit.path for visit in bench.origin.visits()]
+    assert [] == await bench.service.tasks()
+    assert not bench.save.exists()
+
+
+@test
+async def test_a_plan_of_a_pasted_playlist(bench: Bench) -> None:
+    """Needs no server at all."""
+    draft = TaskDraft(url="", filename="", playlist=media_playlist([SegmentLine(uri="https://h.test/a.ts")]))
+    plan = await bench.service.plan(draft)
+    assert (1, 6.0, []) == (plan.segments, plan.duration_s, bench.origin.visits())
+
+
+@pytest.mark.parametrize(
+    ("given", "extensions", "expected"),
+    [
+        ({}, {"variant": "height>=9000"}, NoSuchVariant),
+        ({"skip_ts_info": "1-9"}, {}, NothingToDownload),
+        ({}, {"merger": "gone"}, NotOffered),
+        ({"save_location": "HOME"}, {}, UnsafePath),
+    ],
+)
+@test
+async def test_a_plan_fails_as_its_task_would(
+    bench: Bench, given: dict[str, str], extensions: dict[str, str], expected: type[Exception]
+) -> None:
+    """Before anything is downloaded."""
+    bench.origin.put("/v", media_playlist([SegmentLine(uri="0.ts")]).encode())
+    bench.origin.put("/m", master_playlist([VariantLine(uri="v", bandwidth=1)]).encode())
+    given = {name: value.replace("HOME", str(bench.folder / "home")) for name, value in given.items()}
+    draft = TaskDraft(url=bench.origin.url("/m"), filename="f", advanced=True, given=given, extensions=extensions)
+    with pytest.raises(expected):
+        await bench.service.plan(draft)
+
+
+@test
+async def test_a_plan_does_not_wait_for_ever(bench: Bench) -> None:
+    """A server that never answers ends it, and the place is free again."""
+    clock = Clock()
+    service = make_service(bench.store, attrs.evolve(bench.tools, clock=clock), bench.folder)
+    bench.origin.put("/m.m3u8", media_playlist([SegmentLine(uri="0.ts")]).encode())
+    draft = TaskDraft(url=bench.origin.url("/m.m3u8?hang=headers"), filename="f")
+    plans = [Deferred.fromCoroutine(service.plan(draft)) for _ in range(5)]
+    await until(lambda: 4 == bench.origin.count("/m.m3u8"))
+    clock.advance(TOTAL_S)
+    await until(lambda: 5 == bench.origin.count("/m.m3u8"))
+    clock.advance(TOTAL_S)
+    for plan in plans:
+        with pytest.raises(FetchTimeout):
+            await plan
 
 
 @test

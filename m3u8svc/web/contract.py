@@ -5,6 +5,7 @@ What the web room asks of the service: the whole of it, so that tests can stand 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
+from m3u8svc.hls.outline import Outline
 from m3u8svc.tasks.plugins import PluginStatus
 from m3u8svc.tasks.task import Status, SystemSettings, Task, TaskChange, TaskDraft
 
@@ -49,6 +50,9 @@ class Downloads(Protocol):
 
     async def create(self, draft: TaskDraft) -> Task:
         """A new task, committed when this returns."""
+
+    async def plan(self, draft: TaskDraft) -> Outline:
+        """What a task of this request would do, without one."""
 
     async def task(self, task_id: str) -> Task:
         """One task with its live progress; `TaskNotFound`."""

@@ -84,6 +84,16 @@ def parse_files(query: Query) -> bool:
     return given == "true"
 
 
+def parse_dry_run(query: Query) -> bool:
+    """
+    Whether a POST only asks what the task would do.
+    """
+    given = _one(query, "dry_run")
+    if given not in (None, "true", "false"):
+        raise InvalidRequest(problems=f"dry_run: 必须是 true 或 false{shown('dry_run', given)}")
+    return given == "true"
+
+
 def _one(query: Query, name: str) -> str | None:
     values = query.get(name.encode(), ())
     if len(values) > 1:

@@ -11,6 +11,7 @@ from typing import Any  # Any: JSON values
 
 import attrs
 
+from m3u8svc.hls.outline import Outline, OutlinedGroup, OutlinedRendition, OutlinedTrack, OutlinedVariant
 from m3u8svc.tasks.task import Extensions, Settings, Status, SystemSettings, Task
 from m3u8svc.web.contract import Plugins
 from m3u8svc.web.fields import MASK
@@ -86,6 +87,40 @@ def system_object(system: SystemSettings) -> dict[str, Any]:
     The system settings: the settings, and what else has a default beside them.
     """
     return settings_object(system.settings) | system.extensions
+
+
+def outline_object(outline: Outline) -> dict[str, Any]:
+    """
+    The answer to a dry run.
+    """
+    return {
+        "status": "success",
+        "duration": outline.duration_s,
+        "estimated_bytes": outline.estimated_bytes,
+        "segments": {
+            "count": outline.segments,
+            "skipped": outline.skipped,
+            "gaps": outline.gaps,
+            "skips": [attrs.asdict(each) for each in outline.skips],
+        },
+        "encryption": {"methods": list(outline.methods), "key_formats": list(outline.key_formats)},
+        "variants": [_jsonable(each) for each in outline.variants],
+        "renditions": [_jsonable(each) for each in outline.renditions],
+        "tracks": [_with_duration(each) for each in outline.tracks],
+        "groups": [_with_duration(each) for each in outline.groups],
+        "warnings": list(outline.warnings),
+    }
+
+
+def _jsonable(value: OutlinedVariant | OutlinedRendition) -> dict[str, Any]:
+    return {name: list(each) if isinstance(each, tuple) else each for name, each in attrs.asdict(value).items()}
+
+
+def _with_duration(value: OutlinedTrack | OutlinedGroup) -> dict[str, Any]:
+    """
+    Its fields, seconds without their unit as everywhere in the API.
+    """
+    return {name.removesuffix("_s"): each for name, each in attrs.asdict(value).items()}
 
 
 def plugins_object(plugins: Plugins) -> dict[str, Any]:

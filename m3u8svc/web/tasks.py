@@ -9,13 +9,17 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.web.server import Request
 
-from m3u8svc.tasks.task import Task
+from m3u8svc.errors import Fault, M3u8svcError, NotOffered, PluginUnavailable
+from m3u8svc.tasks.task import Task, TaskDraft
 from m3u8svc.web.contract import Downloads
 from m3u8svc.web.errors import Answer, body_of, refusal, respond, success
 from m3u8svc.web.gate import BODY_TOO_LARGE
-from m3u8svc.web.queries import Query, parse_files, parse_list_query, parse_task_id
-from m3u8svc.web.render import json_bytes, success_object, task_object
+from m3u8svc.web.queries import Query, parse_dry_run, parse_files, parse_list_query, parse_task_id
+from m3u8svc.web.render import json_bytes, outline_object, success_object, task_object
 from m3u8svc.web.schema import is_too_large, parse_change, parse_task
+
+UNUSABLE = (PluginUnavailable, NotOffered)
+"""Problems of the operator's that a request has if it names what is not there."""
 
 TASKS_AT_ONCE = 100
 """How many tasks of a list are rendered before others get a turn."""
@@ -38,8 +42,8 @@ class TasksAPI:
 
     @app.route("/api/tasks", methods=["POST"])
     async def post(self, request: Request) -> bytes:
-        """A new task."""
-        return await respond(request, self._create(body_of(request)))
+        """A new task, or what it would do."""
+        return await respond(request, self._create(request.args, body_of(request)))
 
     @app.route("/api/tasks", methods=["GET"])
     async def get(self, request: Request) -> bytes:
@@ -56,12 +60,25 @@ class TasksAPI:
         """Remove."""
         return await respond(request, self._remove(request.args))
 
-    async def _create(self, body: bytes) -> Answer:
+    async def _create(self, query: Query, body: bytes) -> Answer:
         if is_too_large(body):
             return refusal(BODY_TOO_LARGE.status, BODY_TOO_LARGE.message, BODY_TOO_LARGE.code)
         draft = parse_task(body, mergers=self._mergers, storages=self._storages)
+        if parse_dry_run(query):
+            return await self._plan(draft)
         task = await self._service.create(draft)
         return success(success_object(task.spec.warnings, id=task.id))
+
+    async def _plan(self, draft: TaskDraft) -> Answer:
+        """
+        What a task would do. That its playlist cannot be had is an answer to this question, not a failure of ours.
+        """
+        try:
+            return success(outline_object(await self._service.plan(draft)))
+        except M3u8svcError as error:
+            if error.fault in (Fault.SERVICE, Fault.OPERATOR) and not isinstance(error, UNUSABLE):
+                raise
+            return refusal(400, error.text(), error.code)
 
     async def _show(self, query: Query) -> Answer:
         if b"id" in query:

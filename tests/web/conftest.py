@@ -11,6 +11,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
 from m3u8svc.errors import TaskNotFound
+from m3u8svc.hls.outline import Outline
 from m3u8svc.hooks import Tally
 from m3u8svc.tasks.plugins import PluginState, PluginStatus
 from m3u8svc.tasks.task import SystemSettings, Task
@@ -51,6 +52,7 @@ class RecordingService:
         self.plugins = RecordedPlugins()
         self.broken = None
         self.before_answering = None  # a Deferred every create waits for
+        self.outline = Outline(segments=1, skipped=0, gaps=0, duration_s=6.0, estimated_bytes=None)
         self.live = []
         self.listeners = []
 
@@ -73,6 +75,10 @@ class RecordingService:
         if self.before_answering is not None:
             await self.before_answering
         return self.hold(Task(id=f"task-{len(self.stored) + 1}", spec=draft.spec(self.settings), created_at=1.5))
+
+    async def plan(self, draft):
+        self._called("plan", draft)
+        return self.outline
 
     async def task(self, task_id):
         self._called("task", task_id)

@@ -4,8 +4,16 @@ A task on the wire: the seed's fields in the seed's order, then ours.
 
 import attrs
 
+from m3u8svc.hls.outline import (
+    Outline,
+    OutlinedGroup,
+    OutlinedRendition,
+    OutlinedSkip,
+    OutlinedTrack,
+    OutlinedVariant,
+)
 from m3u8svc.tasks.task import Phase, Progress, Settings, Status, Task, TaskSpec
-from m3u8svc.web.render import progress_object, settings_object, success_object, task_object
+from m3u8svc.web.render import outline_object, progress_object, settings_object, success_object, task_object
 
 SEED = [
     *("id", "url", "filename", "size", "progress", "status", "status_bar", "err_msg"),
@@ -137,3 +145,88 @@ def test_success():
     """Warnings are there when there are any."""
     assert {"status": "success"} == success_object()
     assert {"status": "success", "id": "1", "warnings": ["w"]} == success_object(("w",), id="1")
+
+
+def test_outline():
+    """Names and shapes of a plan: seconds and bytes as elsewhere, lists for what is several."""
+    variant = OutlinedVariant(
+        bandwidth=9,
+        average_bandwidth=None,
+        width=4,
+        height=3,
+        fps=25.0,
+        range=None,
+        codecs=("a", "b"),
+        audio_only=False,
+        chosen=True,
+    )
+    rendition = OutlinedRendition(
+        type="AUDIO",
+        group="g",
+        language="en",
+        name="n",
+        default=True,
+        forced=False,
+        inside=False,
+        chosen=True,
+        track="audio1",
+    )
+    group = OutlinedGroup(number=1, first=1, last=2, start_s=0.5, duration_s=1.5, url="http://h/*", skipped=1)
+    outline = Outline(
+        variants=(variant,),
+        renditions=(rendition,),
+        tracks=(OutlinedTrack(track="main", segments=2, duration_s=1.5),),
+        segments=2,
+        skipped=1,
+        gaps=0,
+        skips=(OutlinedSkip(positions="1", count=1, reason="r"),),
+        groups=(group,),
+        duration_s=1.0,
+        estimated_bytes=7,
+        methods=("AES-128",),
+        key_formats=("identity",),
+        warnings=("w",),
+    )
+    assert {
+        "status": "success",
+        "duration": 1.0,
+        "estimated_bytes": 7,
+        "segments": {
+            "count": 2,
+            "skipped": 1,
+            "gaps": 0,
+            "skips": [{"positions": "1", "count": 1, "reason": "r"}],
+        },
+        "encryption": {"methods": ["AES-128"], "key_formats": ["identity"]},
+        "variants": [
+            {
+                "bandwidth": 9,
+                "average_bandwidth": None,
+                "width": 4,
+                "height": 3,
+                "fps": 25.0,
+                "range": None,
+                "codecs": ["a", "b"],
+                "audio_only": False,
+                "chosen": True,
+            }
+        ],
+        "renditions": [
+            {
+                "type": "AUDIO",
+                "group": "g",
+                "language": "en",
+                "name": "n",
+                "default": True,
+                "forced": False,
+                "inside": False,
+                "chosen": True,
+                "track": "audio1",
+            }
+        ],
+        "tracks": [{"track": "main", "segments": 2, "duration": 1.5}],
+        "groups": [
+            {"number": 1, "first": 1, "last": 2, "start": 0.5, "duration": 1.5, "url": "http://h/*", "skipped": 1}
+        ],
+        "warnings": ["w"],
+    } == outline_object(outline)

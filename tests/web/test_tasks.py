@@ -8,7 +8,17 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.logger import LogLevel, globalLogPublisher
 
-from m3u8svc.errors import DiskFull, InvalidTransition, StaleTask, StoreError
+from m3u8svc.errors import (
+    DiskFull,
+    HttpStatusError,
+    InvalidTransition,
+    NoSuchVariant,
+    NotOffered,
+    PluginError,
+    ProxyUnreachable,
+    StaleTask,
+    StoreError,
+)
 from m3u8svc.tasks.task import Status, Task, TaskChange, TaskSpec
 
 LEAST = {"url": "https://a.example/i.m3u8", "filename": "film"}
@@ -52,6 +62,45 @@ def test_post_that_is_wrong(wire, service, body):
     reply = wire.ask("POST", "/api/tasks", body)
     assert (400, "解析请求失败", "invalid_request") == (reply.status, reply.value[:6], reply.headers["x-error-code"])
     assert [] == service.calls
+
+
+def test_dry_run(wire, service):
+    """What the task would do; nothing is created."""
+    reply = wire.ask("POST", "/api/tasks?dry_run=true", LEAST | {"variant": "720p"})
+    assert (200, "success", 1) == (reply.status, reply.value["status"], reply.value["segments"]["count"])
+    assert ["plan"] == [call[0] for call in service.calls]
+    assert "720p" == service.calls[0][1].extensions["variant"]
+    assert {} == service.stored
+
+
+def test_dry_run_that_is_none(wire, service):
+    """false is an ordinary request, anything else is refused before anything is done."""
+    assert "task-1" == wire.ask("POST", "/api/tasks?dry_run=false", LEAST).value["id"]
+    reply = wire.ask("POST", "/api/tasks?dry_run=1", LEAST)
+    assert (400, "解析请求失败：dry_run: 必须是 true 或 false（“1”）") == (reply.status, reply.value)
+    assert 1 == len(service.stored)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [
+        (NoSuchVariant(wanted="9p", available="720p"), 400, "no_such_variant"),
+        (HttpStatusError(url="https://a.example/i.m3u8?token=hunter2", status=404), 400, "http_status"),
+        (ProxyUnreachable(proxy="http://p.example:1", reason="refused"), 400, "proxy_unreachable"),
+        (PluginError(plugin="p", hook="h", reason="r"), 400, "plugin_failed"),
+        (NotOffered(kind="merger", name="x", known="mp4", hint=""), 400, "not_offered"),
+        (StoreError(reason="gone"), 500, "store_failed"),
+        (DiskFull(path="/srv"), 500, "disk_full"),
+        (RuntimeError("bug"), 500, "internal"),
+    ],
+    ids=lambda value: getattr(value, "code", None),
+)
+def test_dry_run_that_fails(wire, service, error, status, code):
+    """A playlist that cannot be had is the answer, with its code; only our own failures are a 500."""
+    service.broken = error
+    reply = wire.ask("POST", "/api/tasks?dry_run=true", LEAST)
+    assert (status, code) == (reply.status, reply.headers["x-error-code"])
+    assert "hunter2" not in reply.value
 
 
 def test_get_empty(wire):
