@@ -18,6 +18,7 @@ program = LazyGroup(
     table={
         "serve": LazyCommand(module="m3u8svc.cli.serve", short_help=words.SERVE),
         "get": LazyCommand(module="m3u8svc.cli.get", short_help=words.GET),
+        "plan": LazyCommand(module="m3u8svc.cli.plan", short_help=words.PLAN),
         "demo": LazyCommand(module="m3u8svc.cli.demo", short_help=words.DEMO),
         "add": LazyCommand(module="m3u8svc.cli.add", short_help=words.ADD),
         "list": LazyCommand(module="m3u8svc.cli.tasks", attribute="list_tasks", short_help=words.LIST),

@@ -11,13 +11,24 @@ import click
 
 from m3u8svc.cli import words
 from m3u8svc.cli.client import Client
-from m3u8svc.cli.options import HeaderType, PluginOptionType, ProxyType, json_option, server_option
+from m3u8svc.cli.options import (
+    HeaderType,
+    PluginOptionType,
+    ProxyType,
+    Source,
+    SourceType,
+    choice_options,
+    chosen,
+    json_option,
+    server_option,
+)
+from m3u8svc.cli.request import task_body
 from m3u8svc.redact import escape_controls
 from m3u8svc.tasks.task import MAX_THREADS
 
 
-@click.command("add", help=words.ADD.said(), epilog=words.EXIT_STATUSES.said())
-@click.argument("url", metavar="URL")
+@click.command("add", help=f"{words.ADD.said()} {words.SOURCE_HELP.said()}", epilog=words.EXIT_STATUSES.said())
+@click.argument("source", metavar="URL", type=SourceType())
 @click.option("--name", default="", help=words.NAME_OPTION.said())
 @click.option(
     "--header", "headers", type=HeaderType(), multiple=True, metavar="'K: V'", help=words.HEADER_OPTION.said()
@@ -29,6 +40,7 @@ from m3u8svc.tasks.task import MAX_THREADS
 @click.option("--keep-ts", is_flag=True, help=words.KEEP_TS_OPTION.said())
 @click.option("--no-merge", is_flag=True, help=words.NO_MERGE_OPTION.said())
 @click.option("--proxy", type=ProxyType(), metavar="URL", help=words.PROXY_OPTION.said())
+@choice_options
 @click.option("--merger", metavar="NAME", help=words.MERGER_OPTION.said())
 @click.option("--storage", metavar="NAME", help=words.STORAGE_OPTION.said())
 @click.option(
@@ -42,7 +54,7 @@ from m3u8svc.tasks.task import MAX_THREADS
 @server_option
 @json_option
 def add(
-    url: str,
+    source: Source,
     name: str,
     headers: tuple[tuple[str, str], ...],
     threads: int | None,
@@ -57,6 +69,7 @@ def add(
     plugins: tuple[tuple[str, dict[str, Any]], ...],
     server: str,
     as_json: bool,
+    **choices: Any,
 ) -> None:
     """
     Send what was given, and only that: the rest comes from the service's settings.
@@ -71,15 +84,11 @@ def add(
         "no_merge_ts": no_merge or None,
         **(proxy or {}),
     }
-    settings = {setting: value for setting, value in given.items() if value is not None}
-    body: dict[str, Any] = {"url": url, "filename": name}
-    if headers:
-        body |= {"use_http_headers": True, "http_headers": _grouped(headers)}
-    if settings:
-        body |= {"advanced": True, **settings}
-    body |= {name: value for name, value in (("merger", merger), ("storage", storage)) if value is not None}
+    options: dict[str, dict[str, Any]] = {}
     for plugin, option in plugins:
-        body.setdefault("plugins", {}).setdefault(plugin, {}).update(option)
+        options.setdefault(plugin, {}).update(option)
+    extensions = {**chosen(choices), "merger": merger, "storage": storage, "plugins": options or None}
+    body = task_body(source, name=name, headers=headers, settings=given, extensions=extensions)
     answer = Client(server).add(body)
     if as_json:
         click.echo(json.dumps(answer, ensure_ascii=False, indent=2))
@@ -87,16 +96,6 @@ def add(
     click.echo(escape_controls(answer["id"]))
     for warning in answer.get("warnings") or ():
         click.echo(words.WARNING.said(text=escape_controls(str(warning))), err=True)
-
-
-def _grouped(headers: tuple[tuple[str, str], ...]) -> dict[str, list[str]]:
-    """
-    Header values by name; a name given twice has two values.
-    """
-    grouped: dict[str, list[str]] = {}
-    for name, value in headers:
-        grouped.setdefault(name, []).append(value)
-    return grouped
 
 
 def _directory(given: str, server: str) -> str:

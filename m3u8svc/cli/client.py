@@ -163,6 +163,16 @@ class Client:
             raise self._not_ours(words.WRONG_SHAPE.said(name="id"))
         return answer
 
+    def plan(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """
+        What a task of this body would do.
+        """
+        answer = self._ask("POST", {"dry_run": "true"}, body)
+        if not isinstance(answer, dict) or not isinstance(answer.get("segments"), dict):
+            raise self._not_ours(words.WRONG_SHAPE.said(name="segments"))
+        plan: Mapping[str, Any] = answer
+        return plan
+
     def change(self, task_id: str, status: Status) -> None:
         """
         Ask for a state: WAITING resumes, PAUSED pauses.

@@ -145,16 +145,16 @@ class Ending:
     line: str = attrs.field(factory=words.GET_INTERRUPTED.said)
 
 
-def run(task: Task, state: State, shown: Display) -> Ending:
+def run(task: Task, state: State, shown: Display, *, playlist: str = "") -> Ending:
     """
-    The job, inside a reactor of its own.
+    The job, inside a reactor of its own. `playlist` is what is read instead of the task's URL.
     """
     from twisted.internet import reactor
 
     from m3u8svc.tap import use_monotonic_clock
 
     use_monotonic_clock(reactor)
-    foreground = Foreground(reactor, task, state, shown)
+    foreground = Foreground(reactor, task, state, shown, playlist)
     reactor.callWhenRunning(foreground.start)
     reactor.addSystemEventTrigger("before", "shutdown", foreground.stop)
     reactor.run()
@@ -166,7 +166,7 @@ class Foreground:
     One job in the foreground: started with the reactor, cancelled when the reactor is told to stop, ends it when done.
     """
 
-    def __init__(self, reactor: Any, task: Task, state: State, shown: Display) -> None:  # Any: the reactor
+    def __init__(self, reactor: Any, task: Task, state: State, shown: Display, playlist: str) -> None:
         from twisted.internet.task import LoopingCall
 
         from m3u8svc.job import Job
@@ -176,7 +176,7 @@ class Foreground:
         tools, self._close_connections = make_tools(reactor, in_thread)
         self._reactor = reactor
         self._shown = shown
-        self._journal = Journal(state=state, in_thread=in_thread)
+        self._journal = Journal(state=state, in_thread=in_thread, playlist=playlist)
         self._job = Job(_with_past(task, state.known), tools, self._journal, {})
         self._looking = LoopingCall(lambda: shown.update(self._job.progress()))
         self._stopping = False

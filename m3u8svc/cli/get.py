@@ -8,6 +8,8 @@ output until it is finished.
 
 import gc
 import hashlib
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any  # Any: settings by name
 
@@ -17,9 +19,8 @@ import click
 from m3u8svc.cli import words
 from m3u8svc.cli.display import display, say
 from m3u8svc.cli.foreground import Ending, State, run
-from m3u8svc.cli.options import HeaderType, ProxyType
-from m3u8svc.errors import InvalidUrl, SkipExpressionError, UnsupportedScheme
-from m3u8svc.hls.skip import parse_skip_expression
+from m3u8svc.cli.options import HeaderType, ProxyType, SkipType, Source, SourceType, choice_options, chosen
+from m3u8svc.errors import InvalidUrl, UnsupportedScheme
 from m3u8svc.redact import escape_controls
 from m3u8svc.tasks.headers import clean_headers, header_problems
 from m3u8svc.tasks.names import LONGEST_NAME_BYTES, OUR_EXTENSIONS, result_name
@@ -29,8 +30,8 @@ from m3u8svc.tasks.wire import wire_url
 MERGERS = {".mp4": "mp4", ".ts": "ts"}
 
 
-@click.command("get", help=words.GET_HELP.said(), epilog=words.GET_STATUSES.said())
-@click.argument("url", metavar="URL")
+@click.command("get", help=f"{words.GET_HELP.said()} {words.SOURCE_HELP.said()}", epilog=words.GET_STATUSES.said())
+@click.argument("source", metavar="URL", type=SourceType())
 @click.option(
     "-o", "--output", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path), help=words.OUTPUT_OPTION.said()
 )
@@ -40,14 +41,15 @@ MERGERS = {".mp4": "mp4", ".ts": "ts"}
 @click.option(
     "--header", "headers", type=HeaderType(), multiple=True, metavar="'K: V'", help=words.HEADER_OPTION.said()
 )
-@click.option("--skip", default="", metavar="EXPR", help=words.SKIP_OPTION.said())
+@click.option("--skip", type=SkipType(), default="", metavar="EXPR", help=words.SKIP_OPTION.said())
 @click.option("--insecure", is_flag=True, help=words.INSECURE_OPTION.said())
 @click.option("--keep-ts", is_flag=True, help=words.KEEP_TS_OPTION.said())
 @click.option("--proxy", type=ProxyType(), metavar="URL", help=words.PROXY_OPTION.said())
+@choice_options
 @click.option("--home", metavar="DIR", type=click.Path(file_okay=False, path_type=Path), help=words.HOME_OPTION.said())
 @click.option("--quiet", is_flag=True, help=words.QUIET_OPTION.said())
 def get(
-    url: str,
+    source: Source,
     output: Path | None,
     threads: int,
     headers: tuple[tuple[str, str], ...],
@@ -57,6 +59,7 @@ def get(
     proxy: dict[str, Any] | None,
     home: Path | None,
     quiet: bool,
+    **choices: Any,
 ) -> None:
     """
     Read the line, run the job, say how it ended.
@@ -64,15 +67,17 @@ def get(
     gc.disable()  # start-up makes much and drops nothing; it takes a fifth less time so
     settings = Settings(
         download_threads=threads,
-        skip_ts_info=_skip(skip),
+        skip_ts_info=skip,
         allow_insecure_https=insecure,
         keep_ts_files=keep_ts,
         **(proxy or {}),
     )
-    task = _task(url, output, _headers(headers), settings)
-    with State.held(_home(home) / "get" / task.id, skip=skip, keep_ts=keep_ts) as state:
+    wanted = chosen(choices)
+    task = _task(source, output, _headers(headers), settings, wanted)
+    with State.held(_home(home) / "get" / task.id, skip=_film(skip, wanted), keep_ts=keep_ts) as state:
         done = state.finished_file()
-        ending = Ending(status=0, line=words.GET_THERE.said(path=done)) if done else run(task, state, display(quiet))
+        there = Ending(status=0, line=words.GET_THERE.said(path=done or ""))
+        ending = there if done else run(task, state, display(quiet), playlist=source.playlist)
     if ending.status:
         say(f"m3u8svc: {ending.line}")
         raise SystemExit(ending.status)
@@ -80,9 +85,25 @@ def get(
         click.echo(f"m3u8svc: {ending.line}")
 
 
-def _task(url: str, output: Path | None, headers: dict[str, tuple[str, ...]], settings: Settings) -> Task:
+def _film(skip: str, wanted: Mapping[str, Any]) -> str:
+    """
+    What tells one film of a stream from another, besides its name: what is skipped and what is chosen, without keys.
+    """
+    if not wanted:
+        return skip
+    return f"{skip}\n{hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()}"
+
+
+def _task(
+    source: Source,
+    output: Path | None,
+    headers: dict[str, tuple[str, ...]],
+    settings: Settings,
+    wanted: Mapping[str, Any],
+) -> Task:
     try:
-        wire_url(url)
+        if not source.playlist:
+            wire_url(source.url)
     except (InvalidUrl, UnsupportedScheme) as error:
         raise click.BadParameter(error.text(words.language()), param_hint="URL") from error
     target = Path.cwd() if output is None else output.absolute().parent
@@ -92,16 +113,18 @@ def _task(url: str, output: Path | None, headers: dict[str, tuple[str, ...]], se
             raise click.BadParameter(words.BAD_OUTPUT.said(suffix=output.suffix), param_hint="--output")
         merger = MERGERS[output.suffix.lower()]
     spec = TaskSpec(
-        url=url,
-        filename="" if output is None else output.name,
+        url=source.url,
+        filename=source.name if output is None else output.name,
         headers=headers,
         advanced=True,
         settings=attrs.evolve(settings, save_location=str(target)),
-        extensions=Extensions(merger=merger),
+        extensions=Extensions(merger=merger, **wanted),
+        playlist_bytes=len(source.playlist.encode()),
     )
     if output is not None and not _is_name(output.name, result_name(spec)):
         raise click.BadParameter(words.BAD_OUTPUT_NAME.said(limit=LONGEST_NAME_BYTES), param_hint="--output")
-    key = "\n".join((url, str(target), result_name(spec), merger))
+    from_what = source.url or hashlib.sha256(source.playlist.encode()).hexdigest()
+    key = "\n".join((from_what, str(target), result_name(spec), merger))
     return Task(id=hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:12], spec=spec)
 
 
@@ -121,14 +144,6 @@ def _home(home: Path | None) -> Path:
     from m3u8svc.config import default_home
 
     return default_home()
-
-
-def _skip(expression: str) -> str:
-    try:
-        parse_skip_expression(expression)
-    except SkipExpressionError as error:
-        raise click.BadParameter(error.text(words.language()), param_hint="--skip") from error
-    return expression
 
 
 def _headers(pairs: tuple[tuple[str, str], ...]) -> dict[str, tuple[str, ...]]:

@@ -4,15 +4,22 @@ a usage error that names the option and shows no secret.
 """
 
 import json
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, NoReturn, TypeVar  # Any: click's own annotations, and settings by name
 from urllib.parse import quote, unquote, urlsplit
 
+import attrs
 import click
 
 from m3u8svc.cli import words
+from m3u8svc.errors import SelectionError, SkipExpressionError
+from m3u8svc.hls.skip import parse_skip_expression
 from m3u8svc.redact import escape_controls
+from m3u8svc.tasks.names import derived_name
 from m3u8svc.tasks.task import PROXY_TYPES, Status
+from m3u8svc.web.gate import PLAYLIST_BYTES
 
 DEFAULT_SERVER = "http://127.0.0.1:8080"
 SERVER_VARIABLE = "M3U8SVC_SERVER"
@@ -125,6 +132,95 @@ class PluginOptionType(click.ParamType):  # type: ignore[type-arg]  # not generi
             return plugin, {option: given}
 
 
+class ChoiceType(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.5
+    """
+    A field of the API, read by its rule: what means the same becomes the same.
+    """
+
+    def __init__(self, field: str, name: str, wrong: words.Phrase) -> None:
+        """
+        Args:
+            wrong: what is said of a value that is refused; the value may be a secret and is not repeated.
+        """
+        self.name = name
+        self._field = field
+        self._wrong = wrong
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The value as it is stored."""
+        from m3u8svc.web import fields
+
+        rule: Callable[[str], str] = getattr(fields, self._field)
+        try:
+            return rule(value)
+        except ValueError as error:
+            cause = error.__cause__
+            explained = cause.text(words.language()) if isinstance(cause, SelectionError) else self._wrong.said()
+            self.fail(explained, param, ctx)
+
+
+class SkipType(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.5
+    """
+    A skip expression.
+    """
+
+    name = "expr"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The expression as it was typed."""
+        try:
+            parse_skip_expression(value)
+        except SkipExpressionError as error:
+            self.fail(error.text(words.language()), param, ctx)
+        return str(value)
+
+
+class SourceType(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.5
+    """
+    A URL, or a playlist itself: a local file, or ``-`` for the standard input.
+    """
+
+    name = "url"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> "Source":
+        """The URL, or the playlist's text."""
+        if isinstance(value, Source):
+            return value
+        if value == "-":
+            return Source(playlist=self._read(sys.stdin.buffer.read(PLAYLIST_BYTES + 1), param, ctx))
+        is_file = value.startswith(("file://", "/", "./", "../", "~/")) or value.lower().endswith((".m3u8", ".m3u"))
+        if "://" in value.removeprefix("file://") or not (is_file or Path(value).is_file()):
+            return Source(url=value)  # who answers says what is wrong with one that is none
+        path = Path(unquote(urlsplit(value).path) if value.startswith("file://") else value).expanduser()
+        try:
+            with open(path, "rb") as file:
+                content = file.read(PLAYLIST_BYTES + 1)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            self.fail(words.BAD_SOURCE.said(reason=escape_controls(reason)), param, ctx)
+        return Source(playlist=self._read(content, param, ctx), name=derived_name(quote(path.name)))
+
+    def _read(self, content: bytes, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            text = content.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            text = ""
+        if len(content) > PLAYLIST_BYTES or not text.lstrip().startswith("#EXTM3U"):
+            self.fail(words.BAD_PLAYLIST.said(limit=PLAYLIST_BYTES), param, ctx)
+        return text
+
+
+@attrs.frozen(kw_only=True)
+class Source:
+    """
+    What to download: `url`, or `playlist`, whose file had the name `name`.
+    """
+
+    url: str = attrs.field(default="", repr=False)
+    playlist: str = attrs.field(default="", repr=False)
+    name: str = ""
+
+
 class StatusType(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.5
     """
     A state, by its English name or the API's word.
@@ -139,6 +235,49 @@ class StatusType(click.ParamType):  # type: ignore[type-arg]  # not generic befo
         if found is None:
             self.fail(words.BAD_STATUS.said(value=value, names=", ".join(STATUS_NAMES)), param, ctx)
         return found
+
+
+_CHOICES: tuple[tuple[str, tuple[str, ...], str, words.Phrase, words.Phrase], ...] = (
+    ("variant", ("--variant", "-f"), "EXPR", words.VARIANT_OPTION, words.BAD_CHOICE),
+    ("audio", ("--audio",), "LANG,…", words.AUDIO_OPTION, words.BAD_AUDIO),
+    ("subtitles", ("--subs",), "LANG,…", words.SUBTITLES_OPTION, words.BAD_CHOICE),
+    ("subtitle_files", ("--subtitle-files",), "KIND,…", words.SUBTITLE_FILES_OPTION, words.BAD_SUBTITLE_FILES),
+    ("groups", ("--groups",), "N,…", words.GROUPS_OPTION, words.BAD_CHOICE),
+    ("key", ("--key",), "KEY", words.KEY_OPTION, words.BAD_KEY),
+    ("iv", ("--iv",), "HEX", words.IV_OPTION, words.BAD_IV),
+    ("append_query", ("--append-query",), "QUERY", words.APPEND_QUERY_OPTION, words.BAD_APPEND_QUERY),
+    ("base_url", ("--base-url",), "URL", words.BASE_URL_OPTION, words.BAD_BASE_URL),
+)
+_RULES = {"key": "stream_key", "iv": "stream_iv", "append_query": "appended_query"}
+_SWITCHES: tuple[tuple[str, str, words.Phrase], ...] = (
+    ("allow_gaps", "--allow-gaps", words.ALLOW_GAPS_OPTION),
+    ("on_param_change", "--split", words.SPLIT_OPTION),
+    ("low_disk", "--low-disk", words.LOW_DISK_OPTION),
+    ("faststart", "--faststart", words.FASTSTART_OPTION),
+    ("report", "--report", words.REPORT_OPTION),
+)
+
+
+def choice_options(command: F) -> F:
+    """
+    The options for what a task takes of a stream and makes of it; `chosen` reads them.
+    """
+    for name, flag, text in reversed(_SWITCHES):
+        command = click.option(flag, name, is_flag=True, help=text.said())(command)
+    for name, flags, metavar, text, wrong in reversed(_CHOICES):
+        kind = ChoiceType(_RULES.get(name, name), metavar.lower(), wrong)
+        command = click.option(*flags, name, type=kind, metavar=metavar, help=text.said())(command)
+    return command
+
+
+def chosen(options: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    The fields of the API that were given among the options of `choice_options`; the others are not said.
+    """
+    fields = {name: value for name, value in options.items() if value is not None and value is not False}
+    if "on_param_change" in fields:
+        fields["on_param_change"] = "split"
+    return fields
 
 
 def server_option(command: F) -> F:

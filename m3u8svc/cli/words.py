@@ -80,6 +80,10 @@ GET_HELP = Phrase(
     en="Download the stream at URL into one verified file. Typed again after an interruption, the same line goes on "
     "where it stopped.",
 )
+SOURCE_HELP = Phrase(
+    zh="URL 也可以是本地的播放列表文件，或 - 表示从标准输入读取；其中的相对链接需要 --base-url。",
+    en="URL may be a playlist in a local file, or - for the standard input; relative links in it need --base-url.",
+)
 GET_STATUSES = Phrase(
     zh="退出状态：0 文件已在且校验过；1 失败；2 命令行有误；75 同一个下载正在进行；130 被 Ctrl-C 中断。",
     en="Exit status: 0 the file is there and verified, 1 it failed, 2 the command line is wrong, 75 the same download "
@@ -104,6 +108,22 @@ WATCH_HELP = Phrase(
     zh="每秒刷新一次的任务表；给出 ID 时只看这一个任务。按 Ctrl-C 离开，任务继续进行。",
     en="A table of the tasks, fresh every second; with an ID only that task. Ctrl-C leaves; the tasks go on.",
 )
+PLAN = Phrase(zh="看看会下载什么，不下载", en="Show what would be downloaded, without doing it.")
+PLAN_HELP = Phrase(
+    zh="只读取播放列表，列出码流、音轨、字幕、分组、时长和估计大小，以及选项会选中哪些（✓）。"
+    "不写 --server 时不需要服务。",
+    en="Read the playlists only, and list variants, sound, subtitles, groups, duration and estimated size, and what "
+    "the options would choose (✓). Needs no service unless --server names one.",
+)
+PLAN_STATUSES = Phrase(
+    zh="退出状态：0 可以下载；1 不能；2 命令行有误；3 该地址没有服务；130 被 Ctrl-C 中断。",
+    en="Exit status: 0 it can be downloaded, 1 it cannot, 2 the command line is wrong, 3 no service at that address, "
+    "130 interrupted.",
+)
+PLAN_SERVER_OPTION = Phrase(
+    zh="让这个服务来看（用它的网络和设置）。", en="Let this service look, with its network and settings."
+)
+PLAN_JSON_OPTION = Phrase(zh="输出 JSON。", en="Print JSON.")
 ID_HELP = Phrase(
     zh="ID 可以只写开头，只要不会混淆。", en="An ID may be shortened to its start, if that is unambiguous."
 )
@@ -136,6 +156,54 @@ STORAGE_OPTION = Phrase(zh="存到哪里：disk，或插件提供的名称。", 
 PLUGIN_OPTION = Phrase(
     zh="使用插件及其选项，如 skip-ads.mode=auto，可重复。",
     en="Use a plugin, with an option, such as skip-ads.mode=auto; repeatable.",
+)
+VARIANT_OPTION = Phrase(
+    zh="码流：best（默认）、worst、720p、1080p60、audio_only，或条件，如 'height<=1080 codec~avc1'；"
+    "用 / 写出备选，如 'height=1080 codec=hevc / 720p / best'。字段：height width res bandwidth fps codec range lang "
+    "name；运算符：= != < <= > >= ~（包含）。先用 m3u8svc plan URL 看有哪些。",
+    en="Which variant: best (default), worst, 720p, 1080p60, audio_only, or conditions such as 'height<=1080 "
+    "codec~avc1'; alternatives after a /, as in 'height=1080 codec=hevc / 720p / best'. Fields: height width res "
+    "bandwidth fps codec range lang name; operators: = != < <= > >= ~ (contains). 'm3u8svc plan URL' lists them.",
+)
+AUDIO_OPTION = Phrase(
+    zh="音轨：语言（en、pt-BR）或名称，逗号分隔，或 all；默认用播放列表推荐的。",
+    en="Sound: languages (en, pt-BR) or names, or all; the playlist's own choice by default.",
+)
+SUBTITLES_OPTION = Phrase(
+    zh="字幕：语言或名称，逗号分隔，或 all；默认不要。", en="Subtitles: languages or names, or all; none by default."
+)
+SUBTITLE_FILES_OPTION = Phrase(
+    zh="字幕另存为：vtt（默认）、srt、vtt,srt 或 none。",
+    en="Files for subtitles beside the video: vtt (default), srt, vtt,srt or none.",
+)
+GROUPS_OPTION = Phrase(
+    zh="只保留这些组（两个 DISCONTINUITY 之间为一组），如 1,3-5；编号见 m3u8svc plan。",
+    en="Keep only these groups (stretches between discontinuities), such as 1,3-5; 'm3u8svc plan' numbers them.",
+)
+KEY_OPTION = Phrase(
+    zh="AES 密钥，32 位十六进制或 base64；代替播放列表中的密钥。",
+    en="AES key, 32 hexadecimal digits or base64, in place of the playlist's.",
+)
+IV_OPTION = Phrase(zh="IV，十六进制；代替播放列表中的。", en="IV in hexadecimal, in place of the playlist's.")
+APPEND_QUERY_OPTION = Phrase(
+    zh="加到每个链接上的参数，如 token=abc；* 表示播放列表链接自己的参数。",
+    en="Query to add to every link, such as token=abc; * for that of the playlist's own URL.",
+)
+BASE_URL_OPTION = Phrase(zh="播放列表中的相对链接以此为准。", en="What relative links of the playlist are relative to.")
+ALLOW_GAPS_OPTION = Phrase(
+    zh="下载不了的分片留空，不算失败。", en="Leave a hole for a segment that cannot be had, instead of failing."
+)
+SPLIT_OPTION = Phrase(
+    zh="编码参数变化时另起一个文件。", en="Begin another file where the stream's coding parameters change."
+)
+LOW_DISK_OPTION = Phrase(
+    zh="合并后立即删除分片，少占磁盘；合并失败则要重新下载。",
+    en="Delete segments as soon as they are merged: less disk, but a failed merge fetches again.",
+)
+FASTSTART_OPTION = Phrase(zh="把索引放在 MP4 开头。", en="Put the index at the beginning of the MP4.")
+REPORT_OPTION = Phrase(
+    zh="在结果旁写 <名称>.report.json：每个分片的来历。",
+    en="Write <name>.report.json beside the result: what became of each segment.",
 )
 STATUS_OPTION = Phrase(
     zh="只列出这种状态的任务：{names}，也可用中文。", en="Only tasks in this state: {names}; Chinese works too."
@@ -189,6 +257,22 @@ BAD_PROXY_USER = Phrase(
 )
 BAD_PLUGIN_OPTION = Phrase(
     zh="“{value}”应写作 插件 或 插件.选项=值", en="{value!r} should be PLUGIN or PLUGIN.OPTION=VALUE"
+)
+BAD_CHOICE = Phrase(zh="不是有效的值", en="not a valid value")
+BAD_AUDIO = Phrase(zh="不能没有声音；应为语言、名称或 all", en="there must be sound: languages, names or all")
+BAD_SUBTITLE_FILES = Phrase(zh="应为 vtt、srt、vtt,srt 或 none", en="should be vtt, srt, vtt,srt or none")
+BAD_KEY = Phrase(
+    zh="密钥应为 32 位十六进制数，或 16 字节的 base64", en="a key is 32 hexadecimal digits, or base64 of 16 bytes"
+)
+BAD_IV = Phrase(zh="IV 应为最多 32 位十六进制数", en="an IV is at most 32 hexadecimal digits")
+BAD_APPEND_QUERY = Phrase(zh="参数应写作 a=b&c=d，或 *", en="a query is written a=b&c=d, or * for the playlist's own")
+BAD_BASE_URL = Phrase(zh="应以 http:// 或 https:// 开头", en="must begin with http:// or https://")
+BAD_SOURCE = Phrase(
+    zh="既不是 http 链接，也不是能读的文件（{reason}）", en="neither an http URL nor a file that can be read ({reason})"
+)
+BAD_PLAYLIST = Phrase(
+    zh="不是播放列表：应为以 #EXTM3U 开头的 UTF-8 文本，最多 {limit} 字节",
+    en="no playlist: that is UTF-8 text which begins with #EXTM3U, of at most {limit} bytes",
 )
 BAD_STATUS = Phrase(zh="“{value}”不是状态，可用：{names}", en="{value!r} is no state; there are: {names}")
 AMBIGUOUS_ID = Phrase(zh="“{given}”不明确，可能是：{ids}", en="{given!r} is ambiguous; it could be: {ids}")
@@ -267,6 +351,33 @@ PLUGIN_STATES: Mapping[str, Phrase] = {
 NO_PLUGINS = Phrase(zh="没有安装插件。", en="No plugins are installed.")
 OFFERS = Phrase(zh="可用的 merger：{mergers}；storage：{storages}", en="Mergers: {mergers}; storages: {storages}")
 MORE_TASKS = Phrase(zh="还有 {count} 个任务", en="and {count} more")
+
+PLAN_VARIANTS = Phrase(zh="码流", en="Variants")
+PLAN_RENDITIONS = Phrase(zh="音轨和字幕", en="Sound and subtitles")
+PLAN_GROUPS = Phrase(zh="分组", en="Groups")
+COLUMN_SIZE = Phrase(zh="尺寸", en="Size")
+COLUMN_RATE = Phrase(zh="码率", en="Rate")
+COLUMN_FPS = Phrase(zh="帧率", en="fps")
+COLUMN_RANGE = Phrase(zh="动态范围", en="Range")
+COLUMN_CODECS = Phrase(zh="编码", en="Codecs")
+COLUMN_TYPE = Phrase(zh="类型", en="Type")
+COLUMN_LANGUAGE = Phrase(zh="语言", en="Language")
+COLUMN_NOTES = Phrase(zh="备注", en="Notes")
+COLUMN_NUMBER = Phrase(zh="编号", en="No.")
+COLUMN_POSITIONS = Phrase(zh="分片", en="Segments")
+COLUMN_START = Phrase(zh="开始", en="Start")
+COLUMN_DURATION = Phrase(zh="时长", en="Duration")
+COLUMN_SKIPPED = Phrase(zh="跳过", en="Skipped")
+COLUMN_ADDRESS = Phrase(zh="链接", en="Address")
+ROW_ENCRYPTION = Phrase(zh="加密", en="Encryption")
+ROW_SKIPPED = Phrase(zh="跳过", en="Skipped")
+ROW_TRACKS = Phrase(zh="轨道", en="Tracks")
+NOTE_DEFAULT = Phrase(zh="默认", en="default")
+NOTE_FORCED = Phrase(zh="强制", en="forced")
+NOTE_INSIDE = Phrase(zh="在码流内", en="inside the variant")
+PLAN_SEGMENTS = Phrase(zh="{count} 个，跳过 {skipped}，缺失 {gaps}", en="{count}, {skipped} skipped, {gaps} missing")
+PLAN_BYTES = Phrase(zh="约 {size}", en="about {size}")
+MORE_GROUPS = Phrase(zh="还有 {count} 组（用 --json 查看全部）", en="and {count} more groups (all with --json)")
 
 # -- The demo --------------------------------------------------------------------------------------------------------
 

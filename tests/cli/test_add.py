@@ -4,11 +4,14 @@
 
 import json
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
-from tests.cli.conftest import CHINESE, Invoke, StubService, Visit
+from m3u8svc.cli import program
+from tests.cli.conftest import CHINESE, ENGLISH, Invoke, StubService, Visit
 
 URL = "https://stream.example/live/index.m3u8?token=a%20b"
 
@@ -35,6 +38,18 @@ def test_plain_add_sends_url_and_name_and_prints_the_id(service: StubService, in
         (["--no-merge"], {"advanced": True, "no_merge_ts": True}),
         (["--merger", "ffmpeg", "--storage", "s3"], {"merger": "ffmpeg", "storage": "s3"}),
         (["--plugin", "skip-ads"], {"plugins": {"skip-ads": {}}}),
+        (["-f", "height<=720 / best"], {"variant": "height<=720 / best"}),
+        (["--variant", " worst "], {"variant": "worst"}),
+        (["--audio", "en,fr", "--subs", "all"], {"audio": "en,fr", "subtitles": "all"}),
+        (["--subtitle-files", "srt,vtt"], {"subtitle_files": "vtt,srt"}),
+        (["--groups", "1,3-5"], {"groups": "1,3-5"}),
+        (["--key", "0x" + "AB" * 16, "--iv", "1"], {"key": "ab" * 16, "iv": "1".zfill(32)}),
+        (["--append-query", "*"], {"append_query": "*"}),
+        (["--append-query", "?a=b", "--base-url", "http://h/x/"], {"append_query": "a=b", "base_url": "http://h/x/"}),
+        (
+            ["--allow-gaps", "--split", "--low-disk", "--faststart", "--report"],
+            {"allow_gaps": True, "on_param_change": "split", "low_disk": True, "faststart": True, "report": True},
+        ),
         (
             ["--plugin", "a.mode=auto", "--plugin", "a.most=0.4", "--plugin", "a.drop=[1, 2]", "--plugin", "b.x=a=b"],
             {"plugins": {"a": {"mode": "auto", "most": 0.4, "drop": [1, 2]}, "b": {"x": "a=b"}}},
@@ -153,3 +168,71 @@ def test_a_plugin_option_that_is_none(service: StubService, invoke: Invoke, give
     """A usage error that shows how it is written; nothing is sent."""
     result = invoke("add", URL, "--plugin", given)
     assert (2, True, []) == (result.exit_code, "PLUGIN.OPTION=VALUE" in result.stderr, service.visits)
+
+
+PLAYLIST = "#EXTM3U\n#EXTINF:1,片\nhttp://h/a.ts\n"
+
+
+@pytest.mark.parametrize("scheme", ["", "file://"])
+def test_a_local_playlist_is_sent_as_text(service: StubService, invoke: Invoke, tmp_path: Path, scheme: str) -> None:
+    """Its name becomes the film's, unless one was given; a byte order mark is not part of it."""
+    path = tmp_path / "the film.m3u8"
+    path.write_text("\ufeff" + PLAYLIST, encoding="utf-8")
+    assert 0 == invoke("add", f"{scheme}{path}").exit_code
+    assert {"url": "", "filename": "the film", "playlist": PLAYLIST} == service.visits[0].body
+    assert 0 == invoke("add", str(path), "--name", "other").exit_code
+    assert "other" == service.visits[1].body["filename"]
+
+
+def test_the_standard_input_is_a_playlist(service: StubService, invoke: Invoke) -> None:
+    """For what another program writes."""
+    environment = {"M3U8SVC_SERVER": service.url, "LC_ALL": ENGLISH}
+    result = CliRunner().invoke(program, ["add", "-"], input=PLAYLIST.encode(), env=environment)
+    assert 0 == result.exit_code, result.stderr
+    assert {"url": "", "filename": "", "playlist": PLAYLIST} == service.visits[0].body
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "No such file or directory"),
+        (b"<html>", "no playlist"),
+        (b"#EXTM3U\n\xff", "no playlist"),
+        (b"#EXTM3U" + b"x" * 2**23, "at most 8388608 bytes"),
+    ],
+)
+def test_a_file_that_is_no_playlist(
+    service: StubService, invoke: Invoke, tmp_path: Path, content: bytes | None, said: str
+) -> None:
+    """The line is wrong, and nothing is sent."""
+    path = tmp_path / "x.m3u8"
+    if content is not None:
+        path.write_bytes(content)
+    result = invoke("add", str(path))
+    assert (2, [], True) == (result.exit_code, service.visits, said in result.stderr)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "english", "chinese"),
+    [
+        (["-f", "hight<=720"], 'at character 1, "hight" cannot be understood', "第 1 个字符处的“hight”"),
+        (["--audio", "en,,fr"], "at character 4", "第 4 个字符处"),
+        (["--audio", "none"], "there must be sound", "不能没有声音"),
+        (["--subs", "en,none"], "at character 4", "第 4 个字符处"),
+        (["--groups", "0"], "at character 1", "第 1 个字符处"),
+        (["--subtitle-files", "ass"], "should be vtt", "应为 vtt"),
+        (["--key", "hunter2"], "32 hexadecimal digits", "32 位十六进制数"),
+        (["--iv", "hunter2"], "at most 32", "最多 32 位"),
+        (["--append-query", "hunter2 x"], "written a=b&c=d", "a=b&c=d"),
+        (["--base-url", "h/x"], "must begin with http://", "应以 http://"),
+    ],
+)
+def test_a_wrong_choice_is_told_before_anything_is_sent(
+    service: StubService, invoke: Invoke, arguments: list[str], english: str, chinese: str
+) -> None:
+    """In the user's language, naming the option; a key is not repeated."""
+    for locale, said in ((ENGLISH, english), (CHINESE, chinese)):
+        result = invoke("add", URL, *arguments, locale=locale)
+        text = " ".join(result.stderr.split())
+        assert (2, []) == (result.exit_code, service.visits)
+        assert said in text and arguments[0] in text and "hunter2" not in text

@@ -140,6 +140,32 @@ def test_get_other_segments_are_another_film(origin: Origin, tmp_path: Path) -> 
     assert (tmp_path / "film_0001.mp4").stat().st_size < (tmp_path / "film.mp4").stat().st_size
 
 
+def test_get_other_choices_are_another_film(origin: Origin, tmp_path: Path) -> None:
+    """So are another choice of groups and a key of one's own; the same choice is the same film, and holds no key."""
+    assert 0 == run(command(origin, tmp_path)).returncode
+    choice = ["--groups", "1", "--iv", "CAFE"]
+    again = run(command(origin, tmp_path, *choice))
+    assert (0, False) == (again.returncode, "already there" in again.stdout)
+    assert "already there" in run(command(origin, tmp_path, *choice)).stdout
+    assert "already there" not in run(command(origin, tmp_path)).stdout
+    (directory,) = (tmp_path / "home" / "get").iterdir()
+    assert "cafe" not in (directory / "state.json").read_text().lower()
+
+
+def test_get_a_local_playlist(origin: Origin, stream: Path, tmp_path: Path) -> None:
+    """The playlist is not asked for, and names the film; run again it is already there."""
+    path = tmp_path / "my film.m3u8"
+    path.write_bytes((stream / "index.m3u8").read_bytes())
+    line = [sys.executable, "-m", "m3u8svc", "get", str(path), "--base-url", origin.url, "--home", str(tmp_path / "h")]
+    first = subprocess.run(line, capture_output=True, text=True, timeout=60, cwd=tmp_path)
+    assert (0, True) == (first.returncode, (tmp_path / "my film.mp4").exists()), first.stderr
+    assert "/index.m3u8" not in origin.visits
+    again = subprocess.run(line, capture_output=True, text=True, timeout=60, cwd=tmp_path)
+    assert "already there" in again.stdout
+    path.write_text(path.read_text() + "\n# changed\n")
+    assert "already there" not in subprocess.run(line, capture_output=True, text=True, timeout=60, cwd=tmp_path).stdout
+
+
 def test_get_keeps_segments_when_they_are_wanted_later(origin: Origin, tmp_path: Path) -> None:
     """A finished film without its segments is no answer to --keep-ts; one with them answers both lines."""
     assert 0 == run(command(origin, tmp_path)).returncode
@@ -183,6 +209,9 @@ def test_get_failure_is_one_line_with_its_code(origin: Origin, tmp_path: Path) -
         (["http://h/a.m3u8", "--proxy", "h:1"], "--proxy"),
         (["http://h/a.m3u8", "--proxy", "socks4://h:1"], "only SOCKS5 works"),
         (["http://h/a.m3u8", "--threads", "1001"], "--threads"),
+        (["http://h/a.m3u8", "--variant", "hight=1"], "--variant"),
+        (["http://h/a.m3u8", "--key", "zz"], "--key"),
+        (["gone.m3u8"], "neither an http URL"),
         ([f"http://{'a' * 64}.com/a.m3u8"], "URL"),
         (["http://h/a.m3u8", "-o", ""], "--output"),
         (["http://h/a.m3u8", "-o", " .mp4"], "--output"),
