@@ -19,12 +19,21 @@ from typing import Any  # Any: a value out of TOML before its rule has seen it, 
 import attrs
 from platformdirs import user_state_dir
 
-from m3u8svc.errors import ConfigError, SkipExpressionError
+from m3u8svc.errors import ConfigError, SelectionError, SkipExpressionError
+from m3u8svc.hls.select import parse_languages, parse_subtitle_files, parse_variant_choice
 from m3u8svc.hls.skip import parse_skip_expression
 from m3u8svc.redact import MASK, is_secret_header, redact_text
 from m3u8svc.tasks.directories import is_system_directory
 from m3u8svc.tasks.plugins import PluginChoice
-from m3u8svc.tasks.task import MAX_THREADS, PROXY_TYPES, SETTING_NAMES, Settings, SystemSettings
+from m3u8svc.tasks.task import (
+    DEFAULT_NAMES,
+    MAX_THREADS,
+    PARAM_CHANGES,
+    PROXY_TYPES,
+    SETTING_NAMES,
+    Settings,
+    SystemSettings,
+)
 
 DEFAULT_LISTEN = ("tcp:8080:interface=127.0.0.1",)
 DEFAULT_SAVE_DIR = "~/Downloads/m3u8svc"
@@ -88,7 +97,7 @@ def load_configuration(
     tables = {name: _table(document, name, problems) for name in ("settings", "plugins")}
     given = _checked(document, _RULES, "", problems, others=tuple(tables))
     settings = _checked(tables["settings"], _SETTING_RULES, "settings.", problems)
-    beside = {name: settings.pop(name) for name in ("merger", "storage") if name in settings}
+    beside = {name: settings.pop(name) for name in DEFAULT_NAMES if name in settings}
     named = {name: tables["plugins"].pop(name) for name in tuple(_CHOICE_RULES) if name in tables["plugins"]}
     choice = _checked(named, _CHOICE_RULES, "plugins.", problems)
     if not any(where.startswith("settings.proxy_") for where, _ in problems):
@@ -357,6 +366,38 @@ def _skip_expression(value: Any) -> str:
     return str(value)
 
 
+def _variant(value: Any) -> str:
+    return _selection(parse_variant_choice, value).strip() or "best"
+
+
+def _audio(value: Any) -> str:
+    if _text(value).strip().lower() == "none":
+        raise ValueError("must be languages, names or all: there must be sound")
+    return _selection(parse_languages, value).strip()
+
+
+def _subtitles(value: Any) -> str:
+    return _selection(parse_languages, value).strip() or "none"
+
+
+def _subtitle_files(value: Any) -> str:
+    return parse_subtitle_files(_selection(parse_subtitle_files, value))
+
+
+def _selection(parser: Callable[[str], object], value: Any) -> str:
+    try:
+        parser(_text(value))
+    except SelectionError as error:
+        raise ValueError(f"must be a selection ({error})") from error
+    return str(value)
+
+
+def _param_change(value: Any) -> str:
+    if value not in PARAM_CHANGES:
+        raise ValueError(f"must be one of {', '.join(PARAM_CHANGES)}")
+    return str(value)
+
+
 def _proxy_problems(settings: Settings) -> Iterator[Problem]:
     """What is missing beside a proxy's type: without it every task would fail."""
     if settings.wants_proxy and not settings.proxy_host:
@@ -389,5 +430,12 @@ _BY_NAME: dict[str, Rule] = {
 _SETTING_RULES: dict[str, Rule] = {name: _BY_NAME.get(name, _boolean) for name in SETTING_NAMES} | {
     "merger": _name,
     "storage": _name,
+    "variant": _variant,
+    "audio": _audio,
+    "subtitles": _subtitles,
+    "subtitle_files": _subtitle_files,
+    "on_param_change": _param_change,
+    "low_disk": _boolean,
+    "report": _boolean,
 }
 _CHOICE_RULES: dict[str, Rule] = {"enabled": _names, "disabled": _names, "required": _names, "deadline_s": _seconds}

@@ -78,6 +78,15 @@ proxy_username = "me"
 proxy_password = {"$env" = "PASSWORD"}
 use_server_file_time = true
 debug_log = true
+merger = "ts"
+storage = "shelf"
+variant = "height<=720 / best"
+audio = "en,fr"
+subtitles = "all"
+subtitle_files = "srt, vtt"
+on_param_change = "split"
+low_disk = true
+report = true
 
 [plugins.notify]
 token = {"$file" = "secret"}
@@ -123,6 +132,18 @@ class TestLoading:
             debug_log=True,
         )
         assert settings == loaded.system.settings
+        assert {
+            "merger": "ts",
+            "storage": "shelf",
+            "variant": "height<=720 / best",
+            "audio": "en,fr",
+            "subtitles": "all",
+            "subtitle_files": "vtt,srt",
+            "on_param_change": "split",
+            "low_disk": True,
+            "report": True,
+            "plugins": {},
+        } == loaded.system.extensions
         assert [] == [name for name in SETTING_NAMES if getattr(settings, name) == getattr(Settings(), name)]
         assert {"notify"} == loaded.plugins.keys()
         rooms = loaded.plugins["notify"]["rooms"]
@@ -199,6 +220,17 @@ REFUSED = [
     ('"$env" = "PASSWORD"', "$env", "there is no such key"),
     ("[settings]\nsave_dir = '/x'", "settings.save_dir", "there is no such key; known here: allow_insecure_https,"),
     ("[settings]\nthreads = 1", "settings.threads", "did you mean download_threads?"),
+    ("[settings]\nvariant = 'hight<=1'", "settings.variant", 'must be a selection (at character 1, "hight"'),
+    ("[settings]\nvariant = 720", "settings.variant", "must be text without control characters, not 720"),
+    ("[settings]\naudio = 'none'", "settings.audio", "there must be sound, not 'none'"),
+    ("[settings]\naudio = 'en,,'", "settings.audio", "must be a selection (at character 4"),
+    ("[settings]\nsubtitles = 'en,none'", "settings.subtitles", "must be a selection (at character 4"),
+    ("[settings]\nsubtitle_files = 'ass'", "settings.subtitle_files", "it could be: vtt, srt, none), not 'ass'"),
+    ("[settings]\non_param_change = 'cut'", "settings.on_param_change", "must be one of keep, split, not 'cut'"),
+    ("[settings]\non_param_change = ['keep']", "settings.on_param_change", "must be one of keep, split"),
+    ("[settings]\nlow_disk = 'yes'", "settings.low_disk", "must be true or false"),
+    ("[settings]\nreport = 1", "settings.report", "must be true or false"),
+    ("[settings]\nkey = '00'", "settings.key", "there is no such key"),
     ("[settings]\ndownload_threads = -1", "settings.download_threads", "from 0 to 1000, not -1"),
     ("[settings]\ndownload_threads = 1001", "settings.download_threads", "from 0 to 1000, not 1001"),
     ("[settings]\nproxy_port = 65536", "settings.proxy_port", "from 0 to 65535"),

@@ -241,7 +241,7 @@ _CHOICES: tuple[tuple[str, tuple[str, ...], str, words.Phrase, words.Phrase], ..
     ("variant", ("--variant", "-f"), "EXPR", words.VARIANT_OPTION, words.BAD_CHOICE),
     ("audio", ("--audio",), "LANG,…", words.AUDIO_OPTION, words.BAD_AUDIO),
     ("subtitles", ("--subs",), "LANG,…", words.SUBTITLES_OPTION, words.BAD_CHOICE),
-    ("subtitle_files", ("--subtitle-files",), "KIND,…", words.SUBTITLE_FILES_OPTION, words.BAD_SUBTITLE_FILES),
+    ("subtitle_files", ("--subtitle-files",), "KIND,…", words.SUBTITLE_FILES_OPTION, words.BAD_CHOICE),
     ("groups", ("--groups",), "N,…", words.GROUPS_OPTION, words.BAD_CHOICE),
     ("key", ("--key",), "KEY", words.KEY_OPTION, words.BAD_KEY),
     ("iv", ("--iv",), "HEX", words.IV_OPTION, words.BAD_IV),

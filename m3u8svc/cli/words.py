@@ -260,7 +260,6 @@ BAD_PLUGIN_OPTION = Phrase(
 )
 BAD_CHOICE = Phrase(zh="不是有效的值", en="not a valid value")
 BAD_AUDIO = Phrase(zh="不能没有声音；应为语言、名称或 all", en="there must be sound: languages, names or all")
-BAD_SUBTITLE_FILES = Phrase(zh="应为 vtt、srt、vtt,srt 或 none", en="should be vtt, srt, vtt,srt or none")
 BAD_KEY = Phrase(
     zh="密钥应为 32 位十六进制数，或 16 字节的 base64", en="a key is 32 hexadecimal digits, or base64 of 16 bytes"
 )

@@ -29,6 +29,9 @@ from m3u8svc.hls.languages import is_language
 from m3u8svc.hls.playlist import MasterPlaylist, Rendition, Variant
 from m3u8svc.redact import escape_controls
 
+SUBTITLE_KINDS = ("vtt", "srt")
+_SUBTITLE_FILES = "vtt, srt, none"
+
 LONGEST = 1000
 """Characters of an expression or a list of languages."""
 
@@ -474,6 +477,24 @@ def parse_languages(text: str) -> Languages:
         items.append("all" if item.lower() == "all" else item)
         position += len(part) + 1
     return Languages(items=tuple(dict.fromkeys(items)))
+
+
+def parse_subtitle_files(text: str) -> str:
+    """
+    The kinds of files to write of subtitles, in one form: "vtt", "srt", "vtt,srt" or "none", which "" means too.
+
+    Raises:
+        SelectionError: there is no such kind.
+    """
+    kinds = [part.strip().lower() for part in text.split(",")]
+    if kinds in ([""], ["none"]):
+        return "none"
+    position = 1
+    for part, kind in zip(text.split(","), kinds, strict=True):
+        if kind not in SUBTITLE_KINDS:
+            raise SelectionError(position=position, item=escape_controls(part.strip()[:40]), expected=_SUBTITLE_FILES)
+        position += len(part) + 1
+    return ",".join(kind for kind in SUBTITLE_KINDS if kind in kinds)
 
 
 def choose_audio(master: MasterPlaylist, variant: Variant, wanted: Languages) -> Chosen:

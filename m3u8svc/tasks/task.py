@@ -39,6 +39,7 @@ class Phase(enum.Enum):
 
 
 PROXY_TYPES = ("none", "http", "https", "socks5")
+PARAM_CHANGES = ("keep", "split")
 MAX_THREADS = 1000
 
 

@@ -7,13 +7,13 @@ import json
 import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any  # Any: a value out of JSON, before it was checked
+from typing import Any, TypeVar  # Any: a value out of JSON, before it was checked
 from urllib.parse import urlsplit
 
 from m3u8svc.errors import InvalidUrl, M3u8svcError
 from m3u8svc.hls.groups import parse_groups
 from m3u8svc.hls.overrides import PLAYLISTS_OWN, BadOverride, parse_iv_text, parse_key_text
-from m3u8svc.hls.select import parse_languages, parse_variant_choice
+from m3u8svc.hls.select import parse_languages, parse_subtitle_files, parse_variant_choice
 from m3u8svc.hls.skip import parse_skip_expression
 from m3u8svc.tasks.directories import is_system_directory
 from m3u8svc.tasks.headers import header_problems
@@ -28,14 +28,13 @@ MAX_EXPRESSION = 16 * 1024
 MAX_CREDENTIAL_BYTES = 255
 """What SOCKS5 can carry (RFC 1929)."""
 
-SUBTITLE_FILES = ("vtt", "srt")
-PARAM_CHANGES = ("keep", "split")
-
 MAX_PLUGINS = 64
 MAX_PLUGIN_OPTIONS = 64 * 1024
 
 MASK = "***"
 """Stands for a stored proxy password in answers; sent back it means "unchanged" (DESIGN 5.7)."""
+
+T = TypeVar("T")
 
 _WINDOWS_STEMS = re.compile(r"(CON|PRN|AUX|NUL|COM[1-9¹²³]|LPT[1-9¹²³])\s*(\..*)?", re.IGNORECASE)
 _BIDI = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -210,16 +209,11 @@ def subtitle_files(value: Any) -> str:
     """
     Kinds of files for subtitles, "none" for no files: text or a list. "" is none.
     """
-    listed = value if isinstance(value, list) else text(value).split(",")
-    kinds = [each.strip().lower() for each in listed if isinstance(each, str)]
-    if len(kinds) != len(listed):
-        raise ValueError("必须是字符串或字符串列表")
-    if kinds in ([], [""], ["none"]):
-        return "none"
-    for kind in kinds:
-        if kind not in SUBTITLE_FILES:
-            raise ValueError(f"必须是 {'、'.join(SUBTITLE_FILES)} 的组合，或 none")
-    return ",".join(kind for kind in SUBTITLE_FILES if kind in kinds)
+    if isinstance(value, list):
+        if not all(isinstance(each, str) for each in value):
+            raise ValueError("必须是字符串或字符串列表")
+        value = ",".join(value)
+    return _read(parse_subtitle_files, text(value))
 
 
 def groups(value: Any) -> str:
@@ -282,9 +276,9 @@ def playlist(value: Any) -> str:
     return content
 
 
-def _read(parser: Callable[[str], object], given: str) -> None:
+def _read(parser: Callable[[str], T], given: str) -> T:
     try:
-        parser(given)
+        return parser(given)
     except M3u8svcError as error:
         raise ValueError(error.text()) from error
 

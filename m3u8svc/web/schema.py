@@ -21,6 +21,7 @@ from m3u8svc.tasks.headers import clean_headers
 from m3u8svc.tasks.lifecycle import WANTED
 from m3u8svc.tasks.task import (
     DEFAULT_NAMES,
+    PARAM_CHANGES,
     SETTING_NAMES,
     Extensions,
     Settings,
@@ -102,7 +103,7 @@ class _DefaultsBody(_SettingsBody):
     audio: Annotated[str, PlainValidator(fields.audio)] = ""
     subtitles: Annotated[str, PlainValidator(fields.subtitles)] = "none"
     subtitle_files: Annotated[str, PlainValidator(fields.subtitle_files)] = "vtt"
-    on_param_change: Annotated[str, PlainValidator(fields.one_of(fields.PARAM_CHANGES))] = "keep"
+    on_param_change: Annotated[str, PlainValidator(fields.one_of(PARAM_CHANGES))] = "keep"
     low_disk: Boolean = False
     report: Boolean = False
     plugins: PluginOptions = Field(default_factory=dict)

@@ -220,7 +220,7 @@ def test_a_file_that_is_no_playlist(
         (["--audio", "none"], "there must be sound", "不能没有声音"),
         (["--subs", "en,none"], "at character 4", "第 4 个字符处"),
         (["--groups", "0"], "at character 1", "第 1 个字符处"),
-        (["--subtitle-files", "ass"], "should be vtt", "应为 vtt"),
+        (["--subtitle-files", "vtt,ass"], 'at character 5, "ass"', "第 5 个字符处的“ass”"),
         (["--key", "hunter2"], "32 hexadecimal digits", "32 位十六进制数"),
         (["--iv", "hunter2"], "at most 32", "最多 32 位"),
         (["--append-query", "hunter2 x"], "written a=b&c=d", "a=b&c=d"),

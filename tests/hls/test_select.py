@@ -20,6 +20,7 @@ from m3u8svc.hls.select import (
     choose_subtitles,
     is_audio_only,
     parse_languages,
+    parse_subtitle_files,
     parse_variant_choice,
     variant_text,
 )
@@ -430,6 +431,23 @@ def test_subtitles_that_are_not_there_are_a_warning() -> None:
 def test_a_variant_that_names_no_subtitles_has_all_there_are() -> None:
     """Many lists forget the attribute."""
     assert ["forced", "English", "Português", "other"] == names(subtitles("all", group=""))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("vtt", "vtt"), ("SRT", "srt"), ("srt, vtt", "vtt,srt"), ("none", "none"), ("", "none"), ("vtt,vtt", "vtt")],
+)
+def test_kinds_of_subtitle_files(text: str, expected: str) -> None:
+    """In one form, whatever was written."""
+    assert expected == parse_subtitle_files(text)
+
+
+@pytest.mark.parametrize(("text", "position"), [("ass", 1), ("vtt,ass", 5), ("none,vtt", 1), ("vtt,", 5)])
+def test_kinds_of_subtitle_files_nobody_writes(text: str, position: int) -> None:
+    """With their place."""
+    with pytest.raises(SelectionError) as caught:
+        parse_subtitle_files(text)
+    assert position == caught.value.fields["position"]
 
 
 @pytest.mark.parametrize("text", ["en,", ",en", "en,,fr", "en,none", "a\x07"])
