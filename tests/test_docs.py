@@ -4,12 +4,13 @@ import json
 import re
 from pathlib import Path
 
+import attrs
 import pytest
 
 from m3u8svc.config import load_configuration
 from m3u8svc.errors import Fault, catalogue
 from m3u8svc.tap import Options
-from m3u8svc.tasks.task import SETTING_NAMES
+from m3u8svc.tasks.task import SETTING_NAMES, Extensions
 from m3u8svc.web.schema import parse_change, parse_task
 
 ROOT = Path(__file__).parent.parent
@@ -17,6 +18,7 @@ API = (ROOT / "docs" / "http-api.md").read_text(encoding="utf-8")
 CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
+EXTENSION_NAMES = [field.name for field in attrs.fields(Extensions)]
 WHOSE = {
     Fault.CALLER: "the request",
     Fault.ORIGIN: "the stream or its server",
@@ -43,7 +45,7 @@ def test_error_codes_are_documented() -> None:
     assert error_table() == found.group(1)
 
 
-@pytest.mark.parametrize("name", [*SETTING_NAMES, "merger", "storage", "faststart", "allow_gaps", "use_http_headers"])
+@pytest.mark.parametrize("name", [*SETTING_NAMES, *EXTENSION_NAMES, "playlist", "use_http_headers"])
 def test_every_field_is_documented(name: str) -> None:
     """No field of a request is missing from the page."""
     assert f"`{name}`" in API
@@ -60,7 +62,7 @@ def test_every_documented_message_stands_there(text: str) -> None:
 def test_request_examples_are_valid() -> None:
     """What the curl lines send is what we take."""
     bodies = re.findall(r"-d '(\{.*?\})'", API + README)
-    assert 3 == len(bodies)
+    assert 4 == len(bodies)
     for body in bodies:
         if "url" in json.loads(body):
             parse_task(body.encode(), mergers=("mp4",), storages=("disk",))
