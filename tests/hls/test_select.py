@@ -156,8 +156,19 @@ def test_what_a_playlist_does_not_say_meets_no_condition() -> None:
     assert "unknown" == chosen("height<=?720", unknown, small)
     assert "unknown" == chosen("height!=2", unknown, small)
     assert "unknown" == chosen("codec!=hevc", unknown, small)
+    assert "unknown" == chosen("codec=?hevc", unknown, small)
     with pytest.raises(NoSuchVariant):
         chosen("codec=avc1", unknown, small)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "fits"),
+    [("avc1*", True), ("*", True), ("a*c*1", True), ("*vc*", True), ("avc1*c1", False), ("a*v*v*1", False)],
+)
+def test_a_pattern_fits_whole_texts(pattern: str, fits: bool) -> None:
+    """No character of a text is counted twice."""
+    one = VariantLine(uri="one", codecs="avc1")
+    assert fits is (one.uri == chosen(f"codec={pattern} / best", one, VariantLine(uri="two", bandwidth=2**40)))
 
 
 def test_no_match_lists_what_there_is() -> None:
