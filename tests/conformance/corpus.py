@@ -14,7 +14,6 @@ import attrs
 from m3u8svc.errors import NotAPlaylist, PlaylistError
 from m3u8svc.hls.overrides import Overrides, override_playlist
 from m3u8svc.hls.parse import parse_playlist
-from m3u8svc.hls.plan import audio_rendition, best_variant
 from m3u8svc.hls.playlist import (
     ByteRange,
     DateRange,
@@ -26,6 +25,7 @@ from m3u8svc.hls.playlist import (
     Segment,
     Variant,
 )
+from m3u8svc.hls.select import audio_rendition, best_variant
 from m3u8svc.hls.steering import alternatives, parse_steering_manifest
 from m3u8svc.tasks.wire import Inflate
 

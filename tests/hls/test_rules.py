@@ -12,8 +12,9 @@ import pytest
 
 from m3u8svc.errors import PlaylistError, PlaylistTooLarge, UnsupportedEncryption
 from m3u8svc.hls.parse import parse_playlist
-from m3u8svc.hls.plan import audio_rendition, best_variant, plan_download
+from m3u8svc.hls.plan import plan_download
 from m3u8svc.hls.playlist import DateRange, MasterPlaylist, MediaPlaylist
+from m3u8svc.hls.select import best_variant, choose_audio, parse_languages
 from m3u8svc.hls.steering import alternatives
 from m3u8svc.tasks.wire import Inflate
 from m3u8svc.testing.playlists import (
@@ -281,7 +282,8 @@ def test_M4_a_wanted_language_goes_before_the_default() -> None:
         RenditionLine(group="a", name="fr", language="fr"),
     ]
     playlist = master(master_playlist([VariantLine(uri="v", audio="a")], renditions=renditions))
-    chosen = [audio_rendition(playlist, playlist.variants[0], language) for language in (None, "fr", "de")]
+    wanted = [parse_languages(language) for language in ("", "fr", "de")]
+    chosen = [choose_audio(playlist, playlist.variants[0], each).renditions[0] for each in wanted]
     assert [(each.name, each.uri) for each in chosen if each] == [
         ("en", BASE + "en.m3u8"),
         ("fr", None),
