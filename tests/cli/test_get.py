@@ -280,6 +280,7 @@ def test_state_is_written_in_a_thread(tmp_path: Path) -> None:
         "skip": "",
         "kept": "yes",
         "output_id": "1-2-3",
+        "companions": "[]",
         "warnings": "a warning",
         "output": "/film.mp4",
     } == known
