@@ -130,9 +130,9 @@ def close_to(*expected: tuple[float, float, str]) -> list[tuple[object, object, 
     return [(pytest.approx(start, abs=0.002), pytest.approx(end, abs=0.002), text) for start, end, text in expected]
 
 
-def ticks(stream: Stream) -> int:
+def ticks(stream: Stream, *kinds: str) -> int:
     """The media time of a stream's first picture or sound, which the output starts with."""
-    first = min(first_pts(stream.segments[0], kind) for kind in ("video", "audio"))
+    first = min(first_pts(stream.segments[0], kind) for kind in kinds or ("video", "audio"))
     return round(first * 90_000)
 
 
@@ -587,6 +587,23 @@ def test_split_files_have_their_own_cues(streams: Streams, mux_subtitles: Mux, t
             ((start, end), each) for start, end, each in read_vtt(text)
         ]
         assert close_to(*read_vtt(text)) == subtitles_of(path)
+
+
+def test_beside_sound_in_a_playlist_of_its_own(streams: Streams, mux: Mux, tmp_path: Path):
+    """Three playlists with segments of three lengths: all of it in step."""
+    plain = streams.plain()
+    picture = streams.cut("picture", plain, "v")
+    speech = streams.cut("speech", plain, "a", hls=("-hls_time", "2.9"))
+    zero = min(ticks(picture, "video"), ticks(speech, "audio"))
+    feeding = Feeding(tmp_path).vtt(5.0, (1, 2, "a"), (4.5, 5, "b"), mpegts=zero).vtt(3.0, (5, 6, "b"), mpegts=zero)
+    outcome = mux(
+        in_order(picture.orders(), speech.orders(track="audio1"), feeding.orders),
+        tracks=[MAIN, {"track": "audio1", "kind": "audio", "language": "en"}, TRACK],
+    )
+    assert_whole(outcome, plain)
+    assert ["h264", "aac", "mov_text"] == [each["codec_name"] for each in streams_of(outcome.target)]
+    assert close_to((1, 2, "a"), (4.5, 6, "b")) == subtitles_of(outcome.target)
+    assert [] == texts_of(outcome)
 
 
 def test_names_of_side_car_files():
