@@ -7,11 +7,15 @@ byte is taken as it is (a clean fMP4 is never cut, whatever is inside); else the
 packets or fMP4 boxes follow each other is where a fake image ends. One matching byte is never enough: 0x47 is a "G",
 and PNG headers hold some.
 
+WebVTT is the one kind that may come packed by gzip although nobody asked for that: some servers store it so and do not
+say it. It is unpacked, with a bound.
+
 From there on only what costs next to nothing per byte is checked: the sync byte and the continuity counter of every TS
 packet by slicing, the box headers of an fMP4, the frame headers of packed audio.
 """
 
 import re
+import zlib
 from typing import Literal, Protocol, assert_never
 
 import attrs
@@ -24,6 +28,8 @@ AudioKind = Literal["aac", "mp3", "ac3"]
 
 HEAD_BYTES = 128 * 1024
 MAX_DISGUISE_BYTES = 64 * 1024
+MAX_UNPACKED_BYTES = 8 * 1024 * 1024
+"""How large a WebVTT segment that came packed may be."""
 PACKET = 188
 _SYNC = 0x47
 _NULL_PID = 0x1FFF
@@ -69,6 +75,7 @@ class MediaCheck:
         self._kind: MediaKind | None = None
         self._disguise_bytes = 0
         self._walk: _Walk | None = None
+        self._unpacking: _Unpacking | None = None
 
     def feed(self, chunk: bytes) -> bytes:
         """
@@ -76,8 +83,11 @@ class MediaCheck:
 
         Raises:
             NotMedia: this is none.
+            SegmentError: it is packed, and too large or damaged.
         """
         if self._walk is not None:
+            if self._unpacking is not None:
+                chunk = self._unpacking.feed(chunk)
             self._walk.feed(chunk)
             return chunk
         self._head += chunk
@@ -95,6 +105,8 @@ class MediaCheck:
         rest = self._decide(whole=True) if self._walk is None else b""
         assert self._walk is not None and self._kind is not None  # _decide sets both or raises
         damage, complete = self._walk.finish()
+        if self._unpacking is not None and not self._unpacking.over:
+            damage, complete = "gzip 数据不完整", False
         return rest, Media(kind=self._kind, disguise_bytes=self._disguise_bytes, damage=damage, complete=complete)
 
     def _decide(self, *, whole: bool) -> bytes:
@@ -102,6 +114,10 @@ class MediaCheck:
         self._head = bytearray()
         # The verdict is made on a fixed length: what a large chunk brought beyond it must not count.
         found = recognise(body[:HEAD_BYTES], whole=whole)
+        if found is None and _is_packed_webvtt(body[:HEAD_BYTES]):
+            found = "vtt", 0
+            self._unpacking = _Unpacking(self._position)
+            body = self._unpacking.feed(body)
         if found is None:
             raise NotMedia(position=self._position, start=_start_of(body))
         self._kind, self._disguise_bytes = found
@@ -152,6 +168,44 @@ def recognise(head: bytes, *, whole: bool) -> tuple[MediaKind, int] | None:
 def _is_webvtt(head: bytes) -> bool:
     text = head.removeprefix(b"\xef\xbb\xbf")
     return text.startswith(b"WEBVTT") and text[6:7] in (b"", b" ", b"\t", b"\n", b"\r")
+
+
+def _is_packed_webvtt(head: bytes) -> bool:
+    if not head.startswith(b"\x1f\x8b\x08"):
+        return False
+    try:
+        return _is_webvtt(zlib.decompressobj(31).decompress(head, 16))
+    except zlib.error:
+        return False
+
+
+class _Unpacking:
+    """
+    Takes gzip off, no further than to `MAX_UNPACKED_BYTES`.
+    """
+
+    def __init__(self, position: int) -> None:
+        self._position = position
+        self._decoder = zlib.decompressobj(31)
+        self._left = MAX_UNPACKED_BYTES
+
+    @property
+    def over(self) -> bool:
+        """Whether the packed data came to its end."""
+        return self._decoder.eof
+
+    def feed(self, chunk: bytes) -> bytes:
+        """What `chunk` holds."""
+        if self.over:
+            return b""
+        try:
+            unpacked = self._decoder.decompress(chunk, self._left + 1)
+        except zlib.error as error:
+            raise SegmentError(position=self._position, reason="gzip 数据损坏") from error
+        self._left -= len(unpacked)
+        if self._left < 0:
+            raise SegmentError(position=self._position, reason=f"解压后超过 {MAX_UNPACKED_BYTES >> 20} MiB")
+        return unpacked
 
 
 def _packets_at(head: bytes, start: int, *, whole: bool) -> bool:
@@ -511,17 +565,19 @@ class _FrameWalk:
 
 class _LineWalk:
     """
-    WebVTT: only its last byte can be judged.
+    WebVTT: only its last byte can be judged, unless it is nothing but the signature.
     """
 
     def __init__(self) -> None:
         self._last = b""
+        self._has_lines = False
 
     def feed(self, chunk: bytes) -> None:
+        self._has_lines = self._has_lines or b"\n" in chunk or b"\r" in chunk
         self._last = chunk[-1:] or self._last
 
     def finish(self) -> tuple[str, bool]:
-        return "", self._last in (b"\n", b"\r")
+        return "", not self._has_lines or self._last in (b"\n", b"\r")
 
 
 def _start_of(body: bytes) -> str:

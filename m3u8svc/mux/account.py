@@ -2,10 +2,13 @@
 What is known of each track at the end, for people who ask whether everything is there.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import attrs
 
+from m3u8svc.mux.language import iso_639_2
+from m3u8svc.mux.protocol import TrackInfo
+from m3u8svc.mux.texts import TextStream
 from m3u8svc.mux.timeline import NS
 from m3u8svc.mux.tracks import Track
 
@@ -53,6 +56,19 @@ class Account:
             self._lengths_s.setdefault(playlist, 0.0)
             self._lengths_s[playlist] += max(_ends_s(tracks, playlist=playlist), default=0.0)
         self._note_drift(tracks)
+
+    def add_texts(self, info: TrackInfo, texts: Sequence[TextStream]) -> None:
+        """Count a subtitle track, given its streams in all files; what has no text is in no file."""
+        if any(each.written for each in texts):
+            self._rows[info.track, "subtitle", 0] = Row(
+                track=info.track,
+                kind="subtitle",
+                codec="mov_text",
+                language=iso_639_2(info.language),
+                packets=sum(each.written for each in texts),
+                dropped=sum(each.dropped for each in texts),
+                duration_s=sum(each.span_s for each in texts),
+            )
 
     def length_s(self, playlist: str) -> float:
         """Where the streams of a playlist end, over all files one after the other."""

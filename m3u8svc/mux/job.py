@@ -2,6 +2,7 @@
 One job of the child: mux, verify, sync, report.
 """
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import attrs
@@ -12,11 +13,14 @@ from m3u8svc.mux.mp4 import Mp4
 from m3u8svc.mux.orders import Orders
 from m3u8svc.mux.protocol import Fault, Inbox, Outbox, Refused
 from m3u8svc.mux.remux import Remuxer, Track
+from m3u8svc.mux.subtitles import write_files
+from m3u8svc.mux.texts import TextStream
 from m3u8svc.mux.timeline import NS, SANE_NS
 from m3u8svc.mux.verify import WrittenFile, read_back
 
 TOLERANCE_S = 0.5
 TOLERANCE = 0.01
+_KINDS = {"vide": "vide", "soun": "audi", "sbtl": "subt"}
 
 
 @attrs.frozen(kw_only=True)
@@ -28,7 +32,7 @@ class Finished:
     path: str
     size_bytes: int
     duration_s: float
-    tracks: tuple[Track, ...]
+    tracks: tuple[Track | TextStream, ...]
 
 
 def carry_out(inbox: Inbox, outbox: Outbox) -> None:
@@ -44,7 +48,7 @@ def carry_out(inbox: Inbox, outbox: Outbox) -> None:
     account = Account()
 
     def finish(mp4: Mp4) -> None:
-        tracks = list(mp4.tracks.values())
+        tracks: list[Track | TextStream] = [*mp4.tracks.values(), *mp4.texts]
         written = verify(mp4.file, tracks)
         account.add(mp4.tracks.values())
         mp4.file.sync()
@@ -54,6 +58,8 @@ def carry_out(inbox: Inbox, outbox: Outbox) -> None:
 
     remuxer = Remuxer(job, Orders(inbox, outbox, [track.track for track in job.tracks]), outbox, finish)
     remuxer.run()
+    for track in remuxer.subtitles:
+        account.add_texts(track.info, [stream for stream, _ in track.files])
     duration_s = sum(file.duration_s for file in files)
     main, *renditions = remuxer.readers
     _warn_about_duration(outbox, "main", duration_s, main.source.fed_s, job.expected_duration_s)
@@ -65,7 +71,10 @@ def carry_out(inbox: Inbox, outbox: Outbox) -> None:
         duration_s=files[0].duration_s,
         packets={f"{track.kind}{number}": track.written for number, track in enumerate(files[0].tracks)},
         details=account.details(),
-        companions=[{"path": file.path, "suffix": f"p{number}.mp4"} for number, file in enumerate(files[1:], 2)],
+        companions=[
+            *({"path": file.path, "suffix": f"p{number}.mp4"} for number, file in enumerate(files[1:], 2)),
+            *write_files(job.target, remuxer.subtitles, job.subtitle_files, outbox),
+        ],
     )
 
 
@@ -84,7 +93,7 @@ class Readable(Protocol):
         ...
 
 
-def verify(file: Readable, tracks: list[Track]) -> WrittenFile:
+def verify(file: Readable, tracks: Sequence[Track | TextStream]) -> WrittenFile:
     """
     The file as it describes itself, when that agrees with what was counted while muxing.
 
@@ -98,13 +107,14 @@ def verify(file: Readable, tracks: list[Track]) -> WrittenFile:
     for track in tracks:
         if track.written + track.dropped != track.read:
             raise Refused(Fault.VERIFY, f"{track.kind}：读入 {track.read} 包，写出 {track.written} 包")
-    tracks = [track for track in tracks if track.read]  # the muxer leaves a track without packets out
+    tracks = [track for track in tracks if track.read]  # a track without packets is left out
     counted = [(track.kind[:4], track.written) for track in tracks]
-    found = [({"vide": "vide", "soun": "audi"}.get(trak.kind, trak.kind), trak.samples) for trak in written.tracks]
+    found = [(_KINDS.get(trak.kind, trak.kind), trak.samples) for trak in written.tracks]
     if not _agree(counted, found, exactly=not any(track.dropped for track in tracks)):
         raise Refused(Fault.VERIFY, f"应有 {counted}，文件中为 {found}")
     for track, trak in zip(tracks, written.tracks, strict=True):
-        _verify_length(track, trak.duration_s)
+        if isinstance(track, Track):
+            _verify_length(track, trak.duration_s)
     return written
 
 

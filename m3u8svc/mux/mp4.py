@@ -2,7 +2,6 @@
 One output file: its container, its tracks, its end.
 """
 
-import errno
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
@@ -12,13 +11,16 @@ from av.container import OutputContainer
 from av.stream import Disposition, Stream
 
 from m3u8svc.mux.language import iso_639_2
-from m3u8svc.mux.output import TargetFile
+from m3u8svc.mux.output import TargetFile, survive
 from m3u8svc.mux.protocol import Fault, Job, Outbox, Refused, TrackInfo
+from m3u8svc.mux.subtitles import SubtitleTrack
+from m3u8svc.mux.texts import TextStream, leave_out_empty
 from m3u8svc.mux.timeline import Lane
 from m3u8svc.mux.tracks import AnyPacket, AnyStream, Key, Track, form_of
 
 WRITE_BYTES = 1 << 20
-_DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EROFS, errno.EBADF})
+_INTERLEAVE_US = 2_000_000
+"""How much of audio and video is sorted when there are subtitles: between cues libav would wait for ten seconds."""
 
 
 @attrs.frozen(kw_only=True)
@@ -47,6 +49,9 @@ class Mp4:
         flags = {} if any(track.name for track in job.tracks) else {"fflags": "+bitexact"}
         self.file = TargetFile(path, alive=outbox.alive)
         self.tracks: dict[Key, Track] = {}
+        self.texts: list[TextStream] = []
+        if any(track.kind == "subtitles" for track in job.tracks):
+            flags["max_interleave_delta"] = str(_INTERLEAVE_US)
         self._output: OutputContainer = av.open(
             self.file,
             "w",
@@ -60,7 +65,7 @@ class Mp4:
             self._output.metadata["creation_time"] = made.strftime("%Y-%m-%dT%H:%M:%S.000000Z")
         self.mux_one = self._output.mux_one
 
-    def start(self, wanted: Iterable[Wanted]) -> None:
+    def start(self, wanted: Iterable[Wanted], subtitles: Iterable[SubtitleTrack] = ()) -> None:
         """
         Write the header, with a track for each of these.
 
@@ -68,6 +73,7 @@ class Mp4:
             Refused: MP4 does not know a codec.
         """
         copies = [(want, self._add_copy(want)) for want in wanted]
+        self.texts = [track.begin_file(self._output) for track in subtitles]
         try:
             self._output.start_encoding()
         except av.FFmpegError as error:
@@ -96,7 +102,7 @@ class Mp4:
 
     def close(self) -> None:
         """
-        Write the trailer; verification decides what an error of it means.
+        Write the trailer; verification decides what an error of it means. Text tracks without a text are left out.
 
         Raises:
             OSError: the disk does not take it.
@@ -105,6 +111,8 @@ class Mp4:
             self._output.close()
         except av.FFmpegError as error:
             survive(error)
+        if not all(texts.written for texts in self.texts):
+            leave_out_empty(self.file)
 
     def _add_copy(self, want: Wanted) -> Stream:
         try:
@@ -120,11 +128,3 @@ class Mp4:
         if want.info.kind != "main":
             copy.disposition = Disposition.default if want.info.default else Disposition(0)
         return copy
-
-
-def survive(error: Exception) -> None:
-    """
-    Let `error` pass unless the disk is to blame.
-    """
-    if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
-        raise error

@@ -3,6 +3,7 @@ The file being written: created by us alone, pushed to disk while it grows, sync
 """
 
 import ctypes
+import errno
 import io
 import os
 import queue
@@ -12,6 +13,7 @@ from collections.abc import Callable
 SYNC_EVERY_BYTES = 8 * 1024 * 1024
 ALIVE_EVERY_BYTES = 64 * 1024 * 1024
 _SYNC_FILE_RANGE_WRITE = 2
+_DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EROFS, errno.EBADF})
 
 
 def _find_sync_file_range() -> "Callable[[int, int, int, int], int] | None":
@@ -170,3 +172,11 @@ class TargetReader(io.RawIOBase):
     def tell(self) -> int:
         """The place."""
         return self._at
+
+
+def survive(error: Exception) -> None:
+    """
+    Let `error` pass unless the disk is to blame.
+    """
+    if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
+        raise error

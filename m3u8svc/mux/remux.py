@@ -5,7 +5,7 @@ Tracks are read by readers, each at its own place in the output; the one that is
 sound interleave, and the file does not depend on the order in which segments arrive. A reader *waits* at the start of
 each run. Inside an era it enters as soon as it is furthest behind; a new era is entered by all tracks together, since
 they share its offset: whoever is there waits until the others have reached it, are over, or have run so far ahead that
-they must lack this splice.
+they must lack this splice. Subtitle tracks take their turns among the others, right before the pictures they belong to.
 
 When parameters change, one file can hold both sorts of picture or sound by a second sample description, mostly. What it
 cannot hold is refused, or begins another file, as the job says.
@@ -18,13 +18,16 @@ from collections.abc import Callable, Sequence
 
 import av
 
+from m3u8svc.mux.cues import Stretch
 from m3u8svc.mux.feed import Run, Source
-from m3u8svc.mux.mp4 import Mp4, Wanted, survive
+from m3u8svc.mux.mp4 import Mp4, Wanted
 from m3u8svc.mux.orders import Orders
-from m3u8svc.mux.protocol import Fault, Job, Outbox, Refused, TrackInfo
+from m3u8svc.mux.output import survive
+from m3u8svc.mux.protocol import Fault, Job, Outbox, Refused
 from m3u8svc.mux.reader import Reader, is_complete
 from m3u8svc.mux.spans import Spans
-from m3u8svc.mux.timeline import NS, Entry, Timeline
+from m3u8svc.mux.subtitles import Ahead, SubtitleTrack
+from m3u8svc.mux.timeline import NS, Entry, Lane, Timeline
 from m3u8svc.mux.tracks import AnyStream, Change, Key, Route, Track, changes_of, route_to, with_parameters
 
 __all__ = ["Remuxer", "Track"]
@@ -37,35 +40,7 @@ FOR_EVER = 1 << 62
 _NOUNS = {"video": "画面", "audio": "声音"}
 
 
-class TakenTrack:
-    """
-    A subtitle track: its segments are taken as the others go on.
-    """
-
-    # Here the subtitles plug in: a track has `over`, `position_ns`, `pull()` and `rebase()`.
-
-    def __init__(self, info: TrackInfo, orders: Orders, outbox: Outbox) -> None:
-        self.info = info
-        self._orders = orders
-        self._outbox = outbox
-        self.position_ns = 0
-        self.over = False
-
-    def pull(self) -> None:
-        """Take the next segment."""
-        order = self._orders.take(self.info.track)
-        if order is None:
-            self.over = True
-            return
-        self.position_ns += int(order.duration_s * NS)
-        self._outbox.taken(self.info.track, order.number)
-
-    def rebase(self, origin_ns: int) -> None:
-        """Go on in a new file, which begins at `origin_ns` of this one."""
-        self.position_ns -= origin_ns
-
-
-Part = Reader | TakenTrack
+Part = Reader | SubtitleTrack
 """What takes its turn."""
 
 
@@ -82,6 +57,8 @@ class Remuxer:
         self._told: set[tuple[str, int, str]] = set()
         self._mp4: Mp4 | None = None
         self._files = 0
+        self._delays_ns: dict[Lane, int] = {}
+        """How much later than they are decoded pictures are shown."""
         # Where files may be split, tracks are held to the same place as closely as packets allow.
         self._turn_ns = 0 if job.on_param_change == "split" else TURN_NS
         self.readers = [
@@ -89,8 +66,10 @@ class Remuxer:
             for info in job.tracks
             if info.kind != "subtitles"
         ]
-        subtitles = [TakenTrack(info, orders, outbox) for info in job.tracks if info.kind == "subtitles"]
-        self._parts: tuple[Part, ...] = (*self.readers, *subtitles)
+        self.subtitles = [
+            SubtitleTrack(info, orders, outbox, self._ahead) for info in job.tracks if info.kind == "subtitles"
+        ]
+        self._parts: tuple[Part, ...] = (*self.readers, *self.subtitles)
 
     @property
     def mp4(self) -> Mp4:
@@ -115,8 +94,10 @@ class Remuxer:
                 self._outbox.warn(reader.info.track, 0, "没有可用的媒体，未写入")
         if any(not reader.over for reader in renditions) and any(key[1] == "video" for key, _ in main.streams):
             main.kinds = ("video",)
-        while active := [part for part in self._parts if not part.over]:
-            self._step(active)
+        while not all(reader.over for reader in self.readers):
+            self._step([part for part in self._parts if not part.over])
+        for subtitle in self.subtitles:
+            subtitle.finish(self._shown_until_ns)
         self._close()
 
     # -- Whose turn it is --------------------------------------------------------------------------------------------
@@ -124,7 +105,7 @@ class Remuxer:
     def _step(self, active: Sequence[Part]) -> None:
         """Let whoever is furthest behind go on, if it need not wait for others."""
         for part in sorted(active, key=lambda part: part.position_ns):
-            if isinstance(part, TakenTrack):
+            if isinstance(part, SubtitleTrack):
                 part.pull()
                 return
             if not part.waits:
@@ -175,6 +156,37 @@ class Remuxer:
                 reader.position_ns = min(first.dts_ns + first.lane.offset_ns for first in entry.firsts)
         if splits:
             self._rebase(group, entries)
+        firsts = [first for entry in entries for first in entry.firsts]
+        self._delays_ns.update((first.lane, first.pts_ns - first.dts_ns) for first in firsts)
+        if self.readers[0] in group:
+            starts = [first.pts_ns + first.lane.offset_ns for first in firsts]
+            self._enter_stretch(min(starts, default=self._timeline.end_ns))
+
+    @property
+    def _shown_until_ns(self) -> int:
+        """Where picture and sound end; the timeline knows when they are decoded."""
+        lanes = [lane for reader in self.readers for lane in reader.lanes.values() if lane.end_ns is not None]
+        return max(((lane.end_ns or 0) + self._delays_ns.get(lane, 0) for lane in lanes), default=0)
+
+    def _enter_stretch(self, out_ns: int) -> None:
+        """Tell subtitles where the main track is: from `out_ns` on its offset may be another one."""
+        main = self.readers[0]
+        place_ns = self._timeline.place_ns(main.run.splice)
+        assert place_ns is not None  # the era was entered
+        for lane in list(main.lanes.values())[:1]:  # all of them have one offset
+            stretch = Stretch(splice=main.run.splice, out_ns=out_ns, offset_ns=lane.offset_ns, place_ns=place_ns)
+            for subtitle in self.subtitles:
+                subtitle.enter(stretch)
+
+    def _ahead(self) -> Ahead | None:
+        """What the main track is about to do, when it is inside a run."""
+        main = self.readers[0]
+        place_ns = self._timeline.place_ns(main.run.splice) if main.runs and main.lanes else None
+        if place_ns is None:
+            return None
+        order = main.run.current.order
+        end_s = order.start_s + order.duration_s
+        return Ahead(start_s=order.start_s, end_s=end_s, horizon_ns=int(end_s * NS) + place_ns)
 
     def _may_split(self, group: list[Reader]) -> bool:
         """Whether another file may begin here: where the main track begins a run, and a header can be written."""
@@ -225,6 +237,8 @@ class Remuxer:
             for reader in self.readers:
                 if reader.runs:
                     reader.spans.end(reader.run.marks, reader.routes.values(), self._files)
+            for subtitle in self.subtitles:
+                subtitle.end_file(self._shown_until_ns)
             self._close()
         self._files += 1
         path = self._job.target if self._files == 1 else f"{self._job.target}.p{self._files}"
@@ -236,7 +250,7 @@ class Remuxer:
             wanted += [
                 Wanted(key=key, info=reader.info, stream=stream, lane=reader.lanes[key]) for key, stream in streams
             ]
-        self._mp4.start(wanted)
+        self._mp4.start(wanted, self.subtitles)
         for reader in self.readers:
             if reader.runs:
                 reader.routes = self._routes(reader)

@@ -10,6 +10,7 @@ import attrs
 from m3u8svc.mux.fmp4 import Box, BrokenBoxes, walk
 
 MAX_MOOV_BYTES = 1 << 30
+_EMPTY_TEXT_BYTES = 2
 
 PRead = Callable[[int, int], bytes]
 
@@ -17,7 +18,8 @@ PRead = Callable[[int, int], bytes]
 @attrs.frozen(kw_only=True)
 class WrittenTrack:
     """
-    One trak: "vide" or "soun", its number of samples, its length, how many sample descriptions it has.
+    One trak: "vide", "soun" or "sbtl", its number of samples, its length, how many sample descriptions it has. Of a
+    text track only the samples that are not empty count.
     """
 
     kind: str
@@ -88,14 +90,27 @@ def _read_track(moov: bytes, trak: Box, media: list[tuple[int, int]]) -> Written
     stbl = _child(moov, _child(moov, mdia, b"minf"), b"stbl")
     timescale, duration = _timescale_duration(moov, _child(moov, mdia, b"mdhd"))
     handler = _child(moov, mdia, b"hdlr").content
-    stsz = _child(moov, stbl, b"stsz").content
+    stsz = _child(moov, stbl, b"stsz")
+    kind = moov[handler + 8 : handler + 12].decode("latin-1")
+    samples = int.from_bytes(moov[stsz.content + 8 : stsz.content + 12])
     _check_chunks(moov, stbl, media)
     return WrittenTrack(
-        kind=moov[handler + 8 : handler + 12].decode("latin-1"),
-        samples=int.from_bytes(moov[stsz + 8 : stsz + 12]),
+        kind=kind,
+        samples=count_texts(moov, stsz) if kind == "sbtl" else samples,
         duration_s=duration / timescale,
         descriptions=int.from_bytes(moov[_child(moov, stbl, b"stsd").content :][4:8]),
     )
+
+
+def count_texts(moov: bytes, stsz: Box) -> int:
+    """
+    How many samples of a text track are not empty: an empty one is nothing but its length of two bytes.
+    """
+    same, count = struct.unpack_from(">II", moov, stsz.content + 4)
+    if same:
+        return int(count) if same > _EMPTY_TEXT_BYTES else 0
+    sizes = struct.iter_unpack(">I", moov[stsz.content + 12 : stsz.content + 12 + 4 * count])
+    return sum(size > _EMPTY_TEXT_BYTES for (size,) in sizes)
 
 
 def _check_chunks(moov: bytes, stbl: Box, media: list[tuple[int, int]]) -> None:

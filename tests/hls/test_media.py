@@ -2,6 +2,8 @@
 What is media, where its disguise ends, and whether it is whole.
 """
 
+import gzip
+import random
 import struct
 
 import pytest
@@ -9,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from m3u8svc.errors import NotMedia, SegmentError
-from m3u8svc.hls.media import HEAD_BYTES, Media, MediaCheck, check_init
+from m3u8svc.hls.media import HEAD_BYTES, MAX_UNPACKED_BYTES, Media, MediaCheck, check_init
 from tests.strategies import cuts
 
 PNG = (
@@ -67,7 +69,8 @@ def checked(*chunks: bytes) -> tuple[bytes, Media]:
         *((adts(50), "aac"), (ID3 + adts(50), "aac"), (ID3 + adts(1), "aac"), (adts(2000), "aac")),
         *((MP3, "mp3"), (ID3 + MP3, "mp3"), (MP3 + b"TAG" + b"x" * 125, "mp3")),
         *((AC3, "ac3"), (EAC3, "ac3"), (ID3 + AC3, "ac3")),
-        *((VTT, "vtt"), (b"\xef\xbb\xbf" + VTT, "vtt")),
+        *((VTT, "vtt"), (b"\xef\xbb\xbf" + VTT, "vtt"), (VTT.replace(b"\n", b"\r\n"), "vtt")),
+        *((b"WEBVTT", "vtt"), (b"WEBVTT\n", "vtt"), (b"WEBVTT\nX-TIMESTAMP-MAP=MPEGTS:1,LOCAL:00:00.000\n\n", "vtt")),
     ],
 )
 def test_clean_media_is_kept_whole(body: bytes, kind: str):
@@ -103,6 +106,11 @@ def test_C8_two_packets_behind_an_image_are_enough():
         b"#EXTM3U\n#EXTINF:5,\na.ts\n",
         b"ffconcat version 1.0\nfile /etc/passwd\n",
         b"WEBVTTX",
+        b"<!DOCTYPE html><title>WEBVTT</title>\nWEBVTT\n\n00:00.000 --> 00:01.000\n",
+        b"\xef\xbb\xbf<html>",
+        gzip.compress(b"<html>"),
+        gzip.compress(VTT)[:12],
+        gzip.compress(FMP4),
         b"G" * 5000,
         b"\xff\xfe<\0h\0t\0m\0l\0" * 50,
         PNG,
@@ -156,6 +164,44 @@ def test_damage_is_named_and_the_bytes_are_kept(body: bytes, damage: str, comple
     assert (stored, media.damage, media.complete) == (body, damage, complete)
 
 
+PACKED = gzip.compress(VTT, mtime=0)
+
+
+@pytest.mark.parametrize("body", [PACKED, PACKED + b"\0" * 9, PACKED + b"x"])
+def test_packed_webvtt_is_unpacked(body: bytes):
+    """Some servers store it so and do not say it; what follows the packed data is ignored, as gunzip does."""
+    assert (VTT, Media(kind="vtt")) == checked(body)
+
+
+def test_packed_webvtt_that_is_cut_off_is_damaged():
+    """The check sum at its end is missing."""
+    assert "gzip 数据不完整" == (media := checked(PACKED[:-1])[1]).damage
+    assert not media.complete
+
+
+@pytest.mark.parametrize("extra", [0, 1])
+def test_packed_webvtt_has_a_bound(extra: int):
+    """A few kilobytes must not become gigabytes; the bound is exact, in one chunk as in many."""
+    body = gzip.compress(b"WEBVTT".ljust(MAX_UNPACKED_BYTES + extra, b"\n"), 1, mtime=0)
+    if extra:
+        with pytest.raises(SegmentError, match="8 MiB"):
+            checked(body)
+    else:
+        assert MAX_UNPACKED_BYTES == len(checked(body)[0])
+    large = gzip.compress(b"WEBVTT\n" + random.Random(1).randbytes(200_000).hex().encode() + b"\n", mtime=0)
+    assert len(large) > HEAD_BYTES
+    assert checked(large) == checked(large[:HEAD_BYTES], large[HEAD_BYTES:]) == checked(large[:5], large[5:])
+
+
+def test_packed_webvtt_with_damage_inside_is_no_segment():
+    """Its bytes cannot be kept: there are none."""
+    large = bytearray(gzip.compress(b"WEBVTT\n" + random.Random(1).randbytes(200_000).hex().encode(), mtime=0))
+    large[150_000] ^= 0xFF
+    large[-6] ^= 0xFF
+    with pytest.raises(SegmentError, match="gzip"):
+        checked(bytes(large))
+
+
 SAMPLES = [
     *(
         ts(4),
@@ -166,6 +212,7 @@ SAMPLES = [
         PNG + FMP4,
         FMP4 + b"\0" * 9,
         VTT,
+        PACKED,
         ID3 + adts(700),
         MP3,
         AC3 + b"x",
