@@ -2,6 +2,7 @@
 One job from its URL to its file, with the real tools against the misbehaving origin.
 """
 
+import gzip
 import hashlib
 import os
 import shutil
@@ -293,6 +294,27 @@ async def test_renditions_are_fetched_beside_the_variant(bench: Bench) -> None:
     rows = {(row.track, row.position): row for row in bench.records.rows}
     assert {("main", 1), ("main", 2), ("main", 3), ("audio1", 1), ("audio1", 2)} == set(rows)
     assert hashlib.sha256(bench.segments[3]).hexdigest() == rows["audio1", 1].digest
+
+
+@test
+async def test_subtitles_are_in_the_film_and_beside_it(bench: Bench) -> None:
+    """From the playlist to the published files, by the real muxer: an empty segment, one that is packed, one more."""
+    variant = VariantLine(uri="list.m3u8", resolution=(160, 90), codecs="avc1.64001f,mp4a.40.2", subtitles="s")
+    wanted = RenditionLine(group="s", name="Deutsch", uri="s.m3u8", language="de", type="SUBTITLES")
+    bench.origin.put("/master.m3u8", master_playlist([variant], renditions=[wanted]).encode())
+    bench.put_list(lines(), "/list.m3u8")
+    bench.put_list([SegmentLine(uri=f"{n}.vtt", duration_s=2.0) for n in range(3)], "/s.m3u8")
+    bench.origin.put("/0.vtt", b"WEBVTT")
+    bench.origin.put("/1.vtt", gzip.compress(b"WEBVTT\n\n00:02.500 --> 00:03.000\nHallo\n"))
+    bench.origin.put("/2.vtt", b"\xef\xbb\xbfWEBVTT\r\n\r\n00:05.000 --> 00:05.500\r\nWelt")
+    outcome = await bench.run("/master.m3u8", extensions=Extensions(subtitles="all", subtitle_files="vtt,srt"))
+    assert ["film.de.srt", "film.de.vtt", "film.mp4"] == bench.left()
+    cues = "00:00:02,500 --> 00:00:03,000\nHallo\n\n2\n00:00:05,000 --> 00:00:05,500\nWelt\n"
+    assert f"1\n{cues}" == (bench.save / "film.de.srt").read_text()
+    with av.open(outcome.output) as film:
+        assert ["h264", "aac", "mov_text"] == [stream.codec_context.name for stream in film.streams]
+        assert "deu" == film.streams.subtitles[0].language
+    assert () == outcome.warnings
 
 
 @test
