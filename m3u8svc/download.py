@@ -22,7 +22,7 @@ from m3u8svc.fetch import Fetched, Fetcher, FetchLimits
 from m3u8svc.hls.decrypt import Decryptor, decryption_for, read_data_uri, read_key
 from m3u8svc.hls.media import Media, MediaCheck, check_init
 from m3u8svc.hls.plan import Absent, DownloadPlan, SegmentJob, init_identity
-from m3u8svc.hls.playlist import MAIN, InitSection, Key, Segment
+from m3u8svc.hls.playlist import MAIN, InitSection, Key, Segment, is_of_texts
 from m3u8svc.hls.uri import host_of
 from m3u8svc.hooks import Hooks
 from m3u8svc.offerings import Gap, MediaFile, Part, SegmentOutcome
@@ -408,7 +408,7 @@ class Download:
         init = None if segment.init is None else await self._init(segment.init, job.track)
         request = await self._wire.request(segment.uri, Purpose.SEGMENT, segment=segment)
         part = self._workdir.part(f"{segment.position:08d}-{job.identity}")
-        sink = SegmentSink(segment, key, part, self._tracker)
+        sink = SegmentSink(segment, key, part, self._tracker, of_texts=is_of_texts(job.track))
         limits = FetchLimits(max_bytes=SEGMENT_BYTES, total_s=max(60.0, SLOWEST * segment.duration_s))
         try:
             fetched = await self._wire.fetcher.fetch(
@@ -509,12 +509,14 @@ class SegmentSink:
     What a segment's bytes go through: counted, decrypted, recognised, written. One `write` per chunk off the wire.
     """
 
-    def __init__(self, segment: Segment, key: bytes | None, part: PartFile, tracker: Tracker) -> None:
+    def __init__(
+        self, segment: Segment, key: bytes | None, part: PartFile, tracker: Tracker, *, of_texts: bool
+    ) -> None:
         self._position = segment.position
         self._decryption: Decryptor | None = None
         if segment.key is not None and key is not None and segment.iv is not None:
             self._decryption = decryption_for(segment.key, key, segment.iv, segment.position)
-        self._check = MediaCheck(segment.position)
+        self._check = MediaCheck(segment.position, of_texts=of_texts)
         self._part = part
         self._tracker = tracker
 

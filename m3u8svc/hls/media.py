@@ -64,13 +64,18 @@ class Media:
     complete: bool = True
 
 
+_NO_CUES = b"WEBVTT\n\n"
+
+
 class MediaCheck:
     """
-    One segment on its way to the disk: `feed` each chunk and store what comes back, then `finish`.
+    One segment on its way to the disk: `feed` each chunk and store what comes back, then `finish`. Of subtitles
+    (`of_texts`) an empty body is a segment without cues: some servers send that.
     """
 
-    def __init__(self, position: int) -> None:
+    def __init__(self, position: int, *, of_texts: bool = False) -> None:
         self._position = position
+        self._of_texts = of_texts
         self._head = bytearray()
         self._kind: MediaKind | None = None
         self._disguise_bytes = 0
@@ -102,6 +107,8 @@ class MediaCheck:
         Raises:
             NotMedia: this is none.
         """
+        if self._of_texts and self._walk is None and not self._head:
+            self._head += _NO_CUES
         rest = self._decide(whole=True) if self._walk is None else b""
         assert self._walk is not None and self._kind is not None  # _decide sets both or raises
         damage, complete = self._walk.finish()

@@ -273,3 +273,10 @@ class Presentation:
     def main(self) -> MediaPlaylist:
         """The playlist that positions, skips and groups speak of."""
         return self.streams[0].playlist
+
+
+def is_of_texts(track: str) -> bool:
+    """
+    Whether a track is one of subtitles.
+    """
+    return track.startswith("subtitles")

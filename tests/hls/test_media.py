@@ -309,3 +309,16 @@ def test_other_bytes_are_no_init_section(body: bytes, error: type[SegmentError])
     with pytest.raises(SegmentError) as caught:
         check_init(body)
     assert (type(caught.value), caught.value.fields["position"]) == (error, 0)
+
+
+def test_an_empty_segment_of_subtitles_has_no_cues():
+    """Some servers send nothing where nobody speaks; of anything else an empty body is no media."""
+    check = MediaCheck(7, of_texts=True)
+    assert b"" == check.feed(b"")
+    rest, media = check.finish()
+    assert (b"WEBVTT\n\n", "vtt", True) == (rest, media.kind, media.complete)
+    with pytest.raises(NotMedia):
+        MediaCheck(7).finish()
+    said = MediaCheck(7, of_texts=True)
+    said.feed(VTT)
+    assert VTT == said.finish()[0]
