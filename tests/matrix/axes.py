@@ -67,7 +67,7 @@ class Timing(StrEnum):
     WRAP = "wrap"
     """The clock passes 2**33 / 90000 s: in TS and in WebVTT's map it starts anew there, in fMP4 it goes on."""
     LATE = "late"
-    """Three groups, each of the first two cut in the middle of a group of pictures, so that its key frame comes late."""
+    """Three groups, the first two cut in the middle of a group of pictures, so that their key frame comes late."""
 
 
 AXES: tuple[type[StrEnum], ...] = (Container, Video, Audio, Layout, Protection, Timing)

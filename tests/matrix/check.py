@@ -17,7 +17,7 @@ from tests.matrix.streams import PICTURES_PER_S, SAMPLES_PER_FRAME, Span, Stream
 EVEN_S = 0.002
 """How far a frame or packet may be from its place in its group: time stamps are rounded."""
 JOINT_S = 0.1
-"""How much longer or shorter than its content a group may last, since its sound ends a little later than its picture."""
+"""How much longer or shorter than its content a group may last: its sound ends a little later than its picture."""
 CUE_S = 0.05
 ISO_639_2 = {"en": "eng", "fr": "fra", "": "und"}
 
@@ -38,7 +38,7 @@ def _check(media: Path, stream: Stream) -> Iterator[str]:
     if difference := _difference("frames", expected, picture.frames):
         yield difference
         return  # no frame is known, so nothing can be in step with it
-    starts = [_start(span, times) for span, times in zip(spans, _split_picture(picture, spans), strict=True)]
+    starts = group_starts(picture, spans)
     for number, each in enumerate(starts):
         if each.unevenness > EVEN_S:
             yield f"a frame of group {number} is {each.unevenness * 1000:.0f} ms from its place"
@@ -56,7 +56,7 @@ def _check(media: Path, stream: Stream) -> Iterator[str]:
 
 
 @attrs.frozen
-class _Start:
+class Start:
     """
     Where a group begins in the result, as its frames say, and how far the worst of them is from that.
     """
@@ -65,18 +65,21 @@ class _Start:
     unevenness: float
 
 
-def _split_picture(picture: Picture, spans: Sequence[Span]) -> list[Sequence[float]]:
-    parts, first = [], 0
+def group_starts(picture: Picture, spans: Sequence[Span]) -> list[Start]:
+    """
+    Where each group begins in a picture that has all their frames.
+    """
+    starts, first = [], 0
     for span in spans:
-        parts.append(picture.times[first : first + len(span.frames)])
+        starts.append(_start(span, picture.times[first : first + len(span.frames)]))
         first += len(span.frames)
-    return parts
+    return starts
 
 
-def _start(span: Span, times: Sequence[float]) -> _Start:
+def _start(span: Span, times: Sequence[float]) -> Start:
     starts = [time - (span.first_frame + number) / PICTURES_PER_S for number, time in enumerate(times)]
     at = sorted(starts)[len(starts) // 2]
-    return _Start(at, max(abs(start - at) for start in starts))
+    return Start(at, max(abs(start - at) for start in starts))
 
 
 # -- Sound -----------------------------------------------------------------------------------------------------------

@@ -29,9 +29,7 @@ class Plant:
         """Download all of these at once: of each the MP4, or why there is none."""
         # Renditions are asked for by name: the service's own choice would be one language and no text.
         chosen = {"audio": "all", "subtitles": "all"}
-        tasks = [
-            self.service.add(self.server.base + stream.path, stream.row.name, **chosen) for stream in streams
-        ]
+        tasks = [self.service.add(self.server.base + stream.path, stream.row.name, **chosen) for stream in streams]
         ends = [self.service.wait(task, "已完成", "失败", within_s=WITHIN_S) for task in tasks]
         return {
             stream: self.service.saves / f"{stream.row.name}.mp4"

@@ -43,22 +43,24 @@ CUE_AT_S, CUE_S = 0.48, 0.4
 @attrs.frozen
 class Piece:
     """
-    Something encoded in one go.
+    Something encoded in one go: so many seconds of a source of lavfi.
     """
 
     name: str
     seconds: int
-    picture: str
+    source: str
+    filters: str = "null"
+    size: tuple[int, int] = (160, 90)
     h264: str = ""
     h265: str = ""
 
 
-WHOLE = Piece("whole", 8, "testsrc2=s=160x90:r=25")
-FILM = Piece("film", 3, "testsrc2=s=160x90:r=25,hue=h=60")
-SPOT = Piece("spot", 2, "mandelbrot=s=160x90:r=25")
-WIDE = Piece("wide", 2, "mandelbrot=s=320x180:r=25")
-OTHER = Piece("other", 2, "mandelbrot=s=160x90:r=25,setsar=4/3", "cabac=0:ref=1:bframes=0:8x8dct=0", "ref=1:bframes=0")
-LAST = Piece("last", 3, "testsrc2=s=160x90:r=25,hue=h=180")
+WHOLE = Piece("whole", 8, "testsrc2")
+FILM = Piece("film", 3, "testsrc2", "hue=h=60")
+SPOT = Piece("spot", 2, "mandelbrot")
+WIDE = Piece("wide", 2, "mandelbrot", size=(320, 180))
+OTHER = Piece("other", 2, "mandelbrot", h264="cabac=0:ref=1:bframes=0:8x8dct=0", h265="ref=1:bframes=0")
+LAST = Piece("last", 3, "testsrc2", "hue=h=180")
 
 _VIDEO = {
     Video.H264: "-c:v libx264 -preset veryfast -flags +cgop -x264-params keyint=25:min-keyint=25:scenecut=0:bframes=2",
@@ -125,6 +127,7 @@ class Span:
     """
 
     seconds: int
+    size: tuple[int, int]
     first_frame: int
     """The frames before this one are missing, or cannot be decoded for want of the missing ones."""
     frames: tuple[str, ...] = attrs.field(repr=False)
@@ -177,8 +180,9 @@ class Workshop:
         settings[-1] += f":{more}" if more else ""
 
         def encode(place: Path) -> None:
-            source = ("-f", "lavfi", "-t", piece.seconds, "-i", piece.picture)
-            run_ffmpeg(*source, *settings, "-pix_fmt", "yuv420p", place / "encoded.nut")
+            width, height = piece.size
+            source = f"{piece.source}=s={width}x{height}:r={PICTURES_PER_S},{piece.filters},format=yuv420p"
+            run_ffmpeg("-f", "lavfi", "-t", piece.seconds, "-i", source, *settings, place / "encoded.nut")
 
         return self._made(f"{piece.name}-{codec}", encode) / "encoded.nut"
 
@@ -351,6 +355,7 @@ class _Maker:
         heard = [self.workshop.heard(self.workshop.sound(row.audio, piece.seconds, language)) for language in languages]
         return Span(
             seconds=piece.seconds,
+            size=piece.size,
             first_frame=first_frame,
             frames=self.workshop.frames(self.workshop.picture(row.video, piece))[first_frame:],
             sounds=tuple(heard),
