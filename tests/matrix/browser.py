@@ -1,8 +1,8 @@
 """
 Whether Chromium plays an MP4: to its end, every frame, at its size, with the sound in step.
 
-Sound and picture share one clock in a browser, that of the sound. So what is heard is recorded, and beeps must be as far
-apart there as the frames they belong to are in the file.
+Sound and picture share one clock in a browser, that of the sound. So what is heard is recorded, and beeps must be as
+far apart there as the frames they belong to are in the file.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Page, sync_playwright
-
 
 from tests.matrix.check import group_starts
 from tests.matrix.look import decode
