@@ -148,6 +148,17 @@ class Stream:
     spans: tuple[Span, ...]
 
 
+def cues_of(group: Group) -> tuple[Cue, ...]:
+    """
+    The subtitles of a group.
+    """
+    starts = [second + CUE_AT_S for second in range(group.piece.seconds)]
+    return tuple(
+        Cue(start_s=start, end_s=start + CUE_S, text=f"{group.piece.name} {number}")
+        for number, start in enumerate(starts)
+    )
+
+
 # -- Cuts ------------------------------------------------------------------------------------------------------------
 
 
@@ -210,6 +221,30 @@ class Workshop:
             self._sounds[path] = listen(path)[0]
         return self._sounds[path]
 
+    def span(self, row: Row, group: Group) -> Span:
+        """The truth of a group in the stream of a row."""
+        piece = group.piece
+        first_frame = PICTURES_PER_S if group.late else 0
+        languages = LANGUAGES[: 2 if row.layout is Layout.TWO else 1] if row.audio is not Audio.NONE else ()
+        return Span(
+            seconds=piece.seconds,
+            size=piece.size,
+            first_frame=first_frame,
+            frames=self.frames(self.picture(row.video, piece))[first_frame:],
+            sounds=tuple(self.heard(self.sound(row.audio, piece.seconds, language)) for language in languages),
+            cues=cues_of(group) if row.layout is Layout.SUBTITLES else (),
+        )
+
+    def main(self, row: Row, group: Group) -> Cut:
+        """The main track of a group in the stream of a row."""
+        muxed = row.audio is not Audio.NONE and row.layout in (Layout.ONE, Layout.SUBTITLES)
+        return self.cut(
+            row.container,
+            group,
+            video=self.picture(row.video, group.piece),
+            audio=self.sound(row.audio, group.piece.seconds, LANGUAGES[0]) if muxed else None,
+        )
+
     def cut(self, container: Container, group: Group, *, video: Path | None, audio: Path | None) -> Cut:
         """Segments of a group with these encodes in them."""
         inputs = [path for path in (video, audio) if path is not None]
@@ -257,8 +292,9 @@ class Workshop:
         seconds = range(group.piece.seconds)
         return Cut(tuple(place / f"{second}.{codec}" for second in seconds), (1.0,) * len(seconds))
 
-    def subtitles(self, group: Group, cues: Sequence[Cue]) -> Cut:
+    def subtitles(self, group: Group) -> Cut:
         """WebVTT, a segment and a cue a second, each with a map of its own."""
+        cues = cues_of(group)
 
         def make(place: Path) -> None:
             for second, cue in enumerate(cues):
@@ -330,7 +366,7 @@ def make_stream(row: Row, root: Path, workshop: Workshop) -> Stream:
         row=row,
         path=f"/{row.name}/{maker.entry}",
         languages=languages or muxed,
-        spans=tuple(maker.span(group) for group in maker.groups),
+        spans=tuple(workshop.span(row, group) for group in groups(row.timing)),
     )
 
 
@@ -348,29 +384,15 @@ class _Maker:
     def entry(self) -> str:
         return "main.m3u8" if self.row.layout is Layout.ONE else "master.m3u8"
 
-    def span(self, group: Group) -> Span:
-        row, piece = self.row, group.piece
-        first_frame = PICTURES_PER_S if group.late else 0
-        languages = LANGUAGES[: 2 if row.layout is Layout.TWO else 1] if row.audio is not Audio.NONE else ()
-        heard = [self.workshop.heard(self.workshop.sound(row.audio, piece.seconds, language)) for language in languages]
-        return Span(
-            seconds=piece.seconds,
-            size=piece.size,
-            first_frame=first_frame,
-            frames=self.workshop.frames(self.workshop.picture(row.video, piece))[first_frame:],
-            sounds=tuple(heard),
-            cues=self._cues(group) if row.layout is Layout.SUBTITLES else (),
-        )
-
     def write(self) -> None:
         self.place.mkdir()
         row, lines = self.row, ["#EXTM3U", "#EXT-X-VERSION:7"]
-        self._write_media("main", [self._main(group) for group in self.groups], SUFFIX[row.container])
+        self._write_media("main", [self.workshop.main(row, group) for group in self.groups], SUFFIX[row.container])
         if row.layout is Layout.ONE:
             return
         attributes = "BANDWIDTH=900000,RESOLUTION=160x90"
         if row.layout is Layout.SUBTITLES:
-            cuts = [self.workshop.subtitles(group, self._cues(group)) for group in self.groups]
+            cuts = [self.workshop.subtitles(group) for group in self.groups]
             self._write_media("text", cuts, "vtt")
             lines.append(_rendition("SUBTITLES", "en", "text"))
             attributes += ',SUBTITLES="group"'
@@ -383,26 +405,12 @@ class _Maker:
         lines += [f"#EXT-X-STREAM-INF:{attributes}", "main.m3u8"]
         (self.place / "master.m3u8").write_text("\n".join(lines) + "\n")
 
-    def _main(self, group: Group) -> Cut:
-        row, shop = self.row, self.workshop
-        video = shop.picture(row.video, group.piece)
-        muxed = row.audio is not Audio.NONE and row.layout in (Layout.ONE, Layout.SUBTITLES)
-        audio = shop.sound(row.audio, group.piece.seconds, LANGUAGES[0]) if muxed else None
-        return shop.cut(row.container, group, video=video, audio=audio)
-
     def _rendition(self, group: Group, language: str) -> Cut:
         row, shop = self.row, self.workshop
         audio = shop.sound(row.audio, group.piece.seconds, language)
         if row.container is Container.TS and language != LANGUAGES[0]:
             return shop.packed(row.audio, group, audio)
         return shop.cut(row.container, attrs.evolve(group, late=False), video=None, audio=audio)
-
-    def _cues(self, group: Group) -> tuple[Cue, ...]:
-        starts = [second + CUE_AT_S for second in range(group.piece.seconds)]
-        return tuple(
-            Cue(start_s=start, end_s=start + CUE_S, text=f"{group.piece.name} {number}")
-            for number, start in enumerate(starts)
-        )
 
     # -- One media playlist
 
