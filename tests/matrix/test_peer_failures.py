@@ -133,17 +133,35 @@ def test_a_key_is_never_read_from_our_own_disk(site: Site, tmp_path: Path) -> No
 
 
 def test_more_segments_than_files_may_be_open(site: Site) -> None:
-    """1100 segments, one frame of sound each (RE opens them all at once): every one of them is in the result."""
-    sound = site.workshop.sound(Audio.AAC, 24, "en")
-    with av.open(str(sound)) as container:
-        packets = [bytes(packet) for packet in container.demux(audio=0) if packet.size][:1100]
-    lines = []
-    for number, payload in enumerate(packets):
-        tag = id3_time(10 * TICKS_PER_S + number * 1920)
-        lines += ["#EXTINF:0.021333,", site.put(f"{number}.aac", tag + adts_header(payload) + payload)]
-    media = site.download(site.playlist(lines))
+    """1100 segments of sound, three frames each (RE opens them all at once): every one of them is in the result."""
+    sound = site.workshop.sound(Audio.AAC, 72, "en")
+    packets = payloads(sound)[: 3 * 1100]
+    media = site.download(site.playlist(packed_segments(site, [packets[n : n + 3] for n in range(0, len(packets), 3)])))
+    assert packets == payloads(media)
+
+
+def payloads(media: Path) -> list[bytes]:
+    """The packets of the first sound."""
     with av.open(str(media)) as container:
-        assert packets == [bytes(packet) for packet in container.demux(audio=0) if packet.size]
+        return [bytes(packet) for packet in container.demux(audio=0) if packet.size]
+
+
+def packed_segments(site: Site, parts: Sequence[Sequence[bytes]]) -> list[str]:
+    """The lines of packed segments with these frames in them, put on the site."""
+    lines, ticks = [], 10 * TICKS_PER_S
+    for number, part in enumerate(parts):
+        data = b"".join(adts_header(payload) + payload for payload in part)
+        lines += [f"#EXTINF:{len(part) * 1920 / TICKS_PER_S:.6f},"]
+        lines += [site.put(f"{number}.aac", id3_time(ticks) + data)]
+        ticks += len(part) * 1920
+    return lines
+
+
+def test_a_segment_of_one_frame_is_not_lost(site: Site) -> None:
+    """The last packed segment holds what is left, be it a single frame."""
+    packets = payloads(site.workshop.sound(Audio.AAC, 3, "en"))
+    media = site.download(site.playlist(packed_segments(site, [packets[:70], packets[70:-1], packets[-1:]])))
+    assert packets == payloads(media)
 
 
 # -- m3u8d -----------------------------------------------------------------------------------------------------------
