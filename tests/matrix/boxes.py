@@ -13,6 +13,8 @@ from pathlib import Path
 import attrs
 
 _HOLDERS = frozenset({b"moov", b"trak", b"edts", b"mdia", b"moof", b"traf"})
+MARGIN_S = 1
+"""What ffmpeg is told to begin at: it would move a track whose first frames are decoded before 0."""
 _EMPTY = 0xFFFFFFFF
 
 
@@ -37,7 +39,7 @@ class _Track:
 
 def place(init: Path, fragments: list[Path], clock_s: Fraction) -> None:
     """
-    Let the fragments begin at `clock_s` by themselves.
+    Let the fragments begin at `clock_s` by themselves, which were told to begin at `MARGIN_S`.
     """
     data = bytearray(init.read_bytes())
     tracks = _read_init(data)
@@ -52,7 +54,7 @@ def place(init: Path, fragments: list[Path], clock_s: Fraction) -> None:
                 track = tracks[number]
                 assert data[box.start] == 1, "ffmpeg writes 64 bits"
                 time = int.from_bytes(data[box.start + 4 : box.end])
-                time += round((clock_s + track.lead) * track.time_scale)
+                time += round((clock_s - MARGIN_S + track.lead) * track.time_scale)
                 data[box.start + 4 : box.end] = time.to_bytes(8)
         path.write_bytes(data)
 

@@ -112,10 +112,10 @@ def _check_sound(codec: Audio, sound: Sound, sources: Sequence[Sound], starts: S
         return
     for group, source in enumerate(sources):
         first = sum(len(before.beeps) for before in sources[:group])
-        for beep, there in zip(source.beeps, sound.beeps[first:], strict=False):
-            late = there - beep - starts[group]
-            if abs(late) > frame_s:
-                yield f"the beep at {beep:.3f} s of group {group} comes {late * 1000:+.1f} ms late"
+        late = [there - beep - starts[group] for beep, there in zip(source.beeps, sound.beeps[first:], strict=False)]
+        worst = max(late, key=abs)
+        if abs(worst) > frame_s:
+            yield f"a beep of group {group} comes {worst * 1000:+.1f} ms late"
     if any(after <= before for before, after in pairwise(sound.times)):
         yield "the times of packets do not rise"
 

@@ -262,6 +262,7 @@ class Workshop:
             if container is Container.TS:
                 options += ["-output_ts_offset", float(group.clock_s), "-muxdelay", 0, "-muxpreload", 0]
             else:
+                options += ["-output_ts_offset", boxes.MARGIN_S]
                 options += ["-hls_segment_type", "fmp4", "-hls_fmp4_init_filename", "init.mp4"]
             run_ffmpeg(*options, "index.m3u8", cwd=place)
             if container is Container.FMP4:

@@ -63,8 +63,8 @@ def test_a_right_result_is_right(make: Make, stream: Stream) -> None:
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"late": 30}, "comes +30.0 ms late"),
-        ({"late": -30}, "comes -30.0 ms late"),
+        ({"late": 30}, "a beep of group 0 comes +30.0 ms late"),
+        ({"late": -30}, "a beep of group 0 comes -30.0 ms late"),
         ({"piece": LAST}, "75 frames instead of 200"),
         ({"sounds": ("en",)}, "1 audio tracks instead of 2"),
         ({"sounds": ("fr", "en")}, "the first that differs is number"),
