@@ -127,6 +127,7 @@ class TestChromium:
         [
             ({"error": "decoder error"}, "Chromium: decoder error"),
             ({"ended": 7.0}, "ends at 7.000 s"),
+            ({"ended": 9.0, "duration": 9.0}, "it lasts 9.000 s"),
             ({"decoded": 199}, "decoded 199 frames"),
             ({"shown": [[0.02, 160, 90]]}, "where there is none"),
             ({"shown": [[0.0, 320, 180]]}, "frame 0 at [320, 180]"),
