@@ -94,7 +94,7 @@ def _check_sounds(media: Path, stream: Stream, starts: Sequence[float]) -> Itera
     for number, (language, sound) in enumerate(zip(stream.languages, heard, strict=True)):
         sources = [span.sounds[number] for span in stream.spans]
         for problem in _check_sound(stream.row.audio, sound, sources, starts):
-            yield f"sound {language}: {problem}"
+            yield f"{f'sound {language}'.strip()}: {problem}"
 
 
 def _check_sound(codec: Audio, sound: Sound, sources: Sequence[Sound], starts: Sequence[float]) -> Iterator[str]:
