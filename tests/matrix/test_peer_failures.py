@@ -3,7 +3,10 @@ What other downloaders get wrong in playlists and merging, according to their us
 through the whole service.
 """
 
-from collections.abc import Callable, Sequence
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -172,10 +175,20 @@ def test_names_are_relative_to_where_the_redirect_led(site: Site) -> None:
     (film,), truth = site.groups(TS, FILM)
     lines = segments(site, film, "deep/a")
     site.playlist([line.removeprefix("deep/") for line in lines], name="deep/index.m3u8")
-    (site.place / "moved").mkdir()
-    # The server's /moved/ answers 302 with the rest of the path, wherever that is.
-    url = site.url.replace(f"/{site.place.name}", f"/moved/{site.place.name}/deep/index.m3u8")
-    assert [] == check(site.download(url), truth)
+    with origin(site.place) as base:
+        assert [] == check(site.download(f"{base}/index.m3u8?redirect=/deep/index.m3u8"), truth)
+
+
+@contextmanager
+def origin(directory: Path) -> Iterator[str]:
+    """The address of a server over a directory that redirects whoever asks it to."""
+    command = [sys.executable, "-m", "m3u8svc.testing.origin", str(directory)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield process.stdout.readline().split()[-1].rstrip("/")
+        finally:
+            process.terminate()
 
 
 def test_commas_in_quotes_end_nothing(site: Site) -> None:
