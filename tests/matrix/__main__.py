@@ -37,11 +37,26 @@ def table(verdicts: Sequence[Verdict]) -> str:
     for axis in AXES:
         cells = (f"{value} {passed[value]}/{counted[value]}" for value in axis if counted[value])
         lines.append(f"{axis.__name__:<12}" + "".join(f"{cell:<22}" for cell in cells).rstrip())
-    for verdict in verdicts:
-        lines += [f"{verdict.row.name}: {problem}" for problem in verdict.problems + verdict.browser_problems]
     played = sum(verdict.row.plays_in_chromium for verdict in verdicts)
     good = sum(verdict.good for verdict in verdicts)
-    return "\n".join([*lines, f"{good} of {len(verdicts)} streams are right; {played} of them are for Chromium too"])
+    return "\n".join(
+        [
+            *lines,
+            *problems(verdicts),
+            f"{good} of {len(verdicts)} streams are right; {played} of them are for Chromium too",
+        ]
+    )
+
+
+def problems(verdicts: Sequence[Verdict]) -> list[str]:
+    """
+    What is wrong, a line each.
+    """
+    return [
+        f"{verdict.row.name}: {problem}"
+        for verdict in verdicts
+        for problem in verdict.problems + verdict.browser_problems
+    ]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -63,9 +78,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="matrix-") as place, bench(Path(place), jobs=given.jobs) as ready:
         for first in range(0, len(rows), PIECE):
             piece = rows[first : first + PIECE]
-            verdicts += ready.run(piece)
+            found = ready.run(piece)
+            verdicts += found
             ready.clear(piece)
-            print(f"{len(verdicts)} of {len(rows)} streams, {time.monotonic() - begun:.0f} s", file=sys.stderr)
+            print(
+                *problems(found),
+                f"{len(verdicts)} of {len(rows)} streams, {time.monotonic() - begun:.0f} s",
+                sep="\n",
+                file=sys.stderr,
+            )
     print(table(verdicts))
     return 0 if all(verdict.good for verdict in verdicts) else 1
 

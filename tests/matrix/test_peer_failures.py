@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
+from itertools import cycle
 from pathlib import Path
 
 import attrs
@@ -20,6 +21,7 @@ from tests.matrix.check import check
 from tests.matrix.product import Bench
 from tests.matrix.streams import (
     FILM,
+    LANGUAGES,
     LAST,
     SPOT,
     TICKS_PER_S,
@@ -39,7 +41,7 @@ KEY = bytes(range(16))
 TS = Row(Container.TS, Video.H264, Audio.AAC, Layout.ONE, Protection.PLAIN, Timing.RESET)
 FMP4 = attrs.evolve(TS, container=Container.FMP4)
 CLOCKS_S = (10, 4, 50)
-"""Where the clocks of the first, second and third group begin: each anew."""
+"""Where the clocks of the first, second and third group begin: each anew. Further ones take turns."""
 
 
 @attrs.frozen(kw_only=True)
@@ -59,7 +61,7 @@ class Site:
 
     def groups(self, row: Row, *pieces: Piece) -> tuple[list[Cut], Stream]:
         """These pieces one after the other, each on a clock of its own, and what must come of them."""
-        groups = [Group(piece, Fraction(clock_s)) for piece, clock_s in zip(pieces, CLOCKS_S, strict=False)]
+        groups = [Group(piece, Fraction(clock_s)) for piece, clock_s in zip(pieces, cycle(CLOCKS_S), strict=False)]
         spans = tuple(self.workshop.span(row, group) for group in groups)
         return [self.workshop.main(row, group) for group in groups], Stream(
             row=row, path="", languages=("",), spans=spans
@@ -165,6 +167,19 @@ def test_a_segment_of_one_frame_is_not_lost(site: Site) -> None:
     packets = payloads(site.workshop.sound(Audio.AAC, 3, "en"))
     media = site.download(site.playlist(packed_segments(site, [packets[:70], packets[70:-1], packets[-1:]])))
     assert packets == payloads(media)
+
+
+@pytest.mark.parametrize("row", [TS, FMP4], ids=["TS", "fMP4"])
+def test_splices_do_not_add_up(site: Site, row: Row) -> None:
+    """After 40 splices sound and picture are as near as after one, and without a hole for players to lose count in."""
+    pieces = [FILM, SPOT] * 20 + [LAST]
+    cuts, truth = site.groups(row, *pieces)
+    lines: list[str] = []
+    for number, cut in enumerate(cuts):
+        lines += ["#EXT-X-DISCONTINUITY"] * (number > 0)
+        lines += init(site, cut, f"{number}.mp4") if cut.init else []
+        lines += segments(site, cut, f"{number}-")
+    assert [] == check(site.download(site.playlist(lines)), truth)
 
 
 # -- m3u8d -----------------------------------------------------------------------------------------------------------
@@ -335,6 +350,25 @@ def test_a_discontinuity_sequence_is_no_discontinuity(site: Site) -> None:
     lines = ["#EXT-X-DISCONTINUITY-SEQUENCE:41", *segments(site, film, "a")]
     lines += ["#EXT-X-DISCONTINUITY", *segments(site, spot, "b")]
     assert [] == check(site.download(site.playlist(lines)), truth)
+
+
+def test_renditions_count_discontinuities_from_where_they_are_told(site: Site) -> None:
+    """Picture and sound in playlists of their own that begin late: the groups are those of the same number."""
+    row = attrs.evolve(TS, layout=Layout.SEPARATE)
+    cuts, truth = site.groups(row, FILM, SPOT)
+    groups = [Group(piece, Fraction(clock_s)) for piece, clock_s in zip((FILM, SPOT), CLOCKS_S, strict=False)]
+    sound = [
+        site.workshop.cut(
+            TS.container, group, video=None, audio=site.workshop.sound(TS.audio, group.piece.seconds, LANGUAGES[0])
+        )
+        for group in groups
+    ]
+    for name, parts in (("picture", cuts), ("sound", sound)):
+        lines = ["#EXT-X-DISCONTINUITY-SEQUENCE:41", *segments(site, parts[0], f"{name}-a")]
+        site.playlist([*lines, "#EXT-X-DISCONTINUITY", *segments(site, parts[1], f"{name}-b")], f"{name}.m3u8")
+    told = '#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="a",NAME="English",LANGUAGE="en",DEFAULT=YES,URI="sound.m3u8"'
+    site.put("master.m3u8", f'#EXTM3U\n{told}\n#EXT-X-STREAM-INF:BANDWIDTH=1,AUDIO="a"\npicture.m3u8\n'.encode())
+    assert [] == check(site.download(f"{site.url}/master.m3u8"), attrs.evolve(truth, languages=("en",)))
 
 
 def test_a_clock_that_goes_back_loses_nothing(site: Site) -> None:
