@@ -185,6 +185,8 @@ class Download:
         self._inits: set[str] = set()
         self.rows: dict[Place, SegmentRow] = {}
         """How each segment ended that is there or was skipped, so far."""
+        self.sources: dict[Place, str] = {}
+        """Where segments came from that did not come from where the playlist says."""
         self.skipped: list[LeftOut] = []
         self.lost: list[LeftOut] = []
         """Given up, where the task allows gaps."""
@@ -338,6 +340,7 @@ class Download:
                     raise
                 self._wire.note(f"segment {job.segment.position} at {redact_url(stand_in.uri)}: {error}")
                 continue
+            self.sources[_place(job)] = stand_in.uri
             if not self._moved:
                 self._moved = True
                 self.warnings.append(

@@ -117,6 +117,15 @@ class CannotRemake(M3u8svcError):
     en = "this cannot be done now: {reason}"
 
 
+class CannotVerify(M3u8svcError):
+    """A result that cannot be looked at: it is gone, elsewhere, or no file."""
+
+    code = "cannot_verify"
+    fault = Fault.CALLER
+    zh = "无法校验：{path}（{reason}）"
+    en = "cannot verify {path} ({reason})"
+
+
 class ReportNotFound(M3u8svcError):
     """A task without a report: it is not finished, or was finished by an earlier version."""
 

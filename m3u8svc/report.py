@@ -89,6 +89,7 @@ def evidence_of(
         plan=plan,
         rows=rows,
         lost=lost,
+        sources=download.sources,
         inits={init.stem.removeprefix("init-"): _digest(init) for init in sorted(inits)},
         details=details,
     )

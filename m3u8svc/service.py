@@ -8,11 +8,12 @@ changes at once end in some serial order. A change is stored before it is answer
 job has really ended.
 """
 
+import json
 import os
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from pathlib import Path
-from typing import Any  # Any: a coroutine's send and yield types
+from typing import Any  # Any: JSON values, and a coroutine's send and yield types
 
 import attrs
 from twisted.internet.defer import CancelledError, Deferred, DeferredLock, DeferredSemaphore
@@ -20,7 +21,9 @@ from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from m3u8svc.checking import Checks
 from m3u8svc.errors import (
+    CannotVerify,
     DiskFull,
     Fault,
     InvalidTransition,
@@ -124,6 +127,8 @@ class DownloadService:
         self._jobs: dict[str, Deferred[None]] = {}
         self._filling = DeferredLock()
         self._planning = DeferredSemaphore(PLANS_AT_ONCE)
+        self._verifying = DeferredLock()
+        self._checks = Checks()
         self._telling = Telling(store, tools.plugins.hooks)
         self._watchers: list[Callable[[Task], None]] = []
         self._rows: defaultdict[str, list[SegmentRow]] = defaultdict(list)
@@ -167,6 +172,7 @@ class DownloadService:
         Stop every job; what is on disk stays, and the next start goes on with it.
         """
         self._active = False
+        self._checks.stop()
         for loop in self._loops:
             if loop.running:
                 loop.stop()
@@ -290,6 +296,26 @@ class DownloadService:
         task = await self._store.load(task_id)
         found: bool = await settled(self._tools.in_thread(has_segments, task))
         return found and await self._store.report(task.id, task.output_id) is not None
+
+    async def verify(self, task_id: str, *, decode: bool) -> dict[str, Any]:
+        """
+        Look at a task's file once more, and compare it with its report; what was found, as JSON values.
+
+        Raises:
+            TaskNotFound, CannotVerify.
+        """
+        task = await self._store.load(task_id)
+        if task.status is not Status.COMPLETED or not os.path.isabs(task.output):
+            raise CannotVerify(path=task.output or task.id, reason="任务没有本机上的结果文件")
+        report = await self._store.report(task_id, task.output_id)
+        await self._verifying.acquire()
+        try:
+            summary = None if report is None else json.loads(report.summary)
+            look = self._tools.in_thread(self._checks.check, Path(task.output), summary, decode=decode)
+            found: dict[str, Any] = await settled(look)
+        finally:
+            self._verifying.release()
+        return {"id": task_id, "file": task.output, **found}
 
     async def report(self, task_id: str) -> bytes:
         """

@@ -38,6 +38,7 @@ from m3u8svc.store.database import MIGRATION_LOCK, MIGRATIONS, VERSION_TABLE, Da
 from m3u8svc.store.tables import METADATA
 from m3u8svc.tasks.task import (
     PROXY_TYPES,
+    Again,
     CompanionFile,
     Extensions,
     Phase,
@@ -217,6 +218,17 @@ tasks = st.builds(
     warnings=st.lists(texts, max_size=3).map(tuple),
     progress=progresses,
     deleting=st.booleans(),
+    missing=texts,
+    again=st.none()
+    | st.builds(
+        Again,
+        kind=st.sampled_from(["merge", "repair"]),
+        paused=st.booleans(),
+        output_id=texts,
+        companions=st.lists(st.builds(CompanionFile, suffix=texts, output_id=texts), max_size=2).map(tuple),
+        warnings=st.lists(texts, max_size=3).map(tuple),
+        missing=texts,
+    ),
 )
 
 
@@ -266,7 +278,7 @@ class TestRoundTrip:
     def test_the_strategy_builds_every_field(self) -> None:
         """A field added to a value later is noticed here: the property above must then vary it."""
         counted = {cls.__name__: len(attrs.fields(cls)) for cls in (Task, TaskSpec, Settings, Extensions, Progress)}
-        assert {"Task": 16, "TaskSpec": 8, "Settings": 15, "Extensions": 17, "Progress": 8} == counted
+        assert {"Task": 18, "TaskSpec": 8, "Settings": 15, "Extensions": 17, "Progress": 8} == counted
 
     def test_rows_of_an_older_version_are_read(self) -> None:
         """Keys an older version did not write have their defaults; keys that are gone are ignored."""
@@ -517,7 +529,7 @@ class TestSchema:
     async def test_the_ledger_of_the_first_schema_is_kept(self, url: str) -> None:
         """Segments recorded before there were tracks are those of the main one."""
         self.upgrade(url, "0001")
-        newer = ("companions", "playlist_bytes")
+        newer = ("companions", "playlist_bytes", "missing", "again")
         task = {name: value for name, value in rows.task_row(a_task()).items() if name not in newer}
         segment = {
             name: value
@@ -541,7 +553,7 @@ class TestSchema:
         self.execute(url, f"UPDATE {VERSION_TABLE} SET version_num = '9999'")
         with pytest.raises(ConfigError, match="schema 9999 is from a newer version"):
             await with_store(url, lambda store: store.tasks())
-        self.execute(url, f"UPDATE {VERSION_TABLE} SET version_num = '0003'")
+        self.execute(url, f"UPDATE {VERSION_TABLE} SET version_num = '0004'")
         assert [a_task()] == await with_store(url, lambda store: store.tasks())
 
     @pytest_twisted.ensureDeferred

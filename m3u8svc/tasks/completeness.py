@@ -73,7 +73,8 @@ class Lost:
 class Evidence:
     """
     What a run knows of its segments. `whole` is the plan as if nothing was skipped; `rows` are of this run and of
-    earlier ones; `inits` the digests of init sections; `details` what the merger tells.
+    earlier ones; `sources` are the places of segments that came from elsewhere, `inits` the digests of init sections,
+    `details` what the merger tells.
     """
 
     presentation: Presentation
@@ -81,6 +82,7 @@ class Evidence:
     plan: DownloadPlan
     rows: Mapping[Place, SegmentRow]
     lost: Mapping[Place, Lost]
+    sources: Mapping[Place, str] = attrs.field(factory=dict, repr=False)
     inits: Mapping[str, str] = attrs.field(factory=dict)
     details: Mapping[str, Any] = attrs.field(factory=dict)
 
@@ -197,7 +199,7 @@ def _ended(
         splice=segment.discontinuity_sequence,
         outcome="skipped",
         init="" if segment.init is None else init_identity(segment.init, place[0]),
-        source=redact_url(segment.uri),
+        source=redact_url(evidence.sources.get(place, segment.uri)),
         marks=tuple(redact_text(mark) for mark in segment.marks),  # they may hold links
     )
     if absent is not None:
