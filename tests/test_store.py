@@ -700,7 +700,9 @@ class TestFile:
         connection = sqlite3.connect(path)
         found = connection.execute("SELECT name, strict FROM pragma_table_list WHERE schema = 'main'").fetchall()
         connection.close()
-        assert {"tasks", "segments", "events", "settings", "playlists"} == {name for name, strict in found if strict}
+        assert {"tasks", "segments", "events", "settings", "playlists", "reports"} == {
+            name for name, strict in found if strict
+        }
 
     @pytest_twisted.ensureDeferred
     async def test_nobody_else_reads_it(self, path: Path) -> None:
