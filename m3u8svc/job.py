@@ -526,8 +526,12 @@ class Job:
             VerifyError: it lacks what neither the playlist nor the task allows.
         """
 
+        past = None if self._past is None else self._past.report
+
         def make() -> Report:
-            evidence = evidence_of(planned.presentation, planned.whole, planned.plan, download, self._ledger, details)
+            evidence = evidence_of(
+                planned.presentation, planned.whole, planned.plan, download, self._ledger, details, past
+            )
             asked = {"asked_s": round(planned.plan.duration_s, 6), **result}
             return make_report(evidence, url=self._task.spec.url, made_at=rfc3339(self._tools.wall()), result=asked)
 

@@ -79,7 +79,7 @@ def bring_back(kept: Path, report: Report, work: Path) -> list[str]:
     damaged: list[str] = []
     for line in report.lines():
         name, init = there.get((line.track, line.position), ("", ""))
-        if line.outcome != "done" or not name:
+        if not line.sha256 or not name:
             continue
         digest = wanted.pop(line.init, None)  # once for each init section
         if digest is not None and not _bring(kept / init, digest, work / f"init-{line.init}.mp4"):

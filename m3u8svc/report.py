@@ -15,7 +15,7 @@ from m3u8svc.hls.plan import DownloadPlan
 from m3u8svc.hls.playlist import MAIN, Presentation, Stream
 from m3u8svc.offerings import Note, Skip, TrackInfo
 from m3u8svc.redact import escape_controls, redact_url
-from m3u8svc.tasks.completeness import Evidence, Lost
+from m3u8svc.tasks.completeness import Evidence, Lost, Report
 from m3u8svc.tasks.ledger import SegmentRow
 
 MOST_NOTES = 20
@@ -63,17 +63,18 @@ def evidence_of(
     download: Download,
     ledger: Mapping[tuple[str, int], SegmentRow],
     details: Mapping[str, Any],
+    past: Report | None,
 ) -> Evidence:
     """
-    What a finished download knows of its segments, for the report. `ledger` are the rows of earlier runs. Files whose
-    digest nobody noted are read. Blocking.
+    What a finished download knows of its segments, for the report. `ledger` are the rows of earlier runs, `past` is the
+    report of the result that this one replaces. Files whose digest nobody noted are read. Blocking.
     """
     files = {(file.track, file.position): file for file in download.files()}
     rows = {}
     for place, row in download.rows.items():
-        past = ledger.get(place)
-        if past is not None and (past.identity, past.size_bytes) == (row.identity, row.size_bytes):
-            row = attrs.evolve(row, attempts=past.attempts, digest=row.digest or past.digest)
+        before = ledger.get(place)
+        if before is not None and (before.identity, before.size_bytes) == (row.identity, row.size_bytes):
+            row = attrs.evolve(row, attempts=before.attempts, digest=row.digest or before.digest)
         if row.outcome == "done" and not row.digest and place in files:
             row = attrs.evolve(row, digest=_digest(files[place].path))
         rows[place] = row
@@ -92,6 +93,7 @@ def evidence_of(
         sources=download.sources,
         inits={init.stem.removeprefix("init-"): _digest(init) for init in sorted(inits)},
         details=details,
+        past={} if past is None else {(line.track, line.position): line for line in past.lines()},
     )
 
 

@@ -74,7 +74,8 @@ class Evidence:
     """
     What a run knows of its segments. `whole` is the plan as if nothing was skipped; `rows` are of this run and of
     earlier ones; `sources` are the places of segments that came from elsewhere, `inits` the digests of init sections,
-    `details` what the merger tells.
+    `details` what the merger tells, `past` the lines of an earlier report: what they know of files that are left out
+    now is told on.
     """
 
     presentation: Presentation
@@ -85,6 +86,7 @@ class Evidence:
     sources: Mapping[Place, str] = attrs.field(factory=dict, repr=False)
     inits: Mapping[str, str] = attrs.field(factory=dict)
     details: Mapping[str, Any] = attrs.field(factory=dict)
+    past: Mapping[Place, Line] = attrs.field(factory=dict)
 
 
 @attrs.frozen(kw_only=True)
@@ -184,7 +186,11 @@ def _lines(evidence: Evidence) -> Iterator[Line]:
         for segment in stream.playlist.segments:
             place = (stream.track, segment.position)
             line = _ended(place, segment, evidence, absent.get(place), spans.get(place, ()))
-            yield attrs.evolve(line, identity=planned.get(place, ""))
+            identity = planned.get(place, "")
+            past = evidence.past.get(place)
+            if line.outcome == "skipped" and not line.sha256 and past is not None and past.identity == identity:
+                line = attrs.evolve(line, bytes=past.bytes, sha256=past.sha256)
+            yield attrs.evolve(line, identity=identity)
 
 
 def _ended(
