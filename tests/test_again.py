@@ -6,6 +6,8 @@ file is whole until the new one is, and whatever happens meanwhile leaves one of
 import hashlib
 import json
 import os
+import subprocess
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +18,24 @@ from twisted.internet.task import deferLater
 
 from m3u8svc.errors import CannotRemake, CannotVerify, ReportNotFound
 from m3u8svc.job import work_path
-from m3u8svc.tasks.task import Task, TaskChange
+from m3u8svc.loading import load_builtins
+from m3u8svc.offerings import MergeJob, MergeResult, Part
+from m3u8svc.plugin import hookimpl
+from m3u8svc.tasks.task import Task, TaskChange, TaskDraft
+from m3u8svc.testing.playlists import (
+    MapLine,
+    RenditionLine,
+    SegmentLine,
+    VariantLine,
+    master_playlist,
+    media_playlist,
+)
 from tests import test_service
 from tests.test_service import (
     COMPLETED,
     COUNT,
     DOWNLOADING,
+    FAILED,
     HANG,
     PAUSE,
     RESUME,
@@ -406,3 +420,107 @@ async def test_what_is_no_file_is_not_verified(bench: Bench) -> None:
     Path(task.output).unlink()
     with pytest.raises(CannotVerify):
         await bench.service.verify(task.id, decode=False)
+
+
+# -- Other streams ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def fragments(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The stream in fMP4: an init section and segments of a second."""
+    folder = tmp_path_factory.mktemp("fragments")
+    source = ["-f", "lavfi", "-i", "testsrc2=s=160x90:r=25", "-t", str(COUNT), "-c:v", "libx264", "-g", "25"]
+    hls = ["-f", "hls", "-hls_time", "0.9", "-hls_list_size", "0", "-hls_segment_type", "fmp4"]
+    names = ["-hls_segment_filename", str(folder / "%d.m4s"), str(folder / "list.m3u8")]
+    subprocess.run(["ffmpeg", "-v", "error", *source, *hls, *names], check=True, cwd=folder)
+    return folder
+
+
+async def with_renditions(bench: Bench, fragments: Path) -> Task:
+    """A finished task of fMP4 pictures beside sound of its own, whose URLs all have a token."""
+    for file in fragments.iterdir():
+        bench.origin.put(f"/f/{file.name}", file.read_bytes())
+    lines = [SegmentLine(uri=f"{n}.m4s?token=s3cret", duration_s=1.0) for n in range(COUNT)]
+    lines[0] = attrs.evolve(lines[0], map=MapLine(uri="init.mp4?token=s3cret"))
+    bench.origin.put("/f/video.m3u8", media_playlist(lines).encode())
+    sound = [SegmentLine(uri=f"/{n}.ts?token=s3cret", duration_s=1.0) for n in range(COUNT)]
+    bench.origin.put("/f/sound.m3u8", media_playlist(sound).encode())
+    variant = VariantLine(uri="video.m3u8?token=s3cret", resolution=(160, 90), audio="a")
+    rendition = RenditionLine(group="a", name="Ton", uri="sound.m3u8?token=s3cret", language="de")
+    bench.origin.put("/f/master.m3u8", master_playlist([variant], renditions=[rendition]).encode())
+    draft = TaskDraft(
+        url=bench.origin.url("/f/master.m3u8"), filename="film", advanced=True, given={"keep_ts_files": True}
+    )
+    task = await bench.until_status(await bench.service.create(draft), COMPLETED)
+    await until(lambda: not work_path(task).exists())
+    return task
+
+
+@test
+async def test_renditions_and_init_sections_are_used_again(bench: Bench, fragments: Path) -> None:
+    """All tracks, from what was kept alone; the same settings make the same file."""
+    await bench.service.start()
+    task = await with_renditions(bench, fragments)
+    report = await report_of(bench, task)
+    assert [("main", "main"), ("audio1", "audio")] == [(each["track"], each["kind"]) for each in report["tracks"]]
+    assert [sha256(fragments / "init.mp4")] == list(report["inits"].values())
+    assert "s3cret" not in json.dumps(report)
+    first, asked, path = sha256(Path(task.output)), len(bench.origin.visits()), Path(task.output)
+    task = await made_again(bench, task, SHORTER)
+    assert first != sha256(path)
+    again = [(each["track"], each["outcome"]) for each in (await report_of(bench, task))["segments"]]
+    assert [("main", "skipped"), ("audio1", "skipped")] == [each for each in again if each[1] != "done"]
+    await made_again(bench, task, TaskChange(again="merge", given={"skip_ts_info": ""}))
+    assert (first, asked) == (sha256(path), len(bench.origin.visits()))
+
+
+@test
+async def test_a_changed_init_section_is_fetched_again(bench: Bench, fragments: Path) -> None:
+    """And its segments with it: the file is right."""
+    await bench.service.start()
+    task = await with_renditions(bench, fragments)
+    first, path = sha256(Path(task.output)), Path(task.output)
+    (bench.save / "film" / "init-1.mp4").write_bytes(b"nonsense")
+    again = await made_again(bench, task)
+    assert first == sha256(path)
+    assert any("init-1.mp4" in warning for warning in again.warnings)
+
+
+class Poisoned:
+    """A merger that says it could not use the second segment."""
+
+    name = "poisoned"
+
+    def extension(self, task: Task) -> str:
+        return ".bin"
+
+    async def merge(self, job: MergeJob, parts: AsyncIterator[Part], progress: Any) -> MergeResult:
+        async for _ in parts:
+            job.target.write_bytes(b"x")
+        details = {"poisoned": [{"track": "main", "n": 2}]}
+        return MergeResult(size_bytes=1, duration_s=1.0, details=details)
+
+
+class PoisonedPlugin:
+    """Offers it."""
+
+    @hookimpl
+    def register_mergers(self) -> list[Poisoned]:
+        return [Poisoned()]
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+@test
+async def test_a_segment_that_cannot_be_merged_is_a_hole(bench: Bench, allowed: bool) -> None:
+    """It fails the task, unless the task allows gaps; then the report and the status bar say so."""
+    plugins = load_builtins([*bench.builtins, PoisonedPlugin()], clock=reactor)
+    bench.service = make_service(bench.store, attrs.evolve(bench.tools, plugins=plugins), bench.folder)
+    await bench.service.start()
+    draft = attrs.evolve(bench.draft("film"), extensions={"merger": "poisoned", "allow_gaps": allowed})
+    task = await bench.until_status(await bench.service.create(draft), COMPLETED if allowed else FAILED)
+    if allowed:
+        assert "缺失 1 个分片（1.0 秒）" == task.progress.status_bar
+        assert ["done", "missing", "done", "done"] == outcomes(await report_of(bench, task))
+    else:
+        assert "verify_failed" == task.err_code
+        assert not (bench.save / "film.bin").exists()
