@@ -13,6 +13,7 @@ Outcomes: "done"; "skipped", because the task says so; "gap", declared missing b
 
 import itertools
 import json
+import re
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -31,6 +32,8 @@ Outcome = Literal["done", "skipped", "gap", "missing"]
 MOST_SPANS = 16
 """So many places of one segment in the output are told: more is noise."""
 _HOLES = ("gap", "missing")
+_PLAIN_URL = re.compile(r"(https?://[A-Za-z0-9.:-]+/[!-\"$->@-~]*)(?:\?([!-\"$-~]*))?")
+_LONGEST_PLAIN = 300
 
 
 @attrs.frozen(kw_only=True)
@@ -150,10 +153,11 @@ def make_report(evidence: Evidence, *, url: str, made_at: str, result: Mapping[s
         "groups": list(_groups(lines)),
         "inits": dict(evidence.inits),
     }
-    written = ",\n".join(json.dumps(_shown(line), ensure_ascii=False) for line in lines)
+    encode = json.JSONEncoder(ensure_ascii=False).encode
     # Each line in one piece, so that a thread which writes many lets others have their turn.
+    written = ",\n".join(encode(_shown(line)) for line in lines)
     text = f"[\n{written}\n]".encode("utf-8", "backslashreplace")
-    return Report(summary=json.dumps(summary), segments=zlib.compress(text, 6))
+    return Report(summary=json.dumps(summary), segments=zlib.compress(text, 3))
 
 
 def summarise(lines: Sequence[Line]) -> dict[str, Any]:
@@ -179,52 +183,73 @@ def summarise(lines: Sequence[Line]) -> dict[str, Any]:
 
 
 def _lines(evidence: Evidence) -> Iterator[Line]:
-    planned = {(job.track, job.segment.position): job.identity for job in evidence.whole.jobs}
+    identities = {(job.track, job.segment.position): job.identity for job in evidence.whole.jobs}
+    inits: dict[tuple[str, InitSection], str] = {}
     absent = {(each.track, each.position): each for each in evidence.plan.absent}
     spans = _spans(evidence.details)
     for stream in evidence.presentation.streams:
         for segment in stream.playlist.segments:
             place = (stream.track, segment.position)
-            line = _ended(place, segment, evidence, absent.get(place), spans.get(place, ()))
-            identity = planned.get(place, "")
-            past = evidence.past.get(place)
-            if line.outcome == "skipped" and not line.sha256 and past is not None and past.identity == identity:
-                line = attrs.evolve(line, bytes=past.bytes, sha256=past.sha256)
-            yield attrs.evolve(line, identity=identity)
+            identity = identities.get(place, "")
+            init = ""
+            if segment.init is not None:
+                if (stream.track, segment.init) not in inits:
+                    inits[stream.track, segment.init] = init_identity(segment.init, stream.track)
+                init = inits[stream.track, segment.init]
+            # Made in one go: there may be a hundred thousand, and the file waits for the last.
+            yield Line(
+                track=stream.track,
+                position=segment.position,
+                number=segment.number,
+                start_s=round(segment.start_s, 6),
+                duration_s=round(segment.duration_s, 6),
+                splice=segment.discontinuity_sequence,
+                identity=identity,
+                init=init,
+                source=_shown_url(evidence.sources.get(place, segment.uri)),
+                marks=tuple(redact_text(mark) for mark in segment.marks),  # they may hold links
+                **_end(place, evidence, absent.get(place), identity, spans.get(place, ())),
+            )
 
 
-def _ended(
-    place: Place, segment: Segment, evidence: Evidence, absent: Absent | None, spans: Sequence[tuple[float, float]]
-) -> Line:
-    line = Line(
-        track=place[0],
-        position=segment.position,
-        number=segment.number,
-        start_s=_rounded(segment.start_s),
-        duration_s=_rounded(segment.duration_s),
-        splice=segment.discontinuity_sequence,
-        outcome="skipped",
-        init="" if segment.init is None else init_identity(segment.init, place[0]),
-        source=redact_url(evidence.sources.get(place, segment.uri)),
-        marks=tuple(redact_text(mark) for mark in segment.marks),  # they may hold links
-    )
-    if absent is not None:
-        return attrs.evolve(line, outcome="gap" if absent.declared else "skipped", reason=absent.reason)
+def _shown_url(url: str) -> str:
+    """
+    The same as `redact_url`, sooner where there is little to judge: no user, no fragment, nothing to escape.
+    """
+    plain = _PLAIN_URL.fullmatch(url)
+    if plain is None or len(plain[1]) > _LONGEST_PLAIN:
+        return redact_url(url)
+    return plain[1] + ("?…" if plain[2] else "")
+
+
+def _end(
+    place: Place,
+    evidence: Evidence,
+    absent: Absent | None,
+    identity: str,
+    spans: Sequence[tuple[float, float]],
+) -> dict[str, Any]:
+    """
+    How a segment ended, as fields of its line.
+    """
+    if absent is not None and absent.declared:
+        return {"outcome": "gap", "reason": absent.reason}
     if (lost := evidence.lost.get(place)) is not None:
-        return attrs.evolve(line, outcome="missing", reason=lost.reason, attempts=lost.attempts)
+        return {"outcome": "missing", "reason": lost.reason, "attempts": lost.attempts}
     row = evidence.rows.get(place)
-    if row is None:  # of a track that is left out as a whole
-        return attrs.evolve(line, reason="该轨道未下载")
-    return attrs.evolve(
-        line,
-        outcome=row.outcome,
-        bytes=row.size_bytes,
-        sha256=row.digest,
-        attempts=row.attempts,
-        reason=row.reason,
-        from_s=_rounded(spans[0][0]) if spans else None,
-        to_s=_rounded(spans[-1][1]) if spans else None,
-    )
+    if absent is not None or row is None:
+        past = evidence.past.get(place)
+        known = {} if past is None or past.identity != identity else {"bytes": past.bytes, "sha256": past.sha256}
+        return {"outcome": "skipped", "reason": "该轨道未下载" if absent is None else absent.reason, **known}
+    return {
+        "outcome": row.outcome,
+        "bytes": row.size_bytes,
+        "sha256": row.digest,
+        "attempts": row.attempts,
+        "reason": row.reason,
+        "from_s": round(spans[0][0], 6) if spans else None,
+        "to_s": round(spans[-1][1], 6) if spans else None,
+    }
 
 
 def _spans(details: Mapping[str, Any]) -> dict[Place, list[tuple[float, float]]]:
@@ -279,10 +304,10 @@ def _groups(lines: Iterable[Line]) -> Iterator[dict[str, Any]]:
 
 
 def _shown(line: Line) -> dict[str, Any]:
-    shown = attrs.asdict(line)
-    if not line.marks:
-        del shown["marks"]
-    return shown
+    return {name: getattr(line, name) for name in _FIELDS if name != "marks" or line.marks}
+
+
+_FIELDS = tuple(field.name for field in attrs.fields(Line))
 
 
 def _rounded(seconds: float) -> float:

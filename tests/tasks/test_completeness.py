@@ -10,7 +10,8 @@ import pytest
 from m3u8svc.hls.parse import parse_playlist
 from m3u8svc.hls.plan import plan_presentation
 from m3u8svc.hls.playlist import MediaPlaylist, Presentation, Rendition, Stream
-from m3u8svc.tasks.completeness import Evidence, Line, Lost, make_report, presentation_of, summarise
+from m3u8svc.redact import redact_url
+from m3u8svc.tasks.completeness import Evidence, Line, Lost, _shown_url, make_report, presentation_of, summarise
 from m3u8svc.tasks.ledger import SegmentRow
 
 LIST = """#EXTM3U
@@ -132,6 +133,17 @@ def test_nothing_secret_is_in_a_report() -> None:
     text = report(attrs.evolve(given, presentation=shown)).whole(task_id="t1").decode()
     assert "ads.example/x" in text
     assert "s3cret" not in text
+
+
+@pytest.mark.parametrize("tail", ["", "?", "?a=b", "#f", "?a#f", "?a=?b", "\x1b[2J", "a b", "é", "‮", "x" * 300, "@s"])
+@pytest.mark.parametrize(
+    "host", ["s.example", "u:p@s.example", "s.example:8080", "[::1]", "é.example", "s.example\x1b"]
+)
+@pytest.mark.parametrize("path", ["/v/1.ts", "/v/a@b.ts", "/v//1.ts;p=1", "", "/"])
+def test_sources_are_redacted_as_all_urls_are(host: str, path: str, tail: str) -> None:
+    """The short way comes to what the long one comes to."""
+    url = f"https://{host}{path}{tail}"
+    assert redact_url(url) == _shown_url(url)
 
 
 def test_a_whole_result_misses_nothing() -> None:
