@@ -151,7 +151,7 @@ class _ChangeBody(_SettingsBody):
     allow_gaps: Boolean = False
     groups: Annotated[str, PlainValidator(fields.groups)] = ""
     subtitle_files: Annotated[str, PlainValidator(fields.subtitle_files)] = "vtt"
-    on_param_change: Annotated[str, PlainValidator(fields.one_of(fields.PARAM_CHANGES))] = "keep"
+    on_param_change: Annotated[str, PlainValidator(fields.one_of(PARAM_CHANGES))] = "keep"
     low_disk: Boolean = False
     report: Boolean = False
 

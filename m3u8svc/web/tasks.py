@@ -14,7 +14,15 @@ from m3u8svc.tasks.task import Task, TaskDraft
 from m3u8svc.web.contract import Downloads
 from m3u8svc.web.errors import Answer, body_of, refusal, respond, success
 from m3u8svc.web.gate import BODY_TOO_LARGE
-from m3u8svc.web.queries import Query, parse_depth, parse_dry_run, parse_files, parse_flag, parse_list_query, parse_task_id
+from m3u8svc.web.queries import (
+    Query,
+    parse_depth,
+    parse_dry_run,
+    parse_files,
+    parse_flag,
+    parse_list_query,
+    parse_task_id,
+)
 from m3u8svc.web.render import json_bytes, outline_object, success_object, task_object
 from m3u8svc.web.schema import is_too_large, parse_change, parse_task
 
