@@ -185,6 +185,7 @@ class Download:
         self._inits: set[str] = set()
         self.rows: dict[Place, SegmentRow] = {}
         """How each segment ended that is there or was skipped, so far."""
+        self._damage: dict[Place, str] = {}
         self.sources: dict[Place, str] = {}
         """Where segments came from that did not come from where the playlist says."""
         self.skipped: list[LeftOut] = []
@@ -393,6 +394,7 @@ class Download:
     def _done(self, job: SegmentJob, part: MediaFile, attempts: int) -> None:
         self._tracker.finished(size_bytes=part.size_bytes)
         row = _row(job, self._stored[part.position, job.identity], attempts)
+        row = attrs.evolve(row, reason=self._damage.get(_place(job), ""))
         self._unrecorded[part.position, job.identity] = self.rows[_place(job)] = row
         self._put(part)
 
@@ -449,6 +451,7 @@ class Download:
         shown = f"{fetched.status} {fetched.size_bytes}B {media.kind} {redact_url(fetched.url)}"
         self._wire.note(f"segment {segment.position} {shown}")
         if media.damage:
+            self._damage[_place(job)] = media.damage
             where = "" if job.track == MAIN else f"{job.track} "
             self.warnings.append(f"{where}第 {segment.position} 个分片：{media.damage}")
         return self._media_file(job, stored, init)

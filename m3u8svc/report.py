@@ -74,7 +74,8 @@ def evidence_of(
     for place, row in download.rows.items():
         before = ledger.get(place)
         if before is not None and (before.identity, before.size_bytes) == (row.identity, row.size_bytes):
-            row = attrs.evolve(row, attempts=before.attempts, digest=row.digest or before.digest)
+            digest, reason = row.digest or before.digest, row.reason or before.reason
+            row = attrs.evolve(row, attempts=before.attempts, digest=digest, reason=reason)
         if row.outcome == "done" and not row.digest and place in files:
             row = attrs.evolve(row, digest=_digest(files[place].path))
         rows[place] = row

@@ -115,6 +115,29 @@ async def test_a_finished_task_has_a_report(bench: Bench) -> None:
 
 
 @test
+async def test_damage_is_reported(bench: Bench, segments: list[bytes]) -> None:
+    """A segment that is there but lost packets is named, also after a restart; and merging it again tells it on."""
+    await bench.service.start()
+    content = bytearray(segments[1])
+    content[188 * 10 : 188 * 12] = bytes(188 * 2)
+    bench.origin.put("/1.ts", bytes(content), content_type="video/mp2t")
+    draft = attrs.evolve(bench.draft("film", s3=HANG), advanced=True, given={"keep_ts_files": True})
+    task = await bench.service.create(draft)
+    await bench.until_some_finished(task, COUNT - 1)
+    await bench.service.stop()
+    bench.service = make_service(bench.store, bench.tools, bench.folder)
+    await bench.service.start()
+    task = await bench.until_status(task, COMPLETED)
+    await until(lambda: not work_path(task).exists())
+    report = await report_of(bench, task)
+    [error] = report["continuity_errors"]
+    assert (2, "done") == (error["position"], report["segments"][1]["outcome"])
+    assert "2 个 TS 包" in error["reason"]
+    again = await made_again(bench, task)
+    assert [error] == (await report_of(bench, again))["continuity_errors"]
+
+
+@test
 async def test_an_unfinished_task_has_no_report(bench: Bench) -> None:
     """It is told so."""
     task = await bench.create()

@@ -322,7 +322,10 @@ VERIFY_COLUMNS = (
     Phrase(zh="解码帧", en="Frames decoded"),
 )
 VERIFY_LENGTH = Phrase(zh="时长 {seconds:.3f} 秒，{size:,} 字节", en="{seconds:.3f} s, {size:,} bytes")
-VERIFY_DRIFT = Phrase(zh="音频比画面晚结束 {seconds:+.3f} 秒", en="the sound ends {seconds:+.3f} s after the picture")
+VERIFY_DRIFT = Phrase(
+    zh="画面比音频晚结束 {seconds:+.3f} 秒",
+    en="the picture ends {seconds:+.3f} s after the sound",
+)
 VERIFY_REPORT = Phrase(zh="报告：{text}", en="report: {text}")
 VERIFY_OK = Phrase(zh="{file}：没有问题", en="{file}: nothing is wrong")
 VERIFY_BAD = Phrase(zh="{file}：有问题", en="{file}: not as it should be")

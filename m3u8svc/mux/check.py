@@ -90,10 +90,10 @@ def _read(container: Any, tracks: list[dict[str, Any]], *, decode: bool) -> None
 
 def _drift(tracks: list[dict[str, Any]]) -> float | None:
     """
-    How much later the sound ends than the picture.
+    How much later the picture ends than the sound.
     """
     ends = {track["kind"]: track["start_s"] + track["length_s"] for track in reversed(tracks)}
-    return round(ends["audio"] - ends["video"], 6) if {"audio", "video"} <= ends.keys() else None
+    return round(ends["video"] - ends["audio"], 6) if {"audio", "video"} <= ends.keys() else None
 
 
 def _problems(tracks: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -149,7 +149,11 @@ def make_report(evidence: Evidence, *, url: str, made_at: str, result: Mapping[s
         "summary": summarise(lines),
         "tracks": _tracks(evidence),
         "av_drift_s": evidence.details.get("av_drift_s"),
-        "continuity_errors": evidence.details.get("continuity_errors", []),
+        "continuity_errors": [
+            {"track": line.track, "position": line.position, "reason": line.reason}
+            for line in lines
+            if line.outcome == "done" and line.reason
+        ],
         "groups": list(_groups(lines)),
         "inits": dict(evidence.inits),
     }

@@ -64,7 +64,7 @@ def test_a_good_file(copy: Path, invoke: Invoke) -> None:
         "75/75",
         "audio aac",
         "3.000 s",
-        "-1.0",
+        "ends +1.0",
         "report: 缺失 0/3",
         f"{copy}: nothing is wrong",
     ):
