@@ -366,13 +366,14 @@ async def test_a_result_that_could_not_be_recorded_is_found(bench: Bench) -> Non
 
     async def fail(stored: Task) -> None:
         if stored.again is None:
-            bench.store.failing.add("replace")
+            bench.store.failing.add("replace COMPLETED")
 
     bench.store.before["replace COMPLETED"] = fail
     await bench.service.change(task.id, SHORTER)
     path = Path(task.output)
-    await until(lambda: "replace" in bench.store.failing)
+    await until(lambda: bench.store.failing)
     bench.store.before.clear()
+    assert (await bench.store.load(task.id)).again is not None
     placed = path.stat()
     assert placed.st_size < task.size
     await deferLater(reactor, 0.2)
