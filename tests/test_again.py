@@ -111,6 +111,11 @@ async def test_a_finished_task_has_a_report(bench: Bench) -> None:
         assert (kept.stat().st_size, sha256(kept)) == (segment["bytes"], segment["sha256"])
         assert bench.origin.url(f"/{number}.ts") in segment["source"]
     assert 4.0 == pytest.approx(report["result"]["duration_s"], abs=0.2)
+    assert [(1, 0, 1), (1, 1, 2), (1, 2, 3), (1, 3, 4)] == [
+        (each["file"], round(each["from_s"]), round(each["to_s"])) for each in report["segments"]
+    ]
+    [stream] = report["tracks"][0]["streams"]
+    assert ("video", "h264", 100) == (stream["kind"], stream["codec"], stream["packets"])
     assert "for=film" not in json.dumps(report)
 
 

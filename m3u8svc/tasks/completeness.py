@@ -40,7 +40,8 @@ _LONGEST_PLAIN = 300
 class Line:
     """
     What became of one segment. Its fields are those of the report; times are seconds, of the playlist (`start_s`) and
-    of the result (`from_s`, `to_s`; None when the merger does not tell). `splice` is the discontinuity sequence number.
+    of the result (`from_s`, `to_s`, in the `file`-th of its files; None when the merger does not tell). `splice` is the
+    discontinuity sequence number.
     """
 
     track: str
@@ -56,6 +57,7 @@ class Line:
     sha256: str = ""
     attempts: int = 0
     source: str = ""
+    file: int | None = None
     from_s: float | None = None
     to_s: float | None = None
     reason: str = ""
@@ -231,7 +233,7 @@ def _end(
     evidence: Evidence,
     absent: Absent | None,
     identity: str,
-    spans: Sequence[tuple[float, float]],
+    spans: Sequence[tuple[int, float, float]],
 ) -> dict[str, Any]:
     """
     How a segment ended, as fields of its line.
@@ -251,20 +253,29 @@ def _end(
         "sha256": row.digest,
         "attempts": row.attempts,
         "reason": row.reason,
-        "from_s": round(spans[0][0], 6) if spans else None,
-        "to_s": round(spans[-1][1], 6) if spans else None,
+        **_place_in_result(spans),
     }
 
 
-def _spans(details: Mapping[str, Any]) -> dict[Place, list[tuple[float, float]]]:
+def _place_in_result(spans: Sequence[tuple[int, float, float]]) -> dict[str, Any]:
+    """
+    Where the media of a segment begins, and where it ends in the same file.
+    """
+    if not spans:
+        return {}
+    file, start_s, _ = spans[0]
+    return {"file": file, "from_s": start_s, "to_s": max(end_s for each, _, end_s in spans if each == file)}
+
+
+def _spans(details: Mapping[str, Any]) -> dict[Place, list[tuple[int, float, float]]]:
     """
     Where in the result each segment's media lies, as far as the merger says.
     """
-    spans: dict[Place, list[tuple[float, float]]] = {}
+    spans: dict[Place, list[tuple[int, float, float]]] = {}
     for each in details.get("spans", ()):
         found = spans.setdefault((each["track"], each["n"]), [])
         if len(found) < MOST_SPANS:
-            found.append((each["from"], each["to"]))
+            found.append((each["file"], each["from"], each["to"]))
     return {place: sorted(found) for place, found in spans.items()}
 
 

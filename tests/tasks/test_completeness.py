@@ -98,7 +98,7 @@ def test_every_segment_has_its_end() -> None:
     ends = [(lines["main", n].outcome, lines["main", n].attempts, lines["main", n].reason) for n in range(1, 6)]
     gap = "播放列表声明的空缺（EXT-X-GAP）"
     assert [("done", 2, ""), ("done", 2, ""), ("skipped", 0, "ad"), ("gap", 0, gap), ("missing", 7, "404")] == ends
-    assert (4.0, 10.0) == (lines["main", 2].from_s, lines["main", 2].to_s)
+    assert (1, 4.0, 10.0) == (lines["main", 2].file, lines["main", 2].from_s, lines["main", 2].to_s)
     assert (14.5, 4.0, 2) == (lines["main", 5].start_s, lines["main", 5].duration_s, lines["main", 5].splice)
     assert ("ab" * 32, 100, "https://s.example/v/0.m4s?…") == (
         lines["main", 1].sha256,
