@@ -218,6 +218,24 @@ async def test_what_was_kept_stays_kept(bench: Bench) -> None:
 
 
 @test
+async def test_groups_are_chosen_after_completion(bench: Bench) -> None:
+    """Another choice of groups makes another file of what was kept; the report says which are in it."""
+    await bench.service.start()
+    draft = attrs.evolve(bench.draft("film"), advanced=True, given={"keep_ts_files": True})
+    lines = [SegmentLine(uri=f"{n}.ts?for=film&", duration_s=1.0, discontinuity=n in (1, 3)) for n in range(COUNT)]
+    bench.origin.put("/film.m3u8", media_playlist(lines).encode())
+    task = await bench.until_status(await bench.service.create(draft), COMPLETED)
+    await until(lambda: not work_path(task).exists())
+    again = await made_again(bench, task, TaskChange(again="merge", extensions={"groups": "2-3"}))
+    report = await report_of(bench, again)
+    assert [("1-1", False), ("2-3", True), ("4-4", True)] == [
+        (each["positions"], each["kept"]) for each in report["groups"]
+    ]
+    assert ["skipped", "done", "done", "done"] == outcomes(report)
+    assert again.size < task.size and [1] * COUNT == bench.fetched()
+
+
+@test
 async def test_a_changed_segment_is_fetched_again(bench: Bench) -> None:
     """A kept file that is not what the report says is not merged: it is fetched, and the task says so."""
     await bench.service.start()
