@@ -16,6 +16,7 @@ from twisted.logger import Logger
 from m3u8svc.errors import DiskError, DiskFull, M3u8svcError
 from m3u8svc.offerings import Companion, Published, Storage
 from m3u8svc.places import file_identity
+from m3u8svc.replacing import publish_over, remove_replaced
 from m3u8svc.tasks.task import CompanionFile, Task
 from m3u8svc.waiting import InThread, settled
 
@@ -45,27 +46,34 @@ def prepare(staged: Path, file_time: float | None) -> str:
 
 
 async def publish_beside(
-    task: Task, result: Published, storage: Storage, name: str, in_thread: InThread
+    task: Task, result: Published, storage: Storage, name: str, in_thread: InThread, old: Task | None = None
 ) -> tuple[tuple[CompanionFile, ...], list[str]]:
     """
     Publish what is not published yet of ``task.companions``, named after `result`; also after a crash. Returns them
-    with their places, and a warning for each that is lost.
+    with their places, and a warning for each that is lost. Those of `old` are replaced, and removed where there is no
+    new one.
 
     Raises:
         DiskFull, DiskError, PublishError: one could not be published; all of them are still there.
     """
     name = name_beside(result.location, name) if result.local else name
     done, warnings = [], []
+    before = {} if old is None else {each.suffix: _alone(old, each) for each in old.companions}
     for companion in task.companions:
         known = _alone(task, companion)
         own_name, extension = os.path.splitext(f"{name}.{companion.suffix}")
         found = await storage.recover(known, own_name, extension)
         if found is None and await settled(in_thread(_is_still_staged, companion)):
-            found = await storage.publish(known, Path(companion.staged), own_name, extension)
+            staged = Path(companion.staged)
+            found = await publish_over(before.get(companion.suffix), storage, known, staged, own_name, extension)
         if found is None:
             warnings.append(f"附属文件 {companion.suffix} 已不存在，未发布")
         else:
             done.append(attrs.evolve(companion, output=found.location, staged=""))
+            if companion.suffix in before:
+                await remove_replaced(before.pop(companion.suffix), storage, found)
+    for left in before.values():
+        await storage.remove(left, left.output)
     return tuple(done), warnings
 
 

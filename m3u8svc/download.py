@@ -57,6 +57,7 @@ class LeftOut:
     reason: str
     status: int | None
     track: str = MAIN
+    attempts: int = 1
 
 
 def segment_label(track: str, position: int) -> str:
@@ -182,6 +183,11 @@ class Download:
         self._ends = {place[0]: place for place in self._order}
         self._stored: dict[tuple[int, str], Stored] = {}
         self._inits: set[str] = set()
+        self.rows: dict[Place, SegmentRow] = {}
+        """How each segment ended that is there or was skipped, so far."""
+        self._damage: dict[Place, str] = {}
+        self.sources: dict[Place, str] = {}
+        """Where segments came from that did not come from where the playlist says."""
         self.skipped: list[LeftOut] = []
         self.lost: list[LeftOut] = []
         """Given up, where the task allows gaps."""
@@ -242,6 +248,14 @@ class Download:
         ready = [self._ready[place] for place in self._order if place in self._ready]
         return [part for part in ready if isinstance(part, MediaFile)]
 
+    def found_of(self, whole: DownloadPlan) -> list[MediaFile]:
+        """
+        Segments of another plan for the same playlists that earlier runs left, and that this one leaves out.
+        """
+        left_out = [job for job in whole.jobs if not isinstance(self._ready.get(_place(job)), MediaFile)]
+        found = [(job, self._look_up(job)) for job in left_out]
+        return [self._media_file(job, *there) for job, there in found if there is not None]
+
     def synced(self, stored: Stored) -> None:
         """
         A segment is durable: now it may stand in the ledger.
@@ -259,20 +273,29 @@ class Download:
         self._unrecorded.clear()
 
     def _adopt(self, job: SegmentJob) -> bool:
-        segment = job.segment
-        stored = self._found.segments.get((segment.position, job.identity))
-        if stored is None:
+        found = self._look_up(job)
+        if found is None:
             return False
-        init = None
-        if segment.init is not None:
-            init = self._workdir.init_path(init_identity(segment.init, job.track))
-            if init.name not in self._found.inits:
-                return False
+        stored, init = found
+        segment = job.segment
         self._tracker.adopt(size_bytes=stored.size_bytes)
+        self.rows[_place(job)] = _row(job, stored, attempts=1)
         if not stored.synced:
-            self._unrecorded[segment.position, job.identity] = _row(job, stored, attempts=1)
+            self._unrecorded[segment.position, job.identity] = self.rows[_place(job)]
         self._put(self._media_file(job, stored, init))
         return True
+
+    def _look_up(self, job: SegmentJob) -> tuple[Stored, Path | None] | None:
+        """
+        What an earlier run left of a segment: the file and its init section.
+        """
+        stored = self._found.segments.get((job.segment.position, job.identity))
+        if stored is None:
+            return None
+        if job.segment.init is None:
+            return stored, None
+        init = self._workdir.init_path(init_identity(job.segment.init, job.track))
+        return (stored, init) if init.name in self._found.inits else None
 
     async def _work(self, jobs: Iterator[SegmentJob]) -> None:
         for job in jobs:
@@ -296,7 +319,7 @@ class Download:
                 if isinstance(decision, GiveUp):
                     if error.fault is Fault.ORIGIN and await self._from_elsewhere(job, attempt + 1):
                         return
-                    self._give_up(job, error)
+                    self._give_up(job, error, attempt)
                     return await self._tell(job, "lost", attempt, reason=error.text("en"))
                 await self._sleep(decision.delay_s)
                 attempt += 1
@@ -318,6 +341,7 @@ class Download:
                     raise
                 self._wire.note(f"segment {job.segment.position} at {redact_url(stand_in.uri)}: {error}")
                 continue
+            self.sources[_place(job)] = stand_in.uri
             if not self._moved:
                 self._moved = True
                 self.warnings.append(
@@ -369,28 +393,29 @@ class Download:
 
     def _done(self, job: SegmentJob, part: MediaFile, attempts: int) -> None:
         self._tracker.finished(size_bytes=part.size_bytes)
-        self._unrecorded[part.position, job.identity] = _row(job, self._stored[part.position, job.identity], attempts)
+        row = _row(job, self._stored[part.position, job.identity], attempts)
+        row = attrs.evolve(row, reason=self._damage.get(_place(job), ""))
+        self._unrecorded[part.position, job.identity] = self.rows[_place(job)] = row
         self._put(part)
 
     def _leave_out(self, job: SegmentJob, decision: SkipSegment, attempts: int) -> None:
         segment = job.segment
         self._tracker.finished(size_bytes=0)
         self.skipped.append(LeftOut(segment=segment, reason=decision.reason, status=decision.status, track=job.track))
-        self._record(
-            SegmentRow(
-                track=job.track,
-                position=segment.position,
-                identity=job.identity,
-                attempts=attempts,
-                outcome="skipped",
-                reason=decision.reason,
-                status=decision.status,
-            )
+        self.rows[_place(job)] = SegmentRow(
+            track=job.track,
+            position=segment.position,
+            identity=job.identity,
+            attempts=attempts,
+            outcome="skipped",
+            reason=decision.reason,
+            status=decision.status,
         )
+        self._record(self.rows[_place(job)])
         # What follows moves up in the whole presentation, or not at all: a rendition alone keeps its hole.
         self._put(self._gap(_absent(job, decision.reason), keep=job.track != MAIN))
 
-    def _give_up(self, job: SegmentJob, error: M3u8svcError) -> None:
+    def _give_up(self, job: SegmentJob, error: M3u8svcError, attempts: int) -> None:
         segment = job.segment
         if error.fault is not Fault.ORIGIN:
             raise error
@@ -399,7 +424,8 @@ class Download:
             raise failed from error
         self._tracker.finished(size_bytes=0)
         self.warnings.append(failed.text("zh"))
-        self.lost.append(LeftOut(segment=segment, reason=failed.text("zh"), status=None, track=job.track))
+        reason = failed.text("zh")
+        self.lost.append(LeftOut(segment=segment, reason=reason, status=None, track=job.track, attempts=attempts))
         self._put(self._gap(_absent(job, failed.text("zh")), keep=True))
 
     async def _attempt(self, job: SegmentJob, attempt: int) -> MediaFile:
@@ -425,6 +451,7 @@ class Download:
         shown = f"{fetched.status} {fetched.size_bytes}B {media.kind} {redact_url(fetched.url)}"
         self._wire.note(f"segment {segment.position} {shown}")
         if media.damage:
+            self._damage[_place(job)] = media.damage
             where = "" if job.track == MAIN else f"{job.track} "
             self.warnings.append(f"{where}第 {segment.position} 个分片：{media.damage}")
         return self._media_file(job, stored, init)
@@ -488,7 +515,7 @@ class Download:
             size_bytes=stored.size_bytes,
             track=job.track,
             start_s=segment.start_s,
-            last=self._ends[job.track] == _place(job),
+            last=self._ends.get(job.track) == _place(job),
         )
 
     def _gap(self, absent: Absent, *, keep: bool) -> Gap:

@@ -108,6 +108,33 @@ class InvalidTransition(M3u8svcError):
     en = "a task cannot go from {current} to {wanted}"
 
 
+class CannotRemake(M3u8svcError):
+    """A wish that a task in this state cannot fulfil: to be made again, or other settings while it runs."""
+
+    code = "cannot_remake"
+    fault = Fault.CALLER
+    zh = "无法执行：{reason}"
+    en = "this cannot be done now: {reason}"
+
+
+class CannotVerify(M3u8svcError):
+    """A result that cannot be looked at: it is gone, elsewhere, or no file."""
+
+    code = "cannot_verify"
+    fault = Fault.CALLER
+    zh = "无法校验：{path}（{reason}）"
+    en = "cannot verify {path} ({reason})"
+
+
+class ReportNotFound(M3u8svcError):
+    """A task without a report: it is not finished, or was finished by an earlier version."""
+
+    code = "report_not_found"
+    fault = Fault.CALLER
+    zh = "任务还没有报告"
+    en = "the task has no report yet"
+
+
 class SkipExpressionError(M3u8svcError):
     """`skip_ts_info` holds an item outside its grammar."""
 

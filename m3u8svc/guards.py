@@ -111,6 +111,7 @@ class GuardedStorage(_Guard):
         super().__init__(plugin)
         self._storage = storage
         self.name = storage.name
+        self._replace = getattr(storage, "replace", None)
 
     def staging(self, task: Task, name: str, extension: str) -> Path:
         """The plugin's answer, if it is a path."""
@@ -128,6 +129,14 @@ class GuardedStorage(_Guard):
         """The plugin's answer, if it is one."""
         found = await self._awaited("publish", lambda: self._storage.publish(self._seen(task), staged, name, extension))
         return self._published("publish", found)
+
+    async def replace(self, old: Task, staged: Path) -> Published | None:
+        """The plugin's answer, if it is one; None where it cannot do this."""
+        replace = self._replace
+        if replace is None:
+            return None
+        found = await self._awaited("replace", lambda: replace(self._seen(old), staged))
+        return None if found is None else self._published("replace", found)
 
     async def remove(self, task: Task, location: str) -> None:
         """Nothing to answer."""

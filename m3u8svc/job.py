@@ -9,10 +9,11 @@ once the caller has stored that the task is done (`clean_up`).
 
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar  # Any: JSON values
 
 import attrs
 from twisted.internet.interfaces import IReactorTime
@@ -30,21 +31,24 @@ from m3u8svc.errors import (
     PluginError,
     SeparateAudio,
     SkippedByStatus,
+    VerifyError,
     from_os_error,
 )
 from m3u8svc.failover import Failover
 from m3u8svc.fetch import Fetcher
-from m3u8svc.hls.plan import DownloadPlan, plan_presentation
+from m3u8svc.hls.plan import DownloadPlan, init_identity, plan_presentation
 from m3u8svc.hls.playlist import MAIN, MediaPlaylist, Presentation
 from m3u8svc.hls.skip import Selection, SkipRules, parse_skip_expression, select_skips
 from m3u8svc.hooks import BUILTIN_PREFIX
-from m3u8svc.kept import Kept, find_kept, forget_kept, keep_segments, remove_kept
+from m3u8svc.kept import Kept, bring_back, find_kept, forget_kept, keep_segments, remove_kept
 from m3u8svc.loading import PluginSet
-from m3u8svc.offerings import MediaFile, MergeJob, Merger, MergeResult, Published, Storage, TrackInfo
+from m3u8svc.offerings import Companion, MediaFile, MergeJob, Merger, MergeResult, Published, Storage, TrackInfo
 from m3u8svc.places import make_directory, publish_path
 from m3u8svc.probe import Probe
 from m3u8svc.redact import redact_text, redact_url
+from m3u8svc.replacing import Past, publish_over, remove_replaced
 from m3u8svc.report import (
+    evidence_of,
     left_out_by_status,
     notes_of_plugin,
     ranges,
@@ -55,6 +59,8 @@ from m3u8svc.report import (
     warnings_of,
 )
 from m3u8svc.sniff import Sniffer
+from m3u8svc.tasks.again import seen_by_job
+from m3u8svc.tasks.completeness import Report, make_report, presentation_of
 from m3u8svc.tasks.ledger import SegmentRow
 from m3u8svc.tasks.names import result_name
 from m3u8svc.tasks.task import CompanionFile, Phase, Progress, Task
@@ -65,6 +71,7 @@ from m3u8svc.workdir import Listing, WorkDir
 R = TypeVar("R")
 
 WORK_FOLDER = ".m3u8svc"
+REPORT_SUFFIX = "report.json"
 
 
 @attrs.frozen(kw_only=True)
@@ -84,6 +91,17 @@ class Tools:
     boot_id: str
 
 
+@attrs.frozen(kw_only=True)
+class Planned:
+    """
+    What is downloaded of a presentation; `whole` is the plan as if nothing was skipped.
+    """
+
+    presentation: Presentation
+    plan: DownloadPlan
+    whole: DownloadPlan
+
+
 class Journal(Protocol):
     """
     Where a job writes down what a later run must know.
@@ -96,6 +114,12 @@ class Journal(Protocol):
     async def playlist_text(self) -> str:
         """
         The playlist that came with the task, if `TaskSpec.has_playlist`.
+        """
+        ...
+
+    async def reported(self, output_id: str, report: Report) -> None:
+        """
+        What the result will hold and lack that is going to be known by `output_id`. Durable when it returns.
         """
         ...
 
@@ -119,6 +143,13 @@ class Outcome:
     warnings: tuple[str, ...] = ()
 
 
+def rfc3339(at: float) -> str:
+    """
+    Seconds since the epoch as RFC 3339 in UTC.
+    """
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def work_path(task: Task) -> Path:
     """
     The work directory of a task (DESIGN 6).
@@ -127,19 +158,36 @@ def work_path(task: Task) -> Path:
     return Path(settings.temp_directory or settings.save_location) / WORK_FOLDER / task.id
 
 
+def has_segments(task: Task) -> bool:
+    """
+    Whether the segments of a finished task are still there: kept for the user, or to fill holes. Blocking.
+    """
+    kept = find_kept(Path(task.spec.settings.save_location), result_name(task.spec), task.id)
+    return kept is not None or work_path(task).is_dir()
+
+
 class Job:
     """
-    One run. `expected` holds the sizes of segments on record, by (position, identity).
+    One run. `ledger` is what earlier runs recorded of segments, `past` the result that this one is to replace.
     """
 
     log = Logger()
 
-    def __init__(self, task: Task, tools: Tools, journal: Journal, expected: Mapping[tuple[int, str], int]) -> None:
-        self._task = task
+    def __init__(
+        self,
+        task: Task,
+        tools: Tools,
+        journal: Journal,
+        ledger: Iterable[SegmentRow] = (),
+        past: Past | None = None,
+    ) -> None:
+        self._task = task if past is None else seen_by_job(task)
+        self._past = past
+        self._ledger = {(row.track, row.position): row for row in ledger if row.outcome == "done"}
         self._settings = task.spec.settings
         self._tools = tools
         self._journal = journal
-        self._expected = expected
+        self._expected = {(row.position, row.identity): row.size_bytes for row in self._ledger.values()}
         self._name = result_name(task.spec)
         self._directory = Path(self._settings.save_location)
         self._workdir = WorkDir(work_path(task), clock=tools.clock, in_thread=tools.in_thread, boot_id=tools.boot_id)
@@ -173,6 +221,7 @@ class Job:
         """
         self._tracker.enter(Phase.SNIFF)
         self._tools.plugins.need(self._task.spec.extensions)
+        await self._bring_back()
         listing = await self._workdir.open(self._expected)
         try:
             await self._in_thread(make_directory, self._directory, 0o755)  # work may lie elsewhere
@@ -181,7 +230,8 @@ class Job:
             if recovered is not None:
                 self.warnings = list(self._task.warnings)  # what the run that made it had to say
             else:
-                plan, listing = await self._plan(listing)
+                planned, listing = await self._plan(listing)
+                plan = planned.plan
                 self._tracker.begin(total=len(plan.jobs))
                 self._tracker.enter(Phase.DOWNLOAD)
                 download = Download(
@@ -195,7 +245,7 @@ class Job:
                     merge_despite_status=self._rules.merge_despite_status or not self._makes_file,
                     elsewhere=self._failover,
                 )
-                recovered = await self._carry_out(plan, download)
+                recovered = await self._carry_out(planned, download)
             return await self._finish(recovered)
         except BaseException as error:  # the log is for exactly this; the error goes on
             self._debug.note(f"ended: {type(error).__name__}: {error}")
@@ -209,11 +259,12 @@ class Job:
         """
         await self._workdir.remove()
 
-    async def discard(self) -> None:
+    async def discard(self, *, keep_work: bool = False) -> None:
         """
-        Remove everything a run may have left behind that is not a published result.
+        Remove everything a run may have left behind that is not a published result; `keep_work` leaves the segments.
         """
-        await self.clean_up()
+        if not keep_work:
+            await self.clean_up()
         if self._makes_file:
             try:
                 staged = self._storage.staging(self._task, self._name, self._extension)
@@ -222,26 +273,29 @@ class Job:
             else:
                 await self._in_thread(forget_staged, staged)
         await self._in_thread(forget_kept, self._directory, self._task.id)
+        await self._in_thread(_forget_report, self._directory / f".{self._task.id}.part.{REPORT_SUFFIX}")
 
     async def remove_output(self) -> None:
         """
         Remove the published result, recorded yet or not, if it is still the file or directory we made (R-DEL-1).
         """
         if self._makes_file:
-            await self._remove_file()
+            await self._remove_file(self._task)
+            if self._task.again is not None:  # it may have been published over the old one, or beside it
+                await self._remove_file(seen_by_job(self._task))
         kept: Path | None = await self._in_thread(find_kept, self._directory, self._name, self._task.id)
         if kept is not None:
             await self._in_thread(remove_kept, kept)
 
-    async def _remove_file(self) -> None:
-        output = self._task.output
+    async def _remove_file(self, task: Task) -> None:
+        output = task.output
         try:
             if not output:
-                recovered = await self._recover()
+                recovered = await self._storage.recover(task, self._name, self._extension)
                 output = recovered.location if recovered else ""
             if output:
-                await self._storage.remove(self._task, output)
-                await remove_beside(self._task, self._storage, name_beside(output, self._name))
+                await self._storage.remove(task, output)
+                await remove_beside(task, self._storage, name_beside(output, self._name))
         except (DiskError, DiskFull):
             raise
         except M3u8svcError as error:  # a plugin's storage: the task goes all the same, and its result is named
@@ -270,14 +324,46 @@ class Job:
 
     async def _recover(self) -> Published | None:
         if self._makes_file:
-            return await self._storage.recover(self._task, self._name, self._extension)
+            found_file = await self._storage.recover(self._task, self._name, self._extension)
+            # A storage elsewhere may know its object by the task alone: then it is the old one.
+            is_old = found_file is not None and not found_file.local and found_file.location == self._old_output
+            return None if is_old else found_file
+        if self._past is not None:
+            return None  # the directory is there, and lacks something
         found: Path | None = await self._in_thread(find_kept, self._directory, self._name, self._task.id)
         return None if found is None else await self._in_thread(_kept_result, found)
 
-    async def _plan(self, listing: Listing) -> tuple[DownloadPlan, Listing]:
+    @property
+    def _old(self) -> Task | None:
+        return None if self._past is None else self._past.task
+
+    @property
+    def _old_output(self) -> str:
+        return "" if self._past is None else self._past.task.output
+
+    async def _bring_back(self) -> None:
+        """
+        Segments that the task kept are used again, where they are still what they were.
+        """
+        if self._past is None or self._past.report is None:
+            return
+        kept: Path | None = await self._in_thread(find_kept, self._directory, self._name, self._task.id)
+        if kept is not None:
+            damaged: list[str] = await self._in_thread(bring_back, kept, self._past.report, self._workdir.path)
+            if damaged:
+                self.warnings.append(f"保留的 {len(damaged)} 个文件已改变或缺失，重新下载：{'、'.join(damaged[:5])}")
+
+    async def _plan(self, listing: Listing) -> tuple[Planned, Listing]:
         """
         What to download, and what is there already, with what had to be fetched to decide it.
         """
+        if self._past is not None and self._past.report is not None and not self._repairs:
+            before = list(self.warnings)
+            remembered: Presentation = await self._in_thread(presentation_of, self._past.report)
+            planned, found = await self._planned(self._mergeable(remembered), listing)
+            if self._all_there(planned.plan, found):
+                return planned, found
+            self.warnings = before  # something has to be fetched: the server says from where
         sniffer = Sniffer(
             wire=self._wire, clock=self._tools.clock, in_thread=self._tools.in_thread, chance=self._tools.chance
         )
@@ -285,14 +371,31 @@ class Job:
         pasted = await self._journal.playlist_text() if spec.has_playlist else None
         presentation = self._mergeable(await sniffer.presentation(spec.address, pasted))
         self._failover = Failover(sniffer, presentation)
-        presentation = await self._failover.filled(presentation)
+        return await self._planned(await self._failover.filled(presentation), listing)
+
+    @property
+    def _repairs(self) -> bool:
+        return self._task.again is not None and self._task.again.kind == "repair"
+
+    def _all_there(self, plan: DownloadPlan, listing: Listing) -> bool:
+        inits = {
+            self._workdir.init_path(init_identity(job.segment.init, job.track)).name
+            for job in plan.jobs
+            if job.segment.init
+        }
+        return inits <= listing.inits and all(
+            (job.segment.position, job.identity) in listing.segments for job in plan.jobs
+        )
+
+    async def _planned(self, presentation: Presentation, listing: Listing) -> tuple[Planned, Listing]:
         self._tracker.enter(Phase.PLAYLIST)
         probe = self._probe(presentation.main, listing)
         skips = await self._skips(presentation.main, probe)
         plan: DownloadPlan = await self._in_thread(plan_presentation, presentation, skips)
+        whole = plan if not skips else await self._in_thread(plan_presentation, presentation, {})
         self._tracks = tuple(track_info(each) for each in presentation.streams if each.track in plan.tracks)
         self.warnings += warnings_of(presentation, plan)
-        return plan, probe.listing
+        return Planned(presentation=presentation, plan=plan, whole=whole), probe.listing
 
     def _mergeable(self, presentation: Presentation) -> Presentation:
         """
@@ -346,16 +449,16 @@ class Job:
             self.warnings.append(f"跳过表达式没有匹配任何分片：{self._settings.skip_ts_info}")
         return skips
 
-    async def _carry_out(self, plan: DownloadPlan, download: Download) -> Published:
+    async def _carry_out(self, planned: Planned, download: Download) -> Published:
         """
         Download and merge at once, keep segments if asked, publish; returns the result.
         """
         try:
-            output = await beside(self._result(plan, download), self._workdir.keep_syncing(download.synced))
+            output = await beside(self._result(planned, download), self._workdir.keep_syncing(download.synced))
             download.record_rest()
             return output
         except SkippedByStatus:
-            await self._keep(download)
+            await self._keep(planned, download)
             raise
         except BaseException:  # stopped or failed: what is whole shall survive the machine too, not only this process
             with suppress(M3u8svcError):  # what cannot be synced is fetched again; why the run ended counts more
@@ -363,15 +466,25 @@ class Job:
             raise
         finally:
             self.warnings += download.warnings + left_out_by_status(download)
-            await self._write_skip_list(plan, download)
+            await self._write_skip_list(planned.plan, download)
 
-    async def _result(self, plan: DownloadPlan, download: Download) -> Published:
+    async def _result(self, planned: Planned, download: Download) -> Published:
         if self._makes_file:
-            return await self._make_file(plan, download)
+            return await self._make_file(planned, download)
         await download.run()
-        return await self._in_thread(_kept_result, (await self._keep(download)).path)
+        size = sum(file.size_bytes for file in download.files())
+        report = await self._report(planned, download, {"size": size}, {})
+        staged = self._storage.staging(self._task, self._name, "")
+        companions: tuple[CompanionFile, ...] = await self._in_thread(
+            identify, await self._beside(staged, report), None
+        )
+        if companions:
+            await self._journal.staged("", companions, self._all_warnings(download))
+        self._task = attrs.evolve(self._task, companions=companions)
+        await self._journal.reported("", report)
+        return await self._in_thread(_kept_result, (await self._keep(planned, download)).path)
 
-    async def _make_file(self, plan: DownloadPlan, download: Download) -> Published:
+    async def _make_file(self, planned: Planned, download: Download) -> Published:
         extension = self._extension
         staged = self._storage.staging(self._task, self._name, extension)
         merged: list[MergeResult] = []
@@ -384,20 +497,61 @@ class Job:
         async def merge() -> None:
             if self._settings.use_server_file_time:
                 file_time.append(await self._file_time(download))
-            job = self._merge_job(staged, plan, file_time[0] if file_time else None)
+            job = self._merge_job(staged, planned.plan, file_time[0] if file_time else None)
             merged.append(await self._merger.merge(job, download.parts(), lambda parts_done: None))
 
         await together(fetch(), merge())
         self._tracker.enter(Phase.MERGE)
         self.warnings += merged[0].warnings
         if self._settings.keep_ts_files:
-            await self._keep(download)
+            await self._keep(planned, download)
         modified_at = file_time[0] if file_time else None
         identity: str = await self._in_thread(prepare, staged, modified_at)
-        companions: tuple[CompanionFile, ...] = await self._in_thread(identify, merged[0].companions, modified_at)
+        result = {"size": merged[0].size_bytes, "duration_s": merged[0].duration_s}
+        report = await self._report(planned, download, result, merged[0].details)
+        more = [*merged[0].companions, *await self._beside(staged, report)]
+        companions: tuple[CompanionFile, ...] = await self._in_thread(identify, more, modified_at)
+        await self._journal.reported(identity, report)
         await self._journal.staged(identity, companions, self._all_warnings(download))
         self._task = attrs.evolve(self._task, output_id=identity, companions=companions)
-        return await self._storage.publish(self._task, staged, self._name, extension)
+        return await publish_over(self._old, self._storage, self._task, staged, self._name, extension)
+
+    async def _report(
+        self, planned: Planned, download: Download, result: Mapping[str, object], details: Mapping[str, Any]
+    ) -> Report:
+        """
+        What the result holds and lacks. What it lacks is among the warnings, too.
+
+        Raises:
+            VerifyError: it lacks what neither the playlist nor the task allows.
+        """
+
+        past = None if self._past is None else self._past.report
+
+        def make() -> Report:
+            evidence = evidence_of(
+                planned.presentation, planned.whole, planned.plan, download, self._ledger, details, past
+            )
+            asked = {"asked_s": round(planned.plan.duration_s, 6), **result}
+            return make_report(evidence, url=self._task.spec.url, made_at=rfc3339(self._tools.wall()), result=asked)
+
+        poisoned = details.get("poisoned")
+        if poisoned and not self._task.spec.extensions.allow_gaps:
+            raise VerifyError(reason=f"有 {len(poisoned)} 个分片无法合并，任务未允许缺失（allow_gaps）")
+        report: Report = await self._in_thread(make)
+        if report.missing:
+            self.warnings.append(report.missing)
+        return report
+
+    async def _beside(self, staged: Path, report: Report) -> list[Companion]:
+        """
+        The report as a file, if the task wants one.
+        """
+        if not self._task.spec.extensions.report:
+            return []
+        path = staged.with_name(f"{staged.name}.{REPORT_SUFFIX}")
+        await self._in_thread(_write_report, path, report, self._task.id)
+        return [Companion(path=path, suffix=REPORT_SUFFIX)]
 
     def _merge_job(self, target: Path, plan: DownloadPlan, file_time: float | None) -> MergeJob:
         wanted = self._task.spec.extensions
@@ -420,9 +574,14 @@ class Job:
                 return status.st_mtime
         raise MergeError(reason="没有可合并的分片")
 
-    async def _keep(self, download: Download) -> Kept:
+    async def _keep(self, planned: Planned, download: Download) -> Kept:
+        files = download.files()
+        if self._past is not None:  # what was kept stays, also what the result leaves out from now on
+            rank = {info.track: number for number, info in enumerate(self._tracks)}
+            spare = [file for file in download.found_of(planned.whole) if file.track in rank]
+            files = sorted([*files, *spare], key=lambda file: (file.start_s, rank[file.track]))
         kept: Kept = await self._in_thread(
-            keep_segments, download.files(), self._directory, self._name, self._task.id, self._tracks
+            keep_segments, files, self._directory, self._name, self._task.id, self._tracks
         )
         return kept
 
@@ -441,11 +600,13 @@ class Job:
 
     async def _finish(self, result: Published) -> Outcome:
         companions: tuple[CompanionFile, ...] = ()
-        if self._task.companions:
+        if self._task.companions or (self._past is not None and self._past.task.companions):
             companions, lost = await publish_beside(
-                self._task, result, self._storage, self._name, self._tools.in_thread
+                self._task, result, self._storage, self._name, self._tools.in_thread, self._old
             )
             self.warnings += lost
+        if self._past is not None and self._makes_file:
+            await remove_replaced(self._past.task, self._storage, result)
         self._published = True
         beside = Path(result.location) if result.local else self._directory / f"{self._name}{self._extension}"
         await self._in_thread(_publish_skip_list, self._workdir.path / "skip.txt", beside)
@@ -478,6 +639,22 @@ def _write_text(path: Path, text: str) -> None:
         path.write_text(text, encoding="utf-8")
     else:
         path.unlink(missing_ok=True)
+
+
+def _write_report(path: Path, report: Report, task_id: str) -> None:
+    """
+    Write the report of a result that is about to be published, over what an earlier attempt left. Blocking.
+    """
+    with open(path, "wb") as file:
+        file.write(report.whole(task_id=task_id))
+
+
+def _forget_report(staged: Path) -> None:
+    """
+    Remove the hidden report that a run without a file may have left. Blocking.
+    """
+    with suppress(FileNotFoundError, NotADirectoryError):
+        staged.unlink()
 
 
 def _publish_skip_list(skip_file: Path, output: Path) -> None:

@@ -8,6 +8,7 @@ work directory stays as it was. All blocking: callers run these in threads.
 """
 
 import errno
+import hashlib
 import os
 import re
 import shutil
@@ -19,12 +20,14 @@ import attrs
 from m3u8svc.hls.playlist import MAIN
 from m3u8svc.offerings import MediaFile, TrackInfo
 from m3u8svc.places import TRIES, make_directory, publish_path, sync_directory
+from m3u8svc.tasks.completeness import Report
 from m3u8svc.tasks.names import numbered
 
 PLAYLIST = "index.m3u8"
 MASTER = "master.m3u8"
 FILE_LIST = "filelist.txt"
 _SUFFIX = {"ts": ".ts", "fmp4": ".m4s", "aac": ".aac", "mp3": ".mp3", "ac3": ".ac3", "vtt": ".vtt"}
+_KIND = {suffix: kind for kind, suffix in _SUFFIX.items()}
 # Names we give and no others: a list that somebody edited leads nowhere else.
 _TRACK = r"(?:audio|subtitles)\d{1,5}"
 _OURS_IN_LIST = re.compile(
@@ -62,6 +65,72 @@ def keep_segments(
         else:
             _complete(found, hidden)
     return Kept(path=found, size_bytes=sum(file.size_bytes for file in files))
+
+
+def bring_back(kept: Path, report: Report, work: Path) -> list[str]:
+    """
+    Give a work directory the segments that were kept, under the names by which a download finds them, with the init
+    sections they need. Only those that are still what was written: the task's `report` knows the digests. Returns the
+    names of those that are not. Blocking.
+    """
+    make_directory(work, 0o700)
+    there = {(track, position): (name, init) for track, position, name, init in _kept_files(kept)}
+    wanted = dict(report.inits)
+    damaged: list[str] = []
+    for line in report.lines():
+        name, init = there.get((line.track, line.position), ("", ""))
+        if not line.sha256 or not name:
+            continue
+        digest = wanted.pop(line.init, None)  # once for each init section
+        if digest is not None and not _bring(kept / init, digest, work / f"init-{line.init}.mp4"):
+            damaged.append(init)
+        kind = _KIND[os.path.splitext(name)[1]]
+        if not _bring(kept / name, line.sha256, work / f"{line.position:08d}-{line.identity}.{kind}"):
+            damaged.append(name)
+    return damaged
+
+
+def _bring(source: Path, digest: str, target: Path) -> bool:
+    if target.exists():
+        return True
+    try:
+        with open(source, "rb") as file:
+            same = digest == hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:  # gone, or no file any more: it is fetched again
+        return False
+    if same:
+        _link(source, target)
+    return same
+
+
+def _kept_files(kept: Path) -> Iterable[tuple[str, int, str, str]]:
+    """
+    Track, position, name and init section of every segment that the lists of a kept directory name.
+    """
+    tracks = {PLAYLIST: MAIN} | {
+        each: each.removesuffix(".m3u8") for each in _OURS_IN_MASTER.findall(_text(kept / MASTER))
+    }
+    for playlist, track in tracks.items():
+        init = ""
+        for line in _text(kept / playlist).splitlines():
+            if found := _OURS_IN_PLAYLIST.fullmatch(line):
+                init = found[1]
+            elif _OURS_IN_LIST.fullmatch(f"file {line}"):
+                yield track, int(line.rpartition("-")[2].partition(".")[0]), line, init
+
+
+def _link(source: Path, target: Path) -> None:
+    """
+    The same file under another name, or a copy of it: whole or not at all.
+    """
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        return
+    except OSError:  # another file system, or one without hard links: copy, which raises if that fails too
+        part = target.with_name(target.name + ".part")
+        shutil.copy2(source, part)
+        os.rename(part, target)
 
 
 def forget_kept(directory: Path, task_id: str) -> None:

@@ -395,6 +395,7 @@ class Muxing:
     ) -> MergeResult:
         """One child after the other, until one is done or there is no sense in going on."""
         deaths: list[tuple[str, int]] = []
+        poisoned: list[dict[str, object]] = []
         notes: list[Warned] = []
         while True:
             await self._clear(job.target)
@@ -406,7 +407,7 @@ class Muxing:
                         duration_s=outcome.duration_s,
                         warnings=_texts(notes + warnings),
                         companions=outcome.companions,
-                        details=outcome.details,
+                        details={**outcome.details, "poisoned": poisoned},
                     )
                 case Failed():
                     raise _as_error(outcome, job.target)
@@ -415,6 +416,7 @@ class Muxing:
                         raise MergerDied(how=how, position=position)
                     if position and (track, position) in deaths:
                         script.replace(track, position)
+                        poisoned.append({"track": track, "n": position})
                         text = f"合并进程两次在此退出（{how}），按缺失处理"
                         notes.append(Warned(track=track, position=position, text=text))
                     deaths.append((track, position))

@@ -239,6 +239,10 @@ class Published:
 class Storage(Protocol):
     """
     Where a finished file goes. Requests choose it by `name`. Called on the reactor: it must not block.
+
+    One that can put a file in the place of an older one has, besides, ``async def replace(old, staged)``: the task as
+    it was with its old result, and the new file. It answers `Published`, or None where the old result is gone or not
+    the one we made. Without it the new file gets a name of its own, and the old one is removed after that.
     """
 
     name: str

@@ -1,16 +1,25 @@
 """
-What a task says of its streams and of the segments it left out: warnings for people, and the origin's skip list. Pure.
+What a task says of its streams and of the segments it left out: warnings for people, the origin's skip list, and what
+the report of completeness is made of. Pure, but for `evidence_of`.
 """
 
+import hashlib
 from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any  # Any: JSON values
+
+import attrs
 
 from m3u8svc.download import Download, segment_label
 from m3u8svc.hls.plan import DownloadPlan
 from m3u8svc.hls.playlist import MAIN, Presentation, Stream
 from m3u8svc.offerings import Note, Skip, TrackInfo
 from m3u8svc.redact import escape_controls, redact_url
+from m3u8svc.tasks.completeness import Evidence, Lost, Report
+from m3u8svc.tasks.ledger import SegmentRow
 
 MOST_NOTES = 20
+POISONED = "合并进程两次在此退出，按缺失处理"
 
 
 def track_info(stream: Stream) -> TrackInfo:
@@ -45,6 +54,56 @@ def warnings_of(presentation: Presentation, plan: DownloadPlan) -> list[str]:
         if each.declared
     ]
     return warnings
+
+
+def evidence_of(
+    presentation: Presentation,
+    whole: DownloadPlan,
+    plan: DownloadPlan,
+    download: Download,
+    ledger: Mapping[tuple[str, int], SegmentRow],
+    details: Mapping[str, Any],
+    past: Report | None,
+) -> Evidence:
+    """
+    What a finished download knows of its segments, for the report. `ledger` are the rows of earlier runs, `past` is the
+    report of the result that this one replaces. Files whose digest nobody noted are read. Blocking.
+    """
+    files = {(file.track, file.position): file for file in download.files()}
+    rows = {}
+    for place, row in download.rows.items():
+        before = ledger.get(place)
+        if before is not None and (before.identity, before.size_bytes) == (row.identity, row.size_bytes):
+            digest, reason = row.digest or before.digest, row.reason or before.reason
+            row = attrs.evolve(row, attempts=before.attempts, digest=digest, reason=reason)
+        if row.outcome == "done" and not row.digest and place in files:
+            row = attrs.evolve(row, digest=_digest(files[place].path))
+        rows[place] = row
+    lost = {
+        (each.track, each.segment.position): Lost(reason=each.reason, attempts=each.attempts) for each in download.lost
+    }
+    for each in details.get("poisoned", ()):
+        lost[each["track"], each["n"]] = Lost(reason=POISONED, attempts=rows[each["track"], each["n"]].attempts)
+    inits = {file.init for file in files.values() if file.init is not None}
+    return Evidence(
+        presentation=presentation,
+        whole=whole,
+        plan=plan,
+        rows=rows,
+        lost=lost,
+        sources=download.sources,
+        inits={init.stem.removeprefix("init-"): _digest(init) for init in sorted(inits)},
+        details=details,
+        past={} if past is None else {(line.track, line.position): line for line in past.lines()},
+    )
+
+
+def _digest(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:  # merged and deleted already, where the disk is small
+        return ""
 
 
 def _of(track: str) -> str:

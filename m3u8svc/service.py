@@ -8,10 +8,12 @@ changes at once end in some serial order. A change is stored before it is answer
 job has really ended.
 """
 
+import json
 import os
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from pathlib import Path
+from typing import Any  # Any: JSON values, and a coroutine's send and yield types
 
 import attrs
 from twisted.internet.defer import CancelledError, Deferred, DeferredLock, DeferredSemaphore
@@ -19,23 +21,29 @@ from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from m3u8svc.checking import Checks
 from m3u8svc.errors import (
+    CannotVerify,
     DiskFull,
     Fault,
     InvalidTransition,
     M3u8svcError,
+    ReportNotFound,
     StaleTask,
     StoreError,
     TaskNotFound,
 )
 from m3u8svc.hls.outline import Outline
-from m3u8svc.job import Job, Outcome, Tools, work_path
+from m3u8svc.job import Job, Outcome, Tools, has_segments, work_path
 from m3u8svc.planning import plan_task
-from m3u8svc.redact import redact_url
+from m3u8svc.redact import redact_text, redact_url
+from m3u8svc.replacing import Past
 from m3u8svc.roots import judged_place
 from m3u8svc.store import Store
+from m3u8svc.tasks.again import change_task, give_up
+from m3u8svc.tasks.completeness import Report
 from m3u8svc.tasks.ledger import SegmentRow
-from m3u8svc.tasks.lifecycle import WANTED, Event, advance
+from m3u8svc.tasks.lifecycle import Event, advance
 from m3u8svc.tasks.names import result_name
 from m3u8svc.tasks.pace import status_bar
 from m3u8svc.tasks.task import CompanionFile, Progress, Status, SystemSettings, Task, TaskChange, TaskDraft, TaskSpec
@@ -67,10 +75,14 @@ class Run:
     shown: Progress = attrs.field(factory=Progress)
     cancelled: bool = False
     """Whether we told the job to stop."""
+    again: bool = False
+    """Whether it makes a finished task again, which stays 已完成."""
 
     @property
     def shows(self) -> bool:
         """Whether anybody should still see it move: not once it was paused or deleted."""
+        if self.again:
+            return self.task.again is not None and not self.task.again.paused and not self.task.deleting
         return self.task.status is Status.DOWNLOADING and not self.task.deleting
 
     def live(self) -> Task:
@@ -115,6 +127,8 @@ class DownloadService:
         self._jobs: dict[str, Deferred[None]] = {}
         self._filling = DeferredLock()
         self._planning = DeferredSemaphore(PLANS_AT_ONCE)
+        self._verifying = DeferredLock()
+        self._checks = Checks()
         self._telling = Telling(store, tools.plugins.hooks)
         self._watchers: list[Callable[[Task], None]] = []
         self._rows: defaultdict[str, list[SegmentRow]] = defaultdict(list)
@@ -147,7 +161,8 @@ class DownloadService:
             loop.clock = self._tools.clock
             loop.start(seconds, now=False).addErrback(lambda failure: log_failure("a periodic job", failure))
             self._loops.append(loop)
-        finished = [task for task in everything if task.status is Status.COMPLETED and not task.deleting]
+        completed = [task for task in everything if task.status is Status.COMPLETED and not task.deleting]
+        finished = [task for task in completed if not task.needs_work]
         in_background("clearing finished work", self._clear(finished))
         in_background("telling plugins", self._tell())
         self._wake()
@@ -157,13 +172,14 @@ class DownloadService:
         Stop every job; what is on disk stays, and the next start goes on with it.
         """
         self._active = False
+        self._checks.stop()
         for loop in self._loops:
             if loop.running:
                 loop.stop()
         await self._filling.acquire()  # a task that is just being started is among the runs after this
         self._filling.release()
         runs = list(self._runs.values())
-        reached = [(run.task.id, run.job.progress()) for run in runs]
+        reached = [(run.task.id, run.job.progress()) for run in runs if not run.again]
         for run in runs:
             self._cancel(run)
         await self._ended(runs)
@@ -250,19 +266,72 @@ class DownloadService:
 
     async def change(self, task_id: str, change: TaskChange) -> Task:
         """
-        Pause or resume.
+        Pause or resume, set other settings, make a finished task again: all that `change` says, or nothing.
 
         Raises:
-            TaskNotFound, InvalidTransition.
+            TaskNotFound, InvalidTransition, CannotRemake.
         """
-        if change.status is None:
-            return await self.task(task_id)
-        task = await self._step(task_id, WANTED[change.status])
+        task = await self._amend(task_id, lambda task: self._changed(task, change))
         run = self._runs.get(task_id)
-        if task.status is Status.PAUSED and run is not None:
+        if run is not None and not run.shows:
             self._cancel(run)
+        if task.again is not None:
+            self._show(self._live(task))
         self._wake()
         return self._live(task)
+
+    def _changed(self, task: Task, change: TaskChange) -> Task:
+        changed = change_task(task, change)
+        if changed.status is task.status:
+            return changed
+        return self._at_step(changed, previous=task.status)
+
+    async def keeps_segments(self, task_id: str) -> bool:
+        """
+        Whether the segments of a finished task are still there, so that it is made again without fetching them.
+
+        Raises:
+            TaskNotFound.
+        """
+        task = await self._store.load(task_id)
+        found: bool = await settled(self._tools.in_thread(has_segments, task))
+        return found and await self._store.report(task.id, task.output_id) is not None
+
+    async def verify(self, task_id: str, *, decode: bool) -> dict[str, Any]:
+        """
+        Look at a task's file once more, and compare it with its report; what was found, as JSON values.
+
+        Raises:
+            TaskNotFound, CannotVerify.
+        """
+        task = await self._store.load(task_id)
+        if task.status is not Status.COMPLETED or not os.path.isabs(task.output):
+            raise CannotVerify(path=task.output or task.id, reason="任务没有本机上的结果文件")
+        report = await self._store.report(task_id, task.output_id)
+        await self._verifying.acquire()
+        try:
+            summary = None if report is None else json.loads(report.summary)
+            look = self._tools.in_thread(self._checks.check, Path(task.output), summary, decode=decode)
+            found: dict[str, Any] = await settled(look)
+        finally:
+            self._verifying.release()
+        return {"id": task_id, "file": task.output, **found}
+
+    async def report(self, task_id: str) -> bytes:
+        """
+        The report of a task's result, as JSON.
+
+        Raises:
+            TaskNotFound, ReportNotFound.
+        """
+        task = await self._store.load(task_id)
+        report = await self._store.report(task_id, task.output_id) if task.status is Status.COMPLETED else None
+        if report is None:
+            raise ReportNotFound()
+        whole: bytes = await settled(
+            self._tools.in_thread(report.whole, task_id=task_id, file=redact_text(task.output))
+        )
+        return whole
 
     async def remove(self, task_id: str, *, with_files: bool) -> None:
         """
@@ -345,23 +414,26 @@ class DownloadService:
         raise StaleTask(task_id=task_id)
 
     async def _step(self, task_id: str, event: Event) -> Task:
-        run = self._runs.get(task_id)
-        reached = run.job.progress() if run is not None else None
-
         def change(task: Task) -> Task:
             status = advance(task.status, event)
             if status is task.status:
                 return task
-            resumed = event is Event.RESUME and task.status is Status.FAILED
-            return attrs.evolve(
-                task,
-                status=status,
-                err_code="" if resumed else task.err_code,
-                err_msg="" if resumed else task.err_msg,
-                progress=_at_rest(task.progress if reached is None else reached),
-            )
+            return self._at_step(attrs.evolve(task, status=status), previous=task.status)
 
         return await self._amend(task_id, change)
+
+    def _at_step(self, task: Task, *, previous: Status) -> Task:
+        """
+        A task that has just come to another state, with what follows from that.
+        """
+        run = self._runs.get(task.id)
+        resumed = previous is Status.FAILED and task.status is Status.WAITING
+        return attrs.evolve(
+            task,
+            err_code="" if resumed else task.err_code,
+            err_msg="" if resumed else task.err_msg,
+            progress=_at_rest(task.progress if run is None else run.job.progress()),
+        )
 
     def _announce(self, task: Task) -> None:
         """
@@ -399,7 +471,8 @@ class DownloadService:
         await self._filling.acquire()
         try:
             waiting = await self._store.tasks(status=Status.WAITING, limit=self._max_active + len(self._runs))
-            for task in waiting:
+            again = [task for task in await self._store.tasks_again() if task.again and not task.again.paused]
+            for task in [*waiting, *again]:
                 if len(self._runs) >= self._max_active or not self._active:
                     return
                 if task.id not in self._runs:
@@ -411,19 +484,25 @@ class DownloadService:
 
     async def _begin(self, task: Task) -> None:
         ledger = await self._store.segments(task.id)
-        expected = {(row.position, row.identity): row.size_bytes for row in ledger if row.outcome == "done"}
+        past = None
         try:
-            started = await self._step(task.id, Event.START)
+            if task.again is None:
+                started = await self._step(task.id, Event.START)
+            else:
+                started = await self._store.load(task.id)
+                if started.again is None or started.again.paused:
+                    return
+                past = Past(task=started, report=await self._store.report(task.id, started.output_id))
         except (InvalidTransition, TaskNotFound):
             return  # paused, deleted or changed meanwhile: whoever did it wakes us again
-        run = Run(task=started, job=self._job(started, expected))
+        run = Run(task=started, job=self._job(started, ledger, past), again=past is not None)
         self._runs[task.id] = run
         self._unsettled.discard(task.id)
         self.log.info("task {task} started", task=task.id)
         self._jobs[task.id] = in_background(f"task {task.id}", self._carry_out(run))
 
-    def _job(self, task: Task, expected: dict[tuple[int, str], int] | None = None) -> Job:
-        return Job(task, self._tools, _Journal(self, task.id), expected or {})
+    def _job(self, task: Task, ledger: Iterable[SegmentRow] = (), past: Past | None = None) -> Job:
+        return Job(task, self._tools, _Journal(self, task.id), ledger, past)
 
     def _cancel(self, run: Run) -> None:
         job = self._jobs.get(run.task.id)
@@ -483,16 +562,27 @@ class DownloadService:
             self._postpone(error)
             return
         if task.status is Status.COMPLETED:
-            self.log.info("task {task} completed: {size} bytes", task=task_id, size=task.size)
-            await self._clean_up(run.job, task_id)
+            if run.again:
+                self._show(task)
+                await self._clean_up(run.job.discard(keep_work=task.needs_work), task)
+            else:
+                self.log.info("task {task} completed: {size} bytes", task=task_id, size=task.size)
+                if not task.needs_work:
+                    await self._clean_up(run.job.clean_up(), task)
 
     def _completed(self, run: Run, outcome: Outcome) -> Callable[[Task], Task]:
         finished = self._tools.wall()
 
         def change(task: Task) -> Task:
+            if run.again and task.again is None:
+                raise InvalidTransition(current=task.status.value, wanted=Status.COMPLETED.value)
+            missing = task.missing if task.again is None else task.again.missing
             return attrs.evolve(
                 task,
-                status=advance(task.status, Event.COMPLETE),
+                status=Status.COMPLETED if run.again else advance(task.status, Event.COMPLETE),
+                missing=missing,
+                again=None,
+                output_id=task.output_id if task.again is None else task.again.output_id,
                 completed_at=finished,
                 err_code="",
                 err_msg="",
@@ -500,7 +590,7 @@ class DownloadService:
                 output=outcome.output,
                 companions=outcome.companions,
                 warnings=outcome.warnings,
-                progress=attrs.evolve(_at_rest(run.job.progress()), percent=100, status_bar=""),
+                progress=attrs.evolve(_at_rest(run.job.progress()), percent=100, status_bar=missing),
             )
 
         return change
@@ -510,6 +600,8 @@ class DownloadService:
         level("task {task} failed: {code} {error}", task=run.task.id, code=error.code, error=error.text("en"))
 
         def change(task: Task) -> Task:
+            if run.again:
+                return give_up(task, error.text("zh"))
             return attrs.evolve(
                 task,
                 status=advance(task.status, Event.FAIL),
@@ -552,13 +644,13 @@ class DownloadService:
         """
         for task in finished:
             if await settled(self._tools.in_thread(os.path.lexists, work_path(task))):
-                await self._clean_up(self._job(task), task.id)
+                await self._clean_up(self._job(task).clean_up(), task)
 
-    async def _clean_up(self, job: Job, task_id: str) -> None:
+    async def _clean_up(self, work: Coroutine[Any, Any, None], task: Task) -> None:
         try:
-            await job.clean_up()
+            await work
         except M3u8svcError as error:  # the task is done all the same; the next start tries again
-            self.log.warn("task {task} left its work directory: {error}", task=task_id, error=error.text("en"))
+            self.log.warn("task {task} left its work directory: {error}", task=task.id, error=error.text("en"))
 
     # -- Periodic work
 
@@ -591,7 +683,7 @@ class DownloadService:
             in_background("catching up", self._catch_up())
 
     def _save_soon(self) -> None:
-        reached = [(run.task.id, run.job.progress()) for run in self._runs.values()]
+        reached = [(run.task.id, run.job.progress()) for run in self._runs.values() if not run.again]
         if reached:
             in_background("saving progress", self._save_progress(reached))
 
@@ -644,6 +736,19 @@ class DownloadService:
         """
         return await self._store.playlist_text(task_id)
 
+    async def record_report(self, task_id: str, output_id: str, report: Report) -> None:
+        """
+        Store the report of a result that is about to be published, and what it lacks.
+        """
+
+        def change(task: Task) -> Task:
+            if task.again is not None:
+                return attrs.evolve(task, again=attrs.evolve(task.again, missing=report.missing))
+            return attrs.evolve(task, missing=report.missing)
+
+        await self._store.save_report(task_id, output_id, report)
+        await self._amend(task_id, change)
+
     async def record_staged(
         self, task_id: str, output_id: str, companions: Sequence[CompanionFile], warnings: Sequence[str]
     ) -> None:
@@ -652,13 +757,17 @@ class DownloadService:
         """
 
         def change(task: Task) -> Task:
-            return attrs.evolve(task, output_id=output_id, companions=tuple(companions), warnings=tuple(warnings))
+            beside, said = tuple(companions), tuple(warnings)
+            if task.again is None:
+                return attrs.evolve(task, output_id=output_id, companions=beside, warnings=said)
+            new = attrs.evolve(task.again, output_id=output_id, companions=beside, warnings=said)
+            return attrs.evolve(task, again=new)
 
         await self._amend(task_id, change)
 
     def _live(self, task: Task) -> Task:
         run = self._runs.get(task.id)
-        if run is None or task.status is not Status.DOWNLOADING:
+        if run is None or not attrs.evolve(run, task=task).shows:
             return task
         return attrs.evolve(task, progress=run.job.progress())
 
@@ -687,6 +796,10 @@ class _Journal:
     async def playlist_text(self) -> str:
         """The playlist that came with the task."""
         return await self._service.playlist_text(self._task_id)
+
+    async def reported(self, output_id: str, report: Report) -> None:
+        """What that file will hold and lack."""
+        await self._service.record_report(self._task_id, output_id, report)
 
     async def staged(self, output_id: str, companions: Sequence[CompanionFile], warnings: Sequence[str]) -> None:
         """A file is about to be published."""

@@ -62,7 +62,7 @@ def test_every_documented_message_stands_there(text: str) -> None:
 def test_request_examples_are_valid() -> None:
     """What the curl lines send is what we take."""
     bodies = re.findall(r"-d '(\{.*?\})'", API + README)
-    assert 4 == len(bodies)
+    assert 5 == len(bodies)
     for body in bodies:
         if "url" in json.loads(body):
             parse_task(body.encode(), mergers=("mp4",), storages=("disk",))

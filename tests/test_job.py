@@ -28,6 +28,7 @@ from m3u8svc.job import Job, Outcome, Tools, work_path
 from m3u8svc.loading import Candidate, load_plugins
 from m3u8svc.offerings import SegmentGroup, SegmentOutcome, Skip
 from m3u8svc.tap import disk_threads, make_tools
+from m3u8svc.tasks.completeness import Report
 from m3u8svc.tasks.ledger import SegmentRow
 from m3u8svc.tasks.task import CompanionFile, Extensions, Settings, Task, TaskSpec
 from m3u8svc.testing.origin import Origin
@@ -54,6 +55,7 @@ class Records:
     def __init__(self) -> None:
         self.rows: list[SegmentRow] = []
         self.output_id = ""
+        self.reports: dict[str, Report] = {}
         self.warnings: tuple[str, ...] = ()
         self.on_staged: Callable[[], None] = lambda: None
         self.playlist = ""
@@ -63,6 +65,9 @@ class Records:
 
     async def playlist_text(self) -> str:
         return self.playlist
+
+    async def reported(self, output_id: str, report: Report) -> None:
+        self.reports[output_id] = report
 
     async def staged(self, output_id: str, companions: Sequence[CompanionFile], warnings: Sequence[str]) -> None:
         self.output_id = output_id
@@ -97,7 +102,7 @@ class Bench:
 
     def job(self, task: Task) -> Job:
         """A run of it."""
-        return Job(task, self.tools, self.records, {})
+        return Job(task, self.tools, self.records)
 
     async def run(self, path: str, **settings: Any) -> Outcome:
         """Run a task for this playlist to its end."""

@@ -126,6 +126,7 @@ class Bench:
     folder: Path
     listener: Listener
     service: DownloadService
+    builtins: list[object] = attrs.field(factory=list)
     seen: list[tuple[str, Status]] = attrs.field(factory=list)
     """Every state that a watcher saw."""
 
@@ -219,7 +220,9 @@ async def bench(segments: list[bytes], tmp_path: Path) -> AsyncIterator[Bench]:
     store = TroubledStore(f"sqlite:///{tmp_path}/home/tasks.sqlite3")
     await store.open()
     service = make_service(store, tools, tmp_path)
-    bench = Bench(origin=origin, tools=tools, store=store, folder=tmp_path, listener=listener, service=service)
+    bench = Bench(
+        origin=origin, tools=tools, store=store, folder=tmp_path, listener=listener, service=service, builtins=builtins
+    )
     service.watch(lambda task: bench.seen.append((task.id, task.status)))
     yield bench
     store.failing.clear()

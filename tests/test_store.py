@@ -36,8 +36,10 @@ from m3u8svc.errors import ConfigError, DiskFull, StaleTask, StoreError, TaskNot
 from m3u8svc.store import SegmentRow, Store, TaskEvent, rows
 from m3u8svc.store.database import MIGRATION_LOCK, MIGRATIONS, VERSION_TABLE, Database, parse_database_url
 from m3u8svc.store.tables import METADATA
+from m3u8svc.tasks.completeness import Report
 from m3u8svc.tasks.task import (
     PROXY_TYPES,
+    Again,
     CompanionFile,
     Extensions,
     Phase,
@@ -217,6 +219,17 @@ tasks = st.builds(
     warnings=st.lists(texts, max_size=3).map(tuple),
     progress=progresses,
     deleting=st.booleans(),
+    missing=texts,
+    again=st.none()
+    | st.builds(
+        Again,
+        kind=st.sampled_from(["merge", "repair"]),
+        paused=st.booleans(),
+        output_id=texts,
+        companions=st.lists(st.builds(CompanionFile, suffix=texts, output_id=texts), max_size=2).map(tuple),
+        warnings=st.lists(texts, max_size=3).map(tuple),
+        missing=texts,
+    ),
 )
 
 
@@ -266,7 +279,7 @@ class TestRoundTrip:
     def test_the_strategy_builds_every_field(self) -> None:
         """A field added to a value later is noticed here: the property above must then vary it."""
         counted = {cls.__name__: len(attrs.fields(cls)) for cls in (Task, TaskSpec, Settings, Extensions, Progress)}
-        assert {"Task": 16, "TaskSpec": 8, "Settings": 15, "Extensions": 17, "Progress": 8} == counted
+        assert {"Task": 18, "TaskSpec": 8, "Settings": 15, "Extensions": 17, "Progress": 8} == counted
 
     def test_rows_of_an_older_version_are_read(self) -> None:
         """Keys an older version did not write have their defaults; keys that are gone are ignored."""
@@ -475,6 +488,61 @@ class TestSegments:
         assert 10_000 == len(await store.segments("t1"))
 
 
+class TestReports:
+    """A report for each result: the old one's counts until the new one is on record."""
+
+    @pytest_twisted.ensureDeferred
+    async def test_the_report_of_a_result_goes_with_its_identity(self, store: Store) -> None:
+        """It is found by the result's identity, byte for byte, and replaced under the same."""
+        await store.insert(a_task())
+        for segments in (b"", bytes(range(256)) * 4000):
+            report = Report(summary='{"a": "\\u0000"}', segments=segments)
+            await store.save_report("t1", "1:2:3", report)
+            assert report == await store.report("t1", "1:2:3")
+        assert (None, None) == (await store.report("t1", "other"), await store.report("t2", "1:2:3"))
+
+    @pytest_twisted.ensureDeferred
+    async def test_the_report_of_the_present_result_stays(self, store: Store) -> None:
+        """Of a finished task there are two at most: that of its result, and that of the one which may follow."""
+        await store.insert(a_task(status=Status.COMPLETED, output_id="old"))
+        for output_id in ("old", "new1", "new2"):
+            await store.save_report("t1", output_id, Report(summary=output_id, segments=b""))
+        found = [await store.report("t1", output_id) for output_id in ("old", "new1", "new2")]
+        assert ["old", None, "new2"] == [None if each is None else each.summary for each in found]
+
+    @pytest_twisted.ensureDeferred
+    async def test_what_an_unfinished_task_never_published_is_forgotten(self, store: Store) -> None:
+        """Only the last attempt counts."""
+        await store.insert(a_task(output_id="one"))
+        for output_id in ("one", "two"):
+            await store.save_report("t1", output_id, Report(summary=output_id, segments=b""))
+        assert None is await store.report("t1", "one")
+
+    @pytest_twisted.ensureDeferred
+    async def test_no_report_outlives_its_task(self, store: Store) -> None:
+        """Nor is there one of a task that is not there."""
+        report = Report(summary="", segments=b"")
+        with pytest.raises(TaskNotFound):
+            await store.save_report("t1", "x", report)
+        await store.insert(a_task())
+        await store.save_report("t1", "x", report)
+        await store.delete("t1")
+        assert None is await store.report("t1", "x")
+
+    @pytest_twisted.ensureDeferred
+    async def test_tasks_to_be_made_again_are_listed(self, store: Store) -> None:
+        """In their order; not those that are being deleted."""
+        again = Again(kind="merge", output_id="9", companions=(CompanionFile(suffix="x", output_id="8"),))
+        for task_id, changes in {
+            "b": {"again": again},
+            "a": {"again": again},
+            "c": {},
+            "d": {"again": again, "deleting": True},
+        }.items():
+            await store.insert(a_task(task_id, **changes))
+        assert [("a", again), ("b", again)] == [(task.id, task.again) for task in await store.tasks_again()]
+
+
 class TestSettings:
     """The system settings."""
 
@@ -517,7 +585,7 @@ class TestSchema:
     async def test_the_ledger_of_the_first_schema_is_kept(self, url: str) -> None:
         """Segments recorded before there were tracks are those of the main one."""
         self.upgrade(url, "0001")
-        newer = ("companions", "playlist_bytes")
+        newer = ("companions", "playlist_bytes", "missing", "again")
         task = {name: value for name, value in rows.task_row(a_task()).items() if name not in newer}
         segment = {
             name: value
@@ -541,7 +609,7 @@ class TestSchema:
         self.execute(url, f"UPDATE {VERSION_TABLE} SET version_num = '9999'")
         with pytest.raises(ConfigError, match="schema 9999 is from a newer version"):
             await with_store(url, lambda store: store.tasks())
-        self.execute(url, f"UPDATE {VERSION_TABLE} SET version_num = '0003'")
+        self.execute(url, f"UPDATE {VERSION_TABLE} SET version_num = '0004'")
         assert [a_task()] == await with_store(url, lambda store: store.tasks())
 
     @pytest_twisted.ensureDeferred
@@ -688,7 +756,9 @@ class TestFile:
         connection = sqlite3.connect(path)
         found = connection.execute("SELECT name, strict FROM pragma_table_list WHERE schema = 'main'").fetchall()
         connection.close()
-        assert {"tasks", "segments", "events", "settings", "playlists"} == {name for name, strict in found if strict}
+        assert {"tasks", "segments", "events", "settings", "playlists", "reports"} == {
+            name for name, strict in found if strict
+        }
 
     @pytest_twisted.ensureDeferred
     async def test_nobody_else_reads_it(self, path: Path) -> None:

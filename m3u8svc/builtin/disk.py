@@ -3,11 +3,12 @@ The storage "disk": the finished file under its name in the task's save location
 """
 
 import contextlib
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from m3u8svc.errors import from_os_error
-from m3u8svc.places import file_identity, publish_path
+from m3u8svc.places import file_identity, publish_path, sync_directory
 from m3u8svc.plugin import Published, Storage, Task, hookimpl
 from m3u8svc.waiting import InThread, settled
 
@@ -50,6 +51,22 @@ class DiskStorage:
             raise from_os_error(error, staged.parent) from error
         return published
 
+    async def replace(self, old: Task, staged: Path) -> Published | None:
+        """
+        Rename `staged` over the result that `old` has, if that is still the file we made (R-DEL-1). None: it is not,
+        and nothing was done. A crash leaves the one file or the other, whole.
+
+        Raises:
+            DiskFull, DiskError: the old file is still there, and so is `staged`.
+        """
+        try:
+            replaced: Published | None = await settled(
+                self._in_thread(_replace_if_ours, staged, Path(old.output), old.output_id)
+            )
+        except OSError as error:
+            raise from_os_error(error, staged.parent) from error
+        return replaced
+
     async def remove(self, task: Task, location: str) -> None:
         """
         Remove the file, if it is still the one we made (R-DEL-1).
@@ -85,6 +102,17 @@ def _publish(staged: Path, name: str, extension: str) -> Published:
 
 def _published(path: Path) -> Published:
     return Published(location=str(path), size_bytes=path.stat().st_size, local=True)
+
+
+def _replace_if_ours(staged: Path, output: Path, output_id: str) -> Published | None:
+    try:
+        if file_identity(output) != output_id:
+            return None
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    os.replace(staged, output)
+    sync_directory(output.parent)
+    return _published(output)
 
 
 def _remove_if_ours(output: Path, output_id: str) -> None:

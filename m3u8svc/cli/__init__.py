@@ -26,6 +26,8 @@ program = LazyGroup(
         "pause": LazyCommand(module="m3u8svc.cli.tasks", short_help=words.PAUSE),
         "resume": LazyCommand(module="m3u8svc.cli.tasks", short_help=words.RESUME),
         "remove": LazyCommand(module="m3u8svc.cli.tasks", short_help=words.REMOVE),
+        "verify": LazyCommand(module="m3u8svc.cli.verify", short_help=words.VERIFY),
+        "repair": LazyCommand(module="m3u8svc.cli.verify", short_help=words.REPAIR),
         "watch": LazyCommand(module="m3u8svc.cli.watch", short_help=words.WATCH),
         "plugins": LazyCommand(module="m3u8svc.cli.plugins", short_help=words.PLUGINS),
     },

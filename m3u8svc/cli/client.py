@@ -179,6 +179,27 @@ class Client:
         """
         self._ask("PUT", {"id": task_id}, {"status": status.value})
 
+    def repair(self, task_id: str) -> Mapping[str, Any]:
+        """
+        Fetch what a finished task lacks and merge again; the service's answer.
+        """
+        return self._object("repair", self._ask("PUT", {"id": task_id}, {"repair": True}))
+
+    def verify(self, task_id: str, *, decode: bool) -> Mapping[str, Any]:
+        """
+        What a look at a task's file finds; `decode` looks closely.
+        """
+        found = self._object("verify", self._ask("GET", {"id": task_id, "verify": "full" if decode else "true"}))
+        if not {"ok", "file", "size", "duration_s", "av_drift_s", "tracks", "problems"} <= found.keys():
+            raise self._not_ours(words.WRONG_SHAPE.said(name="verify"))
+        return found
+
+    def _object(self, name: str, answer: Any) -> Mapping[str, Any]:
+        if not isinstance(answer, dict):
+            raise self._not_ours(words.WRONG_SHAPE.said(name=name))
+        found: Mapping[str, Any] = answer
+        return found
+
     def remove(self, task_id: str, *, with_files: bool) -> None:
         """
         Remove a task, and its output if `with_files`.

@@ -18,6 +18,7 @@ from m3u8svc.tasks.ledger import SegmentRow
 from m3u8svc.tasks.task import CompanionFile, Task
 
 if TYPE_CHECKING:  # Twisted is imported once there is something to run
+    from m3u8svc.tasks.completeness import Report
     from m3u8svc.waiting import InThread
 
 EXIT_FAILED = 1
@@ -122,6 +123,9 @@ class Journal:
         """What was read from a file or the standard input instead of a URL."""
         return self.playlist
 
+    async def reported(self, output_id: str, report: "Report") -> None:
+        """Kept nowhere but beside the file, if that is wanted."""
+
     async def staged(self, output_id: str, companions: Sequence[CompanionFile], warnings: Sequence[str]) -> None:
         """The file is about to be renamed into place."""
         from m3u8svc.waiting import settled
@@ -177,7 +181,7 @@ class Foreground:
         self._reactor = reactor
         self._shown = shown
         self._journal = Journal(state=state, in_thread=in_thread, playlist=playlist)
-        self._job = Job(_with_past(task, state.known), tools, self._journal, {})
+        self._job = Job(_with_past(task, state.known), tools, self._journal)
         self._looking = LoopingCall(lambda: shown.update(self._job.progress()))
         self._stopping = False
         self._running: Any = None

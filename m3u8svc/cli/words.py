@@ -73,6 +73,8 @@ SHOW = Phrase(zh="显示一个任务", en="Show one task.")
 PAUSE = Phrase(zh="暂停任务", en="Pause tasks.")
 RESUME = Phrase(zh="继续任务，重试失败的任务", en="Go on with paused tasks, try failed ones again.")
 REMOVE = Phrase(zh="删除任务，保留已完成的文件", en="Remove tasks; finished files are kept.")
+VERIFY = Phrase(zh="校验一个文件或任务的结果", en="Check a file, or a task's result.")
+REPAIR = Phrase(zh="补齐任务缺失的分片，重新合并", en="Fetch what a result lacks and merge again.")
 WATCH = Phrase(zh="实时观看任务", en="Watch the tasks live.")
 
 GET_HELP = Phrase(
@@ -294,6 +296,55 @@ WRONG_SHAPE = Phrase(zh="回答中的 {name} 不对", en="a wrong {name} in its 
 PAUSED = Phrase(zh="{id} 已暂停", en="{id} paused")
 RESUMED = Phrase(zh="{id} 已继续", en="{id} resumed")
 REMOVED = Phrase(zh="{id} 已删除", en="{id} removed")
+
+# -- verify and repair -----------------------------------------------------------------------------------------------
+
+VERIFY_HELP = Phrase(
+    zh="逐包读取（并解码）FILE，或让服务校验任务 ID 的结果：结构、采样表、包数、时长、音画差；"
+    "旁边有 <名称>.report.json 时也与它比较。没有问题时退出状态为 0，否则为 1。",
+    en="Read (and decode) FILE packet by packet, or let the service check the result of the task ID: its structure, "
+    "sample tables, packets, durations and A/V drift, and whether it is what <name>.report.json beside it says. "
+    "Exit status 0 when nothing is wrong, else 1.",
+)
+QUICK_OPTION = Phrase(zh="只读取，不解码", en="Read every packet but decode none.")
+REPAIR_HELP = Phrase(
+    zh="让服务下载任务 ID 的结果中缺失的分片，然后重新合并。任务保持“已完成”，原文件保留到新文件发布为止。",
+    en="Let the service fetch the segments that the result of the task ID lacks, and merge again. The task stays "
+    "completed, and the old file stays until the new one is there.",
+)
+REPAIRING = Phrase(zh="{id} 正在修复；用 m3u8svc watch 观看", en="{id} is being repaired; see m3u8svc watch")
+BAD_REPORT = Phrase(zh="{path} 不是报告，无法比较", en="{path} is no report, so nothing can be compared with it")
+VERIFY_COLUMNS = (
+    Phrase(zh="轨道", en="Track"),
+    Phrase(zh="内容", en="Holds"),
+    Phrase(zh="时长（秒）", en="Seconds"),
+    Phrase(zh="包/采样", en="Packets/samples"),
+    Phrase(zh="解码帧", en="Frames decoded"),
+)
+VERIFY_LENGTH = Phrase(zh="时长 {seconds:.3f} 秒，{size:,} 字节", en="{seconds:.3f} s, {size:,} bytes")
+VERIFY_DRIFT = Phrase(
+    zh="画面比音频晚结束 {seconds:+.3f} 秒",
+    en="the picture ends {seconds:+.3f} s after the sound",
+)
+VERIFY_REPORT = Phrase(zh="报告：{text}", en="report: {text}")
+VERIFY_OK = Phrase(zh="{file}：没有问题", en="{file}: nothing is wrong")
+VERIFY_BAD = Phrase(zh="{file}：有问题", en="{file}: not as it should be")
+PROBLEMS: Mapping[str, Phrase] = {
+    "broken": Phrase(zh="结构损坏：{got}", en="its structure is broken: {got}"),
+    "no_tracks": Phrase(zh="没有任何轨道", en="it has no track"),
+    "packets": Phrase(
+        zh="轨道 {track}：应有 {expected} 个包，读到 {got} 个",
+        en="track {track}: {expected} packets expected, {got} read",
+    ),
+    "decode": Phrase(zh="轨道 {track}：{got} 个包无法解码", en="track {track}: {got} packets cannot be decoded"),
+    "order": Phrase(zh="轨道 {track}：{got} 处时间倒退", en="track {track}: time runs backwards at {got} places"),
+    "size": Phrase(
+        zh="报告为 {expected} 字节，文件为 {got} 字节", en="the report says {expected} bytes, the file has {got}"
+    ),
+    "duration": Phrase(
+        zh="报告为 {expected} 秒，文件为 {got} 秒", en="the report says {expected} s, the file has {got} s"
+    ),
+}
 
 # -- get -------------------------------------------------------------------------------------------------------------
 

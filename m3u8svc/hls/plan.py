@@ -200,6 +200,8 @@ def init_identity(init: InitSection, track: str = MAIN) -> str:
     """
     12 hexadecimal digits that name an init section as long as its stream names it so.
     """
+    if init.known_as:
+        return init.known_as
     byterange = init.byterange and init.byterange.header
     named = () if track == MAIN else (track,)
     return _digest(path_of(init.uri), byterange, *_lock(init.key, init.iv), init.ordinal, *named)
@@ -223,6 +225,8 @@ def _remember(keys: dict[str, Key], key: Key | None) -> None:
 
 
 def _segment_identity(segment: Segment, init: str, track: str) -> str:
+    if segment.known_as:
+        return segment.known_as
     byterange = segment.byterange and segment.byterange.header
     named = () if track == MAIN else (track,)  # what earlier versions named without a track keeps its name
     return _digest(segment.number, path_of(segment.uri), byterange, *_lock(segment.key, segment.iv), init, *named)

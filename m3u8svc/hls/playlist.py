@@ -64,6 +64,8 @@ class InitSection:
     ordinal: int = 0
     """Tells init sections of one playlist apart whose URIs differ only in the query."""
     line: int = 0
+    known_as: str = ""
+    """Its identity, where that is on record and not made of what stands here (`tasks.completeness`)."""
 
 
 @attrs.frozen(kw_only=True)
@@ -92,6 +94,8 @@ class Segment:
     marks: tuple[str, ...] = ()
     """Ad and date marks standing before it, as written (CUE-OUT, CUE-IN, DATERANGE …)."""
     line: int = 0
+    known_as: str = ""
+    """Its identity, where that is on record and not made of what stands here (`tasks.completeness`)."""
 
 
 @attrs.frozen(kw_only=True)

@@ -17,6 +17,7 @@ from m3u8svc.errors import StoreError
 from m3u8svc.store.outbox import TaskEvent
 from m3u8svc.tasks.ledger import SegmentRow
 from m3u8svc.tasks.task import (
+    Again,
     CompanionFile,
     Extensions,
     Phase,
@@ -59,6 +60,8 @@ def task_row(task: Task) -> dict[str, Any]:  # Any, here and below: str, int, fl
         "warnings": _to_json(list(task.warnings)),
         "progress": progress_json(task.progress),
         "deleting": int(task.deleting),
+        "missing": task.missing,
+        "again": "" if task.again is None else _to_json(attrs.asdict(task.again)),
     }
 
 
@@ -104,7 +107,17 @@ def _task_of(row: RowMapping) -> Task:
         warnings=tuple(json.loads(row["warnings"])),
         progress=progress_of(row["progress"]),
         deleting=bool(row["deleting"]),
+        missing=row["missing"],
+        again=_again_of(row["again"]),
     )
+
+
+def _again_of(text: str) -> Again | None:
+    if not text:
+        return None
+    stored = json.loads(text)
+    companions = tuple(CompanionFile(**each) for each in stored.pop("companions"))
+    return Again(companions=companions, warnings=tuple(stored.pop("warnings")), **stored)
 
 
 def settings_json(settings: Settings) -> str:

@@ -22,7 +22,8 @@ from m3u8svc.errors import StaleTask, StoreError, TaskNotFound
 from m3u8svc.store import rows
 from m3u8svc.store.database import Database
 from m3u8svc.store.outbox import TaskEvent
-from m3u8svc.store.tables import EVENTS, PLAYLISTS, SEGMENTS, SETTINGS, TASKS
+from m3u8svc.store.tables import EVENTS, PLAYLISTS, REPORTS, SEGMENTS, SETTINGS, TASKS
+from m3u8svc.tasks.completeness import Report
 from m3u8svc.tasks.ledger import SegmentRow
 from m3u8svc.tasks.task import Progress, Status, SystemSettings, Task
 
@@ -150,6 +151,12 @@ class Store:
         """
         return await self._read(partial(_list, status, limit, offset, include_deleting))
 
+    async def tasks_again(self) -> list[Task]:
+        """
+        The finished tasks that are to be made again, by creation and then by id.
+        """
+        return await self._read(_list_again)
+
     async def replace(self, task: Task) -> Task:
         """
         Store a changed task if nobody changed it since it was read, and an event if its status changed.
@@ -199,6 +206,24 @@ class Store:
         The recorded segments of a task, by track and position; none if there is no such task.
         """
         return await self._read(partial(_segments, task_id))
+
+    # -- Reports
+
+    async def save_report(self, task_id: str, output_id: str, report: Report) -> None:
+        """
+        Store the report of the result that will be known by `output_id`. That of the result which a finished task has
+        stays beside it; any other is forgotten.
+
+        Raises:
+            TaskNotFound: there is no such task.
+        """
+        await self._write(partial(_save_report, task_id, output_id, report))
+
+    async def report(self, task_id: str, output_id: str) -> Report | None:
+        """
+        The report of this result of a task, None if there is none.
+        """
+        return await self._read(partial(_report, task_id, output_id))
 
     # -- Settings
 
@@ -280,6 +305,11 @@ def _list(
     return [rows.task_of(row) for row in connection.execute(query).mappings()]
 
 
+def _list_again(connection: Connection) -> list[Task]:
+    query = select(TASKS).where(TASKS.c.again > "", TASKS.c.deleting == 0).order_by(TASKS.c.created_at, TASKS.c.id)
+    return [rows.task_of(row) for row in connection.execute(query).mappings()]
+
+
 def _replace(task: Task, connection: Connection) -> Task:
     stored = connection.execute(select(TASKS.c.rev, TASKS.c.status).where(TASKS.c.id == task.id)).one_or_none()
     if stored is None:
@@ -314,6 +344,31 @@ def _record_segments(task_id: str, batch: list[dict[str, object]], connection: C
 def _segments(task_id: str, connection: Connection) -> list[SegmentRow]:
     query = select(SEGMENTS).where(SEGMENTS.c.task_id == task_id).order_by(SEGMENTS.c.track, SEGMENTS.c.position)
     return [rows.segment_of(row) for row in connection.execute(query).mappings()]
+
+
+def _save_report(task_id: str, output_id: str, report: Report, connection: Connection) -> None:
+    query = select(TASKS.c.status, TASKS.c.output_id).where(TASKS.c.id == task_id)
+    task = connection.execute(query.with_for_update(read=True, key_share=True)).one_or_none()
+    if task is None:
+        raise TaskNotFound()
+    others = delete(REPORTS).where(REPORTS.c.task_id == task_id, REPORTS.c.output_id != output_id)
+    if task.status == Status.COMPLETED.name:
+        others = others.where(REPORTS.c.output_id != task.output_id)
+    connection.execute(others)
+    row: dict[str, object] = {
+        "task_id": task_id,
+        "output_id": output_id,
+        "summary": report.summary,
+        "segments": report.segments,
+    }
+    _upsert(connection, REPORTS, [row])
+
+
+def _report(task_id: str, output_id: str, connection: Connection) -> Report | None:
+    query = select(REPORTS.c.summary, REPORTS.c.segments)
+    query = query.where(REPORTS.c.task_id == task_id, REPORTS.c.output_id == output_id)
+    row = connection.execute(query).one_or_none()
+    return None if row is None else Report(summary=row.summary, segments=bytes(row.segments))
 
 
 def _load_settings(connection: Connection) -> SystemSettings | None:

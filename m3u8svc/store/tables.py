@@ -5,7 +5,7 @@ Types are those that mean the same in a STRICT table of SQLite and in PostgreSQL
 ourselves: neither database has to understand it, and NUL or a non-BMP character in it survives in both.
 """
 
-from sqlalchemy import BigInteger, Column, Double, ForeignKey, Index, Integer, MetaData, Table, Text
+from sqlalchemy import BigInteger, Column, Double, ForeignKey, Index, Integer, LargeBinary, MetaData, Table, Text
 from sqlalchemy.dialects.postgresql import TEXT as PostgresText
 from sqlalchemy.dialects.sqlite import INTEGER as SqliteInteger
 from sqlalchemy.dialects.sqlite import REAL as SqliteReal
@@ -45,7 +45,10 @@ TASKS = Table(
     Column("warnings", Text, nullable=False),
     Column("progress", Text, nullable=False),
     Column("deleting", Integer, nullable=False),
+    Column("missing", Text, nullable=False),
+    Column("again", Text, nullable=False),
     Index("tasks_in_order", "created_at", "id"),
+    Index("tasks_again", "again"),
     sqlite_strict=True,
 )
 
@@ -71,6 +74,17 @@ SEGMENTS = Table(
     Column("reason", Text, nullable=False),
     Column("status", Integer, nullable=True),
     Column("digest", Text, nullable=False),
+    sqlite_strict=True,
+)
+
+# Of each result that a task has or is about to have: the old one counts until the new one is published.
+REPORTS = Table(
+    "reports",
+    METADATA,
+    Column("task_id", Id, ForeignKey("tasks.id", ondelete="CASCADE"), primary_key=True),
+    Column("output_id", Id, primary_key=True),
+    Column("summary", Text, nullable=False),
+    Column("segments", LargeBinary, nullable=False),
     sqlite_strict=True,
 )
 

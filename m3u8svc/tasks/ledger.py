@@ -11,7 +11,8 @@ import attrs
 class SegmentRow:
     """
     One line of a task's ledger: `position` from 1 in its track, `identity` of what was planned there (see `hls.plan`),
-    how it ended. `digest` is the SHA-256 of the file as 64 hexadecimal digits, "" when a restart adopted it unread.
+    how it ended; `reason` says why it was skipped, or how one that is done is damaged. `digest` is the SHA-256 of the
+    file as 64 hexadecimal digits, "" when a restart adopted it unread.
     """
 
     track: str = "main"

@@ -195,6 +195,21 @@ class CompanionFile:
 
 
 @attrs.frozen(kw_only=True)
+class Again:
+    """
+    A finished task is to be made again (`tasks.again`): `kind` "merge" or "repair", `paused` while it shall wait. The
+    rest is of the new result, from the moment it is about to be published: as in `Task` of the old one.
+    """
+
+    kind: str
+    paused: bool = False
+    output_id: str = ""
+    companions: tuple[CompanionFile, ...] = ()
+    warnings: tuple[str, ...] = ()
+    missing: str = ""
+
+
+@attrs.frozen(kw_only=True)
 class Task:
     """
     One task at one moment. `rev` grows with every stored change (compare-and-set); `order` is its place in the queue.
@@ -219,6 +234,14 @@ class Task:
     progress: Progress = attrs.field(factory=Progress)
     deleting: bool = False
     """Set by DELETE until the work directory is gone; a restart finishes it. Such a task is invisible."""
+    missing: str = ""
+    """What the result lacks, in one line for people; "" when it lacks nothing."""
+    again: Again | None = None
+
+    @property
+    def needs_work(self) -> bool:
+        """Whether a finished task's segments in its work directory are still of use: to fill its holes."""
+        return self.again is not None or bool(self.missing and self.spec.extensions.allow_gaps)
 
     def options_for(self, plugin: str) -> Mapping[str, Any]:  # Any: a plugin's options are its own JSON
         """The part of the request meant for one plugin, empty where it named none."""
@@ -265,9 +288,15 @@ class TaskDraft:
 @attrs.frozen(kw_only=True)
 class TaskChange:
     """
-    What a PUT asks for; None = leave it.
+    What a PUT asks for; None = leave it. `given` and `extensions` hold what is to be set, by name.
     """
 
     status: Status | None = None
+    given: Mapping[str, Any] = attrs.field(
+        factory=lambda: MappingProxyType({}), repr=False
+    )  # Any: str, int or bool by name
+    extensions: Mapping[str, Any] = attrs.field(factory=lambda: MappingProxyType({}))  # Any: str or bool by name
+    again: str = ""
+    """"merge" or "repair": make the finished task again; "" leaves it."""
     warnings: tuple[str, ...] = ()
     """What in the request was accepted but had no effect, for the answer."""

@@ -40,6 +40,7 @@ from m3u8svc.loading import Candidate, load_builtins, load_plugins
 from m3u8svc.offerings import Services
 from m3u8svc.plugindoor import PluginDoor
 from m3u8svc.pluginthreads import run_inline
+from m3u8svc.tasks.completeness import Report
 from m3u8svc.tasks.ledger import SegmentRow
 from m3u8svc.tasks.plugins import PluginState, PluginStatus
 from m3u8svc.tasks.task import SETTING_NAMES, CompanionFile, Extensions, Settings, Status, Task, TaskSpec
@@ -257,7 +258,7 @@ class Harness:
             direct_agent=self.origin,
             boot_id="harness",
         )
-        job = Job(task, tools, _Journal(), {})
+        job = Job(task, tools, _Journal())
         try:
             outcome = await job.run()
         except M3u8svcError as error:
@@ -404,6 +405,9 @@ class _Journal:
     async def playlist_text(self) -> str:
         """Its tasks have URLs."""
         return ""
+
+    async def reported(self, output_id: str, report: Report) -> None:
+        """Nobody asks for it later."""
 
     async def staged(self, output_id: str, companions: Sequence[CompanionFile], warnings: Sequence[str]) -> None:
         """Nobody asks for it later."""

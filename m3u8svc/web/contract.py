@@ -3,7 +3,7 @@ What the web room asks of the service: the whole of it, so that tests can stand 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol  # Any: JSON values
 
 from m3u8svc.hls.outline import Outline
 from m3u8svc.tasks.plugins import PluginStatus
@@ -61,7 +61,16 @@ class Downloads(Protocol):
         """Tasks in the order of their creation."""
 
     async def change(self, task_id: str, change: TaskChange) -> Task:
-        """The task after the change; `TaskNotFound`, `InvalidTransition`."""
+        """The task after the change; `TaskNotFound`, `InvalidTransition`, `CannotRemake`."""
+
+    async def keeps_segments(self, task_id: str) -> bool:
+        """Whether a finished task can be made again without fetching its segments."""
+
+    async def report(self, task_id: str) -> bytes:
+        """The report of a task's result as JSON; `ReportNotFound`."""
+
+    async def verify(self, task_id: str, *, decode: bool) -> dict[str, Any]:
+        """What a look at a task's file finds; `CannotVerify`."""
 
     async def remove(self, task_id: str, *, with_files: bool) -> None:
         """Forget a task and its work directory, and its output too if asked; `TaskNotFound`."""

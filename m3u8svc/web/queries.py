@@ -78,9 +78,16 @@ def parse_files(query: Query) -> bool:
     """
     Whether a DELETE asks for the output file too.
     """
-    given = _one(query, "files")
+    return parse_flag(query, "files")
+
+
+def parse_flag(query: Query, name: str) -> bool:
+    """
+    A yes or no of this name, no where it is absent.
+    """
+    given = _one(query, name)
     if given not in (None, "true", "false"):
-        raise InvalidRequest(problems=f"files: 必须是 true 或 false{shown('files', given)}")
+        raise InvalidRequest(problems=f"{name}: 必须是 true 或 false{shown(name, given)}")
     return given == "true"
 
 
@@ -88,10 +95,17 @@ def parse_dry_run(query: Query) -> bool:
     """
     Whether a POST only asks what the task would do.
     """
-    given = _one(query, "dry_run")
-    if given not in (None, "true", "false"):
-        raise InvalidRequest(problems=f"dry_run: 必须是 true 或 false{shown('dry_run', given)}")
-    return given == "true"
+    return parse_flag(query, "dry_run")
+
+
+def parse_depth(query: Query) -> str | None:
+    """
+    How closely a GET asks to look at a task's file: "true", or "full" to decode it; None where it does not ask.
+    """
+    given = _one(query, "verify")
+    if given not in (None, "true", "false", "full"):
+        raise InvalidRequest(problems=f"verify: 必须是 true、full 或 false{shown('verify', given)}")
+    return None if given == "false" else given
 
 
 def _one(query: Query, name: str) -> str | None:

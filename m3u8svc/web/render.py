@@ -55,6 +55,7 @@ def _beyond_the_seed(task: Task) -> dict[str, Any]:
         "bytes": progress.size_bytes,
         "err_code": task.err_code,
         "output": task.output,
+        "again": "" if task.again is None else task.again.kind,
         "warnings": list(dict.fromkeys((*task.spec.warnings, *task.warnings))),  # a request's warning may be in both
         "playlist_bytes": task.spec.playlist_bytes,
         **extensions_object(task.spec.extensions),

@@ -139,14 +139,25 @@ class _SavedSettingsBody(_DefaultsBody):
     default_save_location: Annotated[str, PlainValidator(fields.text)] = ""
 
 
-class _ChangeBody(BaseModel):
+class _ChangeBody(_SettingsBody):
     """
-    PUT /api/tasks.
+    PUT /api/tasks: any of these, and at least one.
     """
 
-    model_config = ConfigDict(extra="ignore")
+    status: Annotated[str, PlainValidator(fields.one_of([status.value for status in WANTED]))] = ""
+    merge: Boolean = False
+    repair: Boolean = False
+    faststart: Boolean = False
+    allow_gaps: Boolean = False
+    groups: Annotated[str, PlainValidator(fields.groups)] = ""
+    subtitle_files: Annotated[str, PlainValidator(fields.subtitle_files)] = "vtt"
+    on_param_change: Annotated[str, PlainValidator(fields.one_of(PARAM_CHANGES))] = "keep"
+    low_disk: Boolean = False
+    report: Boolean = False
 
-    status: Annotated[str, PlainValidator(fields.one_of([status.value for status in WANTED]))]
+
+_PLACES = ("save_location", "temp_directory")
+"""Settings that stay what they were when the task was created: its files are there."""
 
 
 Body = TypeVar("Body", bound=BaseModel)
@@ -215,13 +226,34 @@ def parse_task(body: bytes, *, mergers: Sequence[str] = MERGERS, storages: Seque
 
 def parse_change(body: bytes) -> TaskChange:
     """
-    A change out of the body of PUT /api/tasks. The states that can be asked for are 等待中 and 已暂停.
+    A change out of the body of PUT /api/tasks. The states that can be asked for are 等待中 and 已暂停. A proxy's
+    password of "***" stands for the one that the task has.
 
     Raises:
         InvalidRequest: no known field, or a wrong one.
     """
     read, unknown = _read(_ChangeBody, body)
-    return TaskChange(status=Status(read.status), warnings=unknown)
+    given = _given_settings(read)
+    problems = [f"{name}: 任务创建后不能更改" for name in _PLACES if name in given]
+    if not read.model_fields_set:
+        problems.append("status: 缺少必填字段（或者 merge、repair、任一可更改的设置）")
+    if read.merge and read.repair:
+        problems.append("repair: 不能与 merge 同时为 true")
+    if given.keys() & set(_PROXY_NAMES):
+        problems += _proxy_problems(read, used=True)
+    if problems:
+        raise InvalidRequest(problems="; ".join(problems))
+    if given.get("proxy_password") == MASK:
+        del given["proxy_password"]
+    return TaskChange(
+        status=Status(read.status) if read.status else None,
+        given=MappingProxyType(given),
+        extensions=MappingProxyType(
+            {name: getattr(read, name) for name in _EXTENSION_NAMES if name in read.model_fields_set}
+        ),
+        again="merge" if read.merge else "repair" if read.repair else "",
+        warnings=unknown,
+    )
 
 
 def parse_settings(
@@ -289,7 +321,7 @@ def _short(text: str) -> str:
 # -- Settings in a task ----------------------------------------------------------------------------------------------
 
 
-def _given_settings(read: _TaskBody) -> dict[str, Any]:
+def _given_settings(read: _SettingsBody) -> dict[str, Any]:
     """
     The settings the request names. Proxy fields come as a group: a request that names one of them names the proxy, so
     that the saved password of one proxy never reaches another.

@@ -14,13 +14,22 @@ from m3u8svc.tasks.task import Task, TaskDraft
 from m3u8svc.web.contract import Downloads
 from m3u8svc.web.errors import Answer, body_of, refusal, respond, success
 from m3u8svc.web.gate import BODY_TOO_LARGE
-from m3u8svc.web.queries import Query, parse_dry_run, parse_files, parse_list_query, parse_task_id
+from m3u8svc.web.queries import (
+    Query,
+    parse_depth,
+    parse_dry_run,
+    parse_files,
+    parse_flag,
+    parse_list_query,
+    parse_task_id,
+)
 from m3u8svc.web.render import json_bytes, outline_object, success_object, task_object
 from m3u8svc.web.schema import is_too_large, parse_change, parse_task
 
 UNUSABLE = (PluginUnavailable, NotOffered)
 """Problems of the operator's that a request has if it names what is not there."""
 
+FETCHED_AGAIN = "没有保留的分片，将重新下载"
 TASKS_AT_ONCE = 100
 """How many tasks of a list are rendered before others get a turn."""
 
@@ -47,12 +56,12 @@ class TasksAPI:
 
     @app.route("/api/tasks", methods=["GET"])
     async def get(self, request: Request) -> bytes:
-        """One task, or a list."""
+        """One task, its report, a look at its file, or a list."""
         return await respond(request, self._show(request.args))
 
     @app.route("/api/tasks", methods=["PUT"])
     async def put(self, request: Request) -> bytes:
-        """Pause or resume."""
+        """Pause or resume, set other settings, make a finished task again."""
         return await respond(request, self._change(request.args, body_of(request)))
 
     @app.route("/api/tasks", methods=["DELETE"])
@@ -82,6 +91,10 @@ class TasksAPI:
 
     async def _show(self, query: Query) -> Answer:
         if b"id" in query:
+            if parse_flag(query, "report"):
+                return Answer(body=await self._service.report(parse_task_id(query)))
+            if (depth := parse_depth(query)) is not None:
+                return success(await self._service.verify(parse_task_id(query), decode=depth == "full"))
             task = await self._service.task(parse_task_id(query))
             default = self._service.default_save_location
             return success(task_object(task, default_save_location=default))
@@ -105,8 +118,9 @@ class TasksAPI:
     async def _change(self, query: Query, body: bytes) -> Answer:
         task_id = parse_task_id(query)
         change = parse_change(body)
+        kept = not change.again or await self._service.keeps_segments(task_id)
         await self._service.change(task_id, change)
-        return success(success_object(change.warnings))
+        return success(success_object((*change.warnings, *(() if kept else (FETCHED_AGAIN,)))))
 
     async def _remove(self, query: Query) -> Answer:
         await self._service.remove(parse_task_id(query), with_files=parse_files(query))

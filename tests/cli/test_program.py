@@ -82,7 +82,9 @@ def test_help_is_in_the_user_s_language(locale: str, said: list[str]) -> None:
     assert [] == [each for each in said if each not in page]
 
 
-@pytest.mark.parametrize("command", ["add", "list", "show", "pause", "resume", "remove", "watch", "demo"])
+@pytest.mark.parametrize(
+    "command", ["add", "list", "show", "pause", "resume", "remove", "watch", "demo", "verify", "repair"]
+)
 def test_help_of_a_command_is_in_the_user_s_language(command: str) -> None:
     """Each of our commands documents itself and its exit statuses; nothing click says by itself is left in English."""
     page = run(command, "--help", locale=CHINESE).stdout

@@ -54,6 +54,7 @@ class RecordingService:
         self.before_answering = None  # a Deferred every create waits for
         self.outline = Outline(segments=1, skipped=0, gaps=0, duration_s=6.0, estimated_bytes=None)
         self.live = []
+        self.kept = True
         self.listeners = []
 
     def _called(self, *call):
@@ -90,7 +91,21 @@ class RecordingService:
 
     async def change(self, task_id, change):
         self._called("change", task_id, change)
-        return self.hold(attrs.evolve(self._found(task_id), status=change.status))
+        return self.hold(attrs.evolve(self._found(task_id), status=change.status or self._found(task_id).status))
+
+    async def keeps_segments(self, task_id):
+        self._called("keeps_segments", task_id)
+        return self.kept
+
+    async def report(self, task_id):
+        self._called("report", task_id)
+        self._found(task_id)
+        return b'{"task": "t1", "segments": []}'
+
+    async def verify(self, task_id, *, decode):
+        self._called("verify", task_id, decode)
+        self._found(task_id)
+        return {"ok": True}
 
     async def remove(self, task_id, *, with_files):
         self._called("remove", task_id, with_files)

@@ -19,7 +19,7 @@ SEED = [
     *("id", "url", "filename", "size", "progress", "status", "status_bar", "err_msg"),
     *("created_at", "updated_at", "completed_at", "header_map", "advanced_settings"),
 ]
-OURS = ["phase", "speed", "eta", "segments_done", "segments_total", "bytes", "err_code", "output", "warnings"]
+OURS = ["phase", "speed", "eta", "segments_done", "segments_total", "bytes", "err_code", "output", "again", "warnings"]
 OURS += ["playlist_bytes"]
 
 EXTENSIONS = [

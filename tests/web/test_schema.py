@@ -411,6 +411,48 @@ def test_change_that_is_wrong(body, problem):
     assert problem in problems_of(parse_change, body)
 
 
+def test_a_change_of_settings():
+    """Only what is named is set; settings need no `advanced` here."""
+    change = parse_change(encoded(skip_ts_info="1-2", groups="2", merge=True))
+    assert ({"skip_ts_info": "1-2"}, {"groups": "2"}, "merge", None) == (
+        change.given,
+        change.extensions,
+        change.again,
+        change.status,
+    )
+    assert (Status.PAUSED, "repair") == (
+        (both := parse_change(encoded(status="已暂停", repair=True))).status,
+        both.again,
+    )
+    assert "" == parse_change(encoded(merge=False)).again
+
+
+def test_a_change_of_the_proxy():
+    """Its fields come as a group, so that a password never goes to another proxy by accident; *** is the task's own."""
+    proxy = {"proxy_type": "http", "proxy_host": "p.example", "proxy_port": 8080}
+    masked = parse_change(encoded(**proxy, proxy_password="***")).given
+    assert proxy | {"proxy_username": ""} == masked
+    assert "" == parse_change(encoded(**proxy)).given["proxy_password"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"merge": True, "repair": True}, "repair: "),
+        ({"save_location": "/tmp/x"}, "save_location: 任务创建后不能更改"),
+        ({"temp_directory": "/tmp/x", "merge": True}, "temp_directory: "),
+        ({"merge": "yes"}, "merge: "),
+        ({"skip_ts_info": "x"}, "skip_ts_info: "),
+        ({"groups": "3-1"}, "groups: "),
+        ({"subtitle_files": "x"}, "subtitle_files: "),
+        ({"proxy_type": "http"}, "proxy_host: "),
+    ],
+)
+def test_a_wrong_change(fields, problem):
+    """Each wrong field is named."""
+    assert problem in problems_of(parse_change, encoded(**fields))
+
+
 def test_settings_absent_fields():
     """System settings are replaced whole: what is absent gets its default."""
     assert Settings(download_threads=8) == parse_settings(encoded(download_threads=8)).system.settings

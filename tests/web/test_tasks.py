@@ -16,6 +16,7 @@ from m3u8svc.errors import (
     NotOffered,
     PluginError,
     ProxyUnreachable,
+    ReportNotFound,
     StaleTask,
     StoreError,
 )
@@ -275,3 +276,49 @@ def test_two_requests_on_one_connection(wire, build_request):
     for _ in range(2):
         channel.dataReceived(build_request("POST", "/api/tasks", LEAST))
     assert 2 == transport.value().count(b'"status": "success"')
+
+
+def test_get_report(wire, service):
+    """The report is answered as the service gives it; without one it is a 400 with its code."""
+    held(service)
+    reply = wire.ask("GET", "/api/tasks?id=t1&report=true")
+    assert (200, {"task": "t1", "segments": []}) == (reply.status, reply.value)
+    service.broken = ReportNotFound()
+    reply = wire.ask("GET", "/api/tasks?id=t1&report=true")
+    assert (400, "任务还没有报告", "report_not_found") == (reply.status, reply.value, reply.headers["x-error-code"])
+
+
+@pytest.mark.parametrize(("given", "decode"), [("true", False), ("full", True)])
+def test_get_verify(wire, service, given, decode):
+    """The service looks at the file, closely if asked."""
+    held(service)
+    assert {"ok": True} == wire.ask("GET", f"/api/tasks?id=t1&verify={given}").value
+    assert [("verify", "t1", decode)] == service.calls
+
+
+@pytest.mark.parametrize("query", ["report=yes", "verify=1", "report=true&report=true"])
+def test_get_with_a_wrong_flag(wire, service, query):
+    """A 400 that names it, and nothing reaches the service."""
+    held(service)
+    reply = wire.ask("GET", f"/api/tasks?id=t1&{query}")
+    assert (400, "invalid_request") == (reply.status, reply.headers["x-error-code"])
+    assert query.partition("=")[0] in reply.value
+    assert [] == service.calls
+
+
+@pytest.mark.parametrize("query", ["report=false", "verify=false"])
+def test_get_without_it(wire, service, query):
+    """A flag that says no is none."""
+    held(service)
+    assert "t1" == wire.ask("GET", f"/api/tasks?id=t1&{query}").value["id"]
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_put_merge(wire, service, kept):
+    """The wish reaches the service; that everything is fetched again is said in the answer."""
+    held(service, status=Status.COMPLETED)
+    service.kept = kept
+    reply = wire.ask("PUT", "/api/tasks?id=t1", {"merge": True, "skip_ts_info": "1"})
+    expected = {} if kept else {"warnings": ["没有保留的分片，将重新下载"]}
+    assert {"status": "success"} | expected == reply.value
+    assert ("change", "t1", TaskChange(given={"skip_ts_info": "1"}, again="merge")) == service.calls[-1]

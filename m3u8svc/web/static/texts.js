@@ -25,6 +25,8 @@ export const ERRORS = {
   missing_task_id: "No task was named", task_not_found: "There is no such task",
   invalid_transition: "The task cannot do that in its state", bad_skip_expression: "The skip expression is wrong",
   bad_selection: "What is wanted cannot be understood", no_such_variant: "No variant of the stream is what was asked for",
+  cannot_remake: "The task cannot do that now", cannot_verify: "The result cannot be looked at",
+  report_not_found: "The task has no report yet",
   unsafe_path: "This file name or directory cannot be used", unsupported_scheme: "Only http and https links work",
   invalid_url: "The link is not valid", bad_option: "A plugin does not take this option",
   bad_playlist: "The playlist is wrong", not_a_playlist: "There is no m3u8 playlist at this link",

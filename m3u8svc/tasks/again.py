@@ -1,0 +1,111 @@
+"""
+Finished tasks that are made again, as functions of values.
+
+已完成 stays 已完成: what is wanted stands beside the state, in `Task.again`, from the moment somebody asks until the
+new result is published and on record, or it failed. All that time `output` is the old result. A restart finds `again`
+and goes on. "merge" makes the result anew as the settings now say; "repair" fetches what it lacks, and does the same.
+"""
+
+import attrs
+
+from m3u8svc.errors import CannotRemake, InvalidTransition
+from m3u8svc.tasks.lifecycle import WANTED, Event, advance
+from m3u8svc.tasks.task import Again, Status, Task, TaskChange
+
+_PAUSED_BAR = "重新合并已暂停"
+
+
+def change_task(task: Task, change: TaskChange) -> Task:
+    """
+    What a task is after the change, all of it at once.
+
+    Raises:
+        InvalidTransition, CannotRemake: it cannot be changed so.
+    """
+    changed = _with_settings(task, change)
+    if change.again:
+        changed = ask(changed, change.again)
+    if change.status is None:
+        return changed
+    if changed.again is not None:
+        return hold(changed, WANTED[change.status])
+    return attrs.evolve(changed, status=advance(changed.status, WANTED[change.status]))
+
+
+def _with_settings(task: Task, change: TaskChange) -> Task:
+    if not change.given and not change.extensions:
+        return task
+    if task.status is Status.DOWNLOADING or (task.again is not None and not task.again.paused):
+        raise CannotRemake(reason="任务正在运行，请先暂停再修改设置")
+    spec = attrs.evolve(
+        task.spec,
+        advanced=task.spec.advanced or bool(change.given),
+        settings=attrs.evolve(task.spec.settings, **change.given),
+        extensions=attrs.evolve(task.spec.extensions, **change.extensions),
+    )
+    return attrs.evolve(task, spec=spec)
+
+
+def ask(task: Task, kind: str) -> Task:
+    """
+    The task with the wish to be made again. Asked twice for the same, it is asked once.
+
+    Raises:
+        CannotRemake: it is not finished, or it makes no file.
+    """
+    if task.status is not Status.COMPLETED:
+        raise CannotRemake(reason=f"任务尚未完成（{task.status.value}）")
+    if task.again is not None and not task.again.paused and task.again.kind == kind:
+        return task
+    if task.again is not None and not task.again.paused:
+        raise CannotRemake(reason="任务正在重新合并")
+    makes_file = not task.spec.settings.no_merge_ts and task.spec.extensions.merger != "none"
+    if kind == "merge" and not makes_file:
+        raise CannotRemake(reason="任务设置为不合并（no_merge_ts 或 merger=none）")
+    return attrs.evolve(task, again=Again(kind=kind), progress=attrs.evolve(task.progress, status_bar=task.missing))
+
+
+def hold(task: Task, event: Event) -> Task:
+    """
+    Pause what is being made again, or let it go on; the state stays.
+    """
+    if task.again is None or event not in (Event.PAUSE, Event.RESUME):
+        raise InvalidTransition(current=task.status.value, wanted=event.value)
+    paused = event is Event.PAUSE
+    if paused is task.again.paused:
+        return task
+    status_bar = _PAUSED_BAR if paused else task.missing
+    return attrs.evolve(
+        task,
+        again=attrs.evolve(task.again, paused=paused),
+        progress=attrs.evolve(task.progress, status_bar=status_bar),
+    )
+
+
+def seen_by_job(task: Task) -> Task:
+    """
+    The task as the job sees it that makes it again: the result it knows of is the new one, once there is one.
+    """
+    if task.again is None:
+        return task
+    return attrs.evolve(
+        task,
+        output="",
+        output_id=task.again.output_id,
+        companions=task.again.companions,
+        warnings=task.again.warnings,
+        missing=task.again.missing,
+    )
+
+
+def give_up(task: Task, reason: str) -> Task:
+    """
+    The task with its old result and a warning, not to be made again.
+    """
+    text = f"重新合并失败，原文件未变：{reason}"
+    return attrs.evolve(
+        task,
+        again=None,
+        warnings=tuple(dict.fromkeys((*task.warnings, text))),
+        progress=attrs.evolve(task.progress, status_bar=task.missing),
+    )

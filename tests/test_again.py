@@ -1,0 +1,573 @@
+"""
+Finished tasks made again, and reports, with a real store and real downloads: nothing is fetched that is there, the old
+file is whole until the new one is, and whatever happens meanwhile leaves one of the two.
+"""
+
+import hashlib
+import json
+import os
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from twisted.internet import reactor as _reactor
+from twisted.internet.task import deferLater
+
+from m3u8svc.errors import CannotRemake, CannotVerify, ReportNotFound
+from m3u8svc.job import work_path
+from m3u8svc.loading import load_builtins
+from m3u8svc.offerings import MergeJob, MergeResult, Part
+from m3u8svc.plugin import hookimpl
+from m3u8svc.tasks.task import Task, TaskChange, TaskDraft
+from m3u8svc.testing.playlists import (
+    MapLine,
+    RenditionLine,
+    SegmentLine,
+    VariantLine,
+    master_playlist,
+    media_playlist,
+)
+from tests import test_service
+from tests.test_service import (
+    COMPLETED,
+    COUNT,
+    DOWNLOADING,
+    FAILED,
+    HANG,
+    PAUSE,
+    RESUME,
+    Bench,
+    make_service,
+    muxers,
+    test,
+    until,
+)
+
+bench, segments = test_service.bench, test_service.segments  # fixtures
+reactor: Any = _reactor  # a module to mypy, the reactor to everybody else
+MERGE, REPAIR = TaskChange(again="merge"), TaskChange(again="repair")
+SHORTER = TaskChange(again="merge", given={"skip_ts_info": "1"})
+
+
+def sha256(path: Path) -> str:
+    """Of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+async def finished(bench: Bench, *, keep: bool = True, tweaks: dict[str, str] | None = None, **extensions: Any) -> Task:
+    """A task that is done, and whose work directory is as it stays."""
+    draft = bench.draft("film", **(tweaks or {}))
+    draft = attrs.evolve(draft, advanced=True, given={"keep_ts_files": keep}, extensions=extensions)
+    task = await bench.until_status(await bench.service.create(draft), COMPLETED)
+    await until(lambda: task.needs_work or not work_path(task).exists())
+    return task
+
+
+async def made_again(bench: Bench, task: Task, change: TaskChange = MERGE) -> Task:
+    """The task once it has its new result, or failed to get one."""
+    await bench.service.change(task.id, change)
+    return await until_made(bench, task)
+
+
+async def until_made(bench: Bench, task: Task) -> Task:
+    """The task once nothing is to be made any more."""
+
+    async def over() -> bool:
+        return (await bench.service.task(task.id)).again is None
+
+    await until(over)
+    await until(lambda: not bench.service.running())
+    return await bench.service.task(task.id)
+
+
+async def report_of(bench: Bench, task: Task) -> dict[str, Any]:
+    """Its report."""
+    found: dict[str, Any] = json.loads(await bench.service.report(task.id))
+    return found
+
+
+def outcomes(report: dict[str, Any]) -> list[str]:
+    """How each segment ended."""
+    return [segment["outcome"] for segment in report["segments"]]
+
+
+# -- Reports ---------------------------------------------------------------------------------------------------------
+
+
+@test
+async def test_a_finished_task_has_a_report(bench: Bench) -> None:
+    """Per segment its bytes, hash, attempts, source and outcome; and what was asked for and got."""
+    await bench.service.start()
+    task = await finished(bench, keep=True, tweaks={"s1": "status=503&retry_after=0&times=1"})
+    report = await report_of(bench, task)
+    assert (task.id, task.output, task.size) == (report["task"], report["result"]["file"], report["result"]["size"])
+    assert (COUNT, True) == (report["summary"]["done"], report["summary"]["complete"])
+    assert [1, 2, 1, 1] == [segment["attempts"] for segment in report["segments"]]
+    for number, segment in enumerate(report["segments"]):
+        kept = bench.save / "film" / f"{number + 1:05d}.ts"
+        assert (kept.stat().st_size, sha256(kept)) == (segment["bytes"], segment["sha256"])
+        assert bench.origin.url(f"/{number}.ts") in segment["source"]
+    assert 4.0 == pytest.approx(report["result"]["duration_s"], abs=0.2)
+    assert [(1, 0, 1), (1, 1, 2), (1, 2, 3), (1, 3, 4)] == [
+        (each["file"], round(each["from_s"]), round(each["to_s"])) for each in report["segments"]
+    ]
+    [stream] = report["tracks"][0]["streams"]
+    assert ("video", "h264", 100) == (stream["kind"], stream["codec"], stream["packets"])
+    assert "for=film" not in json.dumps(report)
+
+
+@test
+async def test_damage_is_reported(bench: Bench, segments: list[bytes]) -> None:
+    """A segment that is there but lost packets is named, also after a restart; and merging it again tells it on."""
+    await bench.service.start()
+    content = bytearray(segments[1])
+    content[188 * 10 : 188 * 12] = bytes(188 * 2)
+    bench.origin.put("/1.ts", bytes(content), content_type="video/mp2t")
+    draft = attrs.evolve(bench.draft("film", s3=HANG), advanced=True, given={"keep_ts_files": True})
+    task = await bench.service.create(draft)
+    await bench.until_some_finished(task, COUNT - 1)
+    await bench.service.stop()
+    bench.service = make_service(bench.store, bench.tools, bench.folder)
+    await bench.service.start()
+    task = await bench.until_status(task, COMPLETED)
+    await until(lambda: not work_path(task).exists())
+    report = await report_of(bench, task)
+    [error] = report["continuity_errors"]
+    assert (2, "done") == (error["position"], report["segments"][1]["outcome"])
+    assert "2 个 TS 包" in error["reason"]
+    again = await made_again(bench, task)
+    assert [error] == (await report_of(bench, again))["continuity_errors"]
+
+
+@test
+async def test_an_unfinished_task_has_no_report(bench: Bench) -> None:
+    """It is told so."""
+    task = await bench.create()
+    with pytest.raises(ReportNotFound):
+        await bench.service.report(task.id)
+
+
+@test
+async def test_allowed_gaps_are_said(bench: Bench) -> None:
+    """The report, the status bar and the warnings name what is missing."""
+    await bench.service.start()
+    task = await finished(bench, keep=False, tweaks={"s2": "status=404"}, allow_gaps=True)
+    report = await report_of(bench, task)
+    assert ["done", "done", "missing", "done"] == outcomes(report)
+    assert (1, 1.0, False) == tuple(report["summary"][name] for name in ("missing", "missing_s", "complete"))
+    assert "404" in report["segments"][2]["reason"]
+    assert "缺失 1 个分片（1.0 秒）" == task.progress.status_bar
+    assert "缺失 1 个分片（1.0 秒）" in task.warnings
+
+
+@test
+async def test_a_report_lies_beside_the_file_on_request(bench: Bench) -> None:
+    """It is the same report; made again without it, it goes; deleting with files removes it."""
+    await bench.service.start()
+    task = await finished(bench, report=True)
+    beside = bench.save / "film.report.json"
+    written = json.loads(beside.read_bytes())
+    assert written["segments"] == (await report_of(bench, task))["segments"]
+    task = await made_again(bench, task, SHORTER)
+    assert ["skipped", "done", "done", "done"] == outcomes(json.loads(beside.read_bytes()))
+    task = await made_again(bench, task, TaskChange(again="merge", extensions={"report": False}))
+    assert not beside.exists() and Path(task.output).exists()
+    await made_again(bench, task, TaskChange(again="merge", extensions={"report": True}))
+    assert beside.exists()
+    await bench.service.remove(task.id, with_files=True)
+    await until(lambda: [] == os.listdir(bench.save))
+
+
+# -- Merging again ---------------------------------------------------------------------------------------------------
+
+
+@test
+async def test_kept_segments_are_merged_again_without_fetching(bench: Bench) -> None:
+    """Nothing is asked of the server, not even the playlist; the new file takes the old one's name at once."""
+    await bench.service.start()
+    task = await finished(bench)
+    old, path = sha256(Path(task.output)), Path(task.output)
+    asked = len(bench.origin.visits())
+    seen: set[tuple[str, str]] = set()
+    bench.service.watch(lambda shown: seen.add((shown.status.name, sha256(path))))
+    again = await made_again(bench, task, SHORTER)
+    assert asked == len(bench.origin.visits())
+    assert {"COMPLETED"} == {status for status, _ in seen}
+    new = sha256(path)
+    assert old != new and {old, new} == {content for _, content in seen}
+    assert (task.output, path.stat().st_size) == (again.output, again.size) and again.size < task.size
+    assert ["skipped", "done", "done", "done"] == outcomes(await report_of(bench, again))
+    assert ["film", "film.mp4"] == sorted(name for name in os.listdir(bench.save) if name != ".m3u8svc")
+    assert not work_path(task).exists()
+
+
+@test
+async def test_what_was_kept_stays_kept(bench: Bench) -> None:
+    """Left out and taken in again: the segments are all still there, and the file is the first one, byte for byte."""
+    await bench.service.start()
+    task = await finished(bench)
+    first = sha256(Path(task.output))
+    task = await made_again(bench, task, SHORTER)
+    assert COUNT == sum(name.endswith(".ts") for name in os.listdir(bench.save / "film"))
+    again = await made_again(bench, task, TaskChange(again="merge", given={"skip_ts_info": ""}))
+    assert first == sha256(Path(again.output))
+    assert [1] * COUNT == bench.fetched()
+
+
+@test
+async def test_groups_are_chosen_after_completion(bench: Bench) -> None:
+    """Another choice of groups makes another file of what was kept; the report says which are in it."""
+    await bench.service.start()
+    draft = attrs.evolve(bench.draft("film"), advanced=True, given={"keep_ts_files": True})
+    lines = [SegmentLine(uri=f"{n}.ts?for=film&", duration_s=1.0, discontinuity=n in (1, 3)) for n in range(COUNT)]
+    bench.origin.put("/film.m3u8", media_playlist(lines).encode())
+    task = await bench.until_status(await bench.service.create(draft), COMPLETED)
+    await until(lambda: not work_path(task).exists())
+    again = await made_again(bench, task, TaskChange(again="merge", extensions={"groups": "2-3"}))
+    report = await report_of(bench, again)
+    assert [("1-1", False), ("2-3", True), ("4-4", True)] == [
+        (each["positions"], each["kept"]) for each in report["groups"]
+    ]
+    assert ["skipped", "done", "done", "done"] == outcomes(report)
+    assert again.size < task.size and [1] * COUNT == bench.fetched()
+
+
+@test
+async def test_a_changed_segment_is_fetched_again(bench: Bench) -> None:
+    """A kept file that is not what the report says is not merged: it is fetched, and the task says so."""
+    await bench.service.start()
+    task = await finished(bench)
+    first = sha256(Path(task.output))
+    kept = bench.save / "film" / "00002.ts"
+    kept.write_bytes(kept.read_bytes()[::-1])
+    again = await made_again(bench, task)
+    assert [1, 2, 1, 1] == bench.fetched()
+    assert first == sha256(Path(again.output))
+    assert any("00002.ts" in warning for warning in again.warnings)
+
+
+@test
+async def test_without_kept_segments_all_is_fetched_again(bench: Bench) -> None:
+    """The service knows that beforehand, and the file is the same."""
+    await bench.service.start()
+    task = await finished(bench, keep=False)
+    first = sha256(Path(task.output))
+    assert not await bench.service.keeps_segments(task.id)
+    again = await made_again(bench, task)
+    assert ([2] * COUNT, first) == (bench.fetched(), sha256(Path(again.output)))
+
+
+@test
+async def test_a_failure_leaves_the_old_file(bench: Bench) -> None:
+    """The task stays 已完成 with its file, its report and a warning; nothing half-made is left."""
+    await bench.service.start()
+    task = await finished(bench, keep=False)
+    old, report = sha256(Path(task.output)), await report_of(bench, task)
+    bench.draft("film", s2="status=404")
+    again = await made_again(bench, task, SHORTER)
+    assert (COMPLETED, task.output, task.size, "") == (again.status, again.output, again.size, again.err_code)
+    assert (old, report) == (sha256(Path(task.output)), await report_of(bench, task))
+    assert any("重新合并失败" in warning and "404" in warning for warning in again.warnings)
+    await until(lambda: ["film.mp4"] == os.listdir(bench.save))
+
+
+@test
+async def test_a_file_of_somebody_else_is_not_replaced(bench: Bench) -> None:
+    """What lies under the old name and is not ours stays; the new file gets the next one."""
+    await bench.service.start()
+    task = await finished(bench)
+    Path(task.output).unlink()
+    Path(task.output).write_text("mine")
+    again = await made_again(bench, task)
+    assert ("mine", str(bench.save / "film_0001.mp4")) == (Path(task.output).read_text(), again.output)
+    assert again.size == (bench.save / "film_0001.mp4").stat().st_size
+
+
+@test
+async def test_segments_that_were_only_kept_become_a_file(bench: Bench) -> None:
+    """A task without merging is merged later, without fetching."""
+    await bench.service.start()
+    draft = attrs.evolve(bench.draft("film"), advanced=True, given={"no_merge_ts": True})
+    task = await bench.until_status(await bench.service.create(draft), COMPLETED)
+    await until(lambda: not work_path(task).exists())
+    with pytest.raises(CannotRemake):
+        await bench.service.change(task.id, MERGE)
+    again = await made_again(bench, task, TaskChange(again="merge", given={"no_merge_ts": False}))
+    assert (str(bench.save / "film.mp4"), [1] * COUNT) == (again.output, bench.fetched())
+    assert (bench.save / "film" / "00001.ts").exists()
+
+
+# -- Repair ----------------------------------------------------------------------------------------------------------
+
+
+@test
+async def test_repair_fetches_only_what_is_missing(bench: Bench) -> None:
+    """A result with a hole keeps its segments; repaired, it is what it would have been, and they go."""
+    await bench.service.start()
+    whole = await bench.until_status(await bench.create("whole"), COMPLETED)
+    task = await finished(bench, keep=False, tweaks={"s2": "status=404&times=1"}, allow_gaps=True)
+    assert work_path(task).exists()
+    assert sha256(Path(whole.output)) != sha256(Path(task.output))
+    again = await made_again(bench, task, REPAIR)
+    assert [1, 1, 2, 1] == bench.fetched()
+    assert sha256(Path(whole.output)) == sha256(Path(again.output))
+    assert ("", "") == (again.missing, again.progress.status_bar)
+    assert ["done"] * COUNT == outcomes(await report_of(bench, again))
+    await until(lambda: not work_path(task).exists())
+
+
+# -- Meanwhile -------------------------------------------------------------------------------------------------------
+
+
+async def hanging(bench: Bench, *, keep: bool = False) -> Task:
+    """A finished task whose next run hangs at its last segment, while it is made again."""
+    task = await finished(bench, keep=keep)
+    bench.draft("film", s3=HANG)
+    await bench.service.change(task.id, MERGE)
+    await bench.until_some_finished(task, COUNT - 1)
+    return task
+
+
+@test
+async def test_it_shows_while_it_is_made_again(bench: Bench) -> None:
+    """已完成 with the phase of the run, at 100 percent; the file is the old one."""
+    await bench.service.start()
+    task = await hanging(bench)
+    live = await bench.service.task(task.id)
+    assert (COMPLETED, "download", 100) == (live.status, live.progress.phase.value, live.progress.percent)
+    assert task.size == Path(task.output).stat().st_size
+    assert [task.id] == [each.id for each in bench.service.running()]
+
+
+@test
+async def test_paused_it_waits_and_goes_on(bench: Bench) -> None:
+    """The run ends, the task stays 已完成; going on fetches only what was not there."""
+    await bench.service.start()
+    task = await hanging(bench)
+    old = sha256(Path(task.output))
+    paused = await bench.service.change(task.id, PAUSE)
+    await until(lambda: not bench.service.running() and not muxers())
+    assert (COMPLETED, "重新合并已暂停", old) == (paused.status, paused.progress.status_bar, sha256(Path(task.output)))
+    await bench.service.change(task.id, RESUME)
+    again = await until_made(bench, task)
+    assert ([2, 2, 2, 3], old) == (bench.fetched(), sha256(Path(again.output)))
+
+
+@pytest.mark.parametrize("with_files", [False, True])
+@test
+async def test_deleted_it_leaves_the_old_file_or_nothing(bench: Bench, with_files: bool) -> None:
+    """As asked."""
+    await bench.service.start()
+    task = await hanging(bench)
+    await bench.service.remove(task.id, with_files=with_files)
+    await until(lambda: ([] if with_files else ["film.mp4"]) == os.listdir(bench.save))
+    assert [] == muxers()
+
+
+@test
+async def test_a_restart_goes_on(bench: Bench) -> None:
+    """What was fetched is not fetched again, and the file is replaced in the end."""
+    await bench.service.start()
+    task = await hanging(bench)
+    await bench.service.stop()
+    stored = await bench.store.load(task.id)
+    assert (COMPLETED, "", 100) == (stored.status, stored.progress.phase.value, stored.progress.percent)
+    bench.service = make_service(bench.store, bench.tools, bench.folder)
+    await bench.service.start()
+    await until_made(bench, task)
+    assert [2, 2, 2, 3] == bench.fetched()
+
+
+@test
+async def test_a_result_that_could_not_be_recorded_is_found(bench: Bench) -> None:
+    """The store fails between the new file's name and its row: the next run finds the file, and makes no other."""
+    await bench.service.start()
+    task = await finished(bench)
+
+    async def fail(stored: Task) -> None:
+        if stored.again is None:
+            bench.store.failing.add("replace COMPLETED")
+
+    bench.store.before["replace COMPLETED"] = fail
+    await bench.service.change(task.id, SHORTER)
+    path = Path(task.output)
+    await until(lambda: bench.store.failing)
+    bench.store.before.clear()
+    assert (await bench.store.load(task.id)).again is not None
+    placed = path.stat()
+    assert placed.st_size < task.size
+    await deferLater(reactor, 0.2)
+    bench.store.failing.clear()
+    again = await until_made(bench, task)
+    assert (placed.st_ino, placed.st_mtime_ns) == (path.stat().st_ino, path.stat().st_mtime_ns)
+    assert (placed.st_size, f"{placed.st_ino}:{placed.st_size}:{placed.st_mtime_ns}") == (again.size, again.output_id)
+    assert ["skipped", "done", "done", "done"] == outcomes(await report_of(bench, again))
+
+
+@test
+async def test_it_counts_among_those_that_run(bench: Bench) -> None:
+    """A task that is made again has a place of its own among `max_active`, and waits for one."""
+    await bench.service.start()
+    task = await finished(bench)
+    bench.service._max_active = 1
+    busy = await bench.create("busy", s3=HANG)
+    await bench.until_status(busy, DOWNLOADING)
+    waiting = await bench.service.change(task.id, MERGE)
+    assert ("", "merge") == (waiting.progress.phase.value, (waiting.again or pytest.fail("not wanted")).kind)
+    await bench.service.change(busy.id, PAUSE)
+    await until_made(bench, task)
+
+
+# -- Verifying -------------------------------------------------------------------------------------------------------
+
+
+@test
+async def test_a_good_file_is_verified(bench: Bench) -> None:
+    """Every packet is read and decoded; the counts agree with the tables."""
+    await bench.service.start()
+    task = await finished(bench)
+    found = await bench.service.verify(task.id, decode=True)
+    [track] = found["tracks"]
+    assert (True, [], 100, 100, 100) == (
+        found["ok"],
+        found["problems"],
+        track["packets"],
+        track["samples"],
+        track["frames"],
+    )
+
+
+@pytest.mark.parametrize(("damage", "code"), [("cut", "broken"), ("zeros", "decode"), ("longer", "size")])
+@test
+async def test_a_damaged_file_is_found_out(bench: Bench, damage: str, code: str) -> None:
+    """Cut off, overwritten inside, or not the one that was made."""
+    await bench.service.start()
+    task = await finished(bench)
+    content = bytearray(Path(task.output).read_bytes())
+    if damage == "cut":
+        del content[-100:]
+    elif damage == "zeros":
+        content[2000 : len(content) // 2] = bytes(len(content) // 2 - 2000)
+    else:
+        content += (16).to_bytes(4) + b"free" + bytes(8)
+    Path(task.output).write_bytes(content)
+    found = await bench.service.verify(task.id, decode=True)
+    assert not found["ok"]
+    assert code in [problem["code"] for problem in found["problems"]]
+
+
+@test
+async def test_what_is_no_file_is_not_verified(bench: Bench) -> None:
+    """Neither an unfinished task nor a result that is gone."""
+    await bench.service.start()
+    task = await finished(bench)
+    Path(task.output).unlink()
+    with pytest.raises(CannotVerify):
+        await bench.service.verify(task.id, decode=False)
+
+
+# -- Other streams ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def fragments(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The stream in fMP4: an init section and segments of a second."""
+    folder = tmp_path_factory.mktemp("fragments")
+    source = ["-f", "lavfi", "-i", "testsrc2=s=160x90:r=25", "-t", str(COUNT), "-c:v", "libx264", "-g", "25"]
+    hls = ["-f", "hls", "-hls_time", "0.9", "-hls_list_size", "0", "-hls_segment_type", "fmp4"]
+    names = ["-hls_segment_filename", str(folder / "%d.m4s"), str(folder / "list.m3u8")]
+    subprocess.run(["ffmpeg", "-v", "error", *source, *hls, *names], check=True, cwd=folder)
+    return folder
+
+
+async def with_renditions(bench: Bench, fragments: Path) -> Task:
+    """A finished task of fMP4 pictures beside sound of its own, whose URLs all have a token."""
+    for file in fragments.iterdir():
+        bench.origin.put(f"/f/{file.name}", file.read_bytes())
+    lines = [SegmentLine(uri=f"{n}.m4s?token=s3cret", duration_s=1.0) for n in range(COUNT)]
+    lines[0] = attrs.evolve(lines[0], map=MapLine(uri="init.mp4?token=s3cret"))
+    bench.origin.put("/f/video.m3u8", media_playlist(lines).encode())
+    sound = [SegmentLine(uri=f"/{n}.ts?token=s3cret", duration_s=1.0) for n in range(COUNT)]
+    bench.origin.put("/f/sound.m3u8", media_playlist(sound).encode())
+    variant = VariantLine(uri="video.m3u8?token=s3cret", resolution=(160, 90), audio="a")
+    rendition = RenditionLine(group="a", name="Ton", uri="sound.m3u8?token=s3cret", language="de")
+    bench.origin.put("/f/master.m3u8", master_playlist([variant], renditions=[rendition]).encode())
+    draft = TaskDraft(
+        url=bench.origin.url("/f/master.m3u8"), filename="film", advanced=True, given={"keep_ts_files": True}
+    )
+    task = await bench.until_status(await bench.service.create(draft), COMPLETED)
+    await until(lambda: not work_path(task).exists())
+    return task
+
+
+@test
+async def test_renditions_and_init_sections_are_used_again(bench: Bench, fragments: Path) -> None:
+    """All tracks, from what was kept alone; the same settings make the same file."""
+    await bench.service.start()
+    task = await with_renditions(bench, fragments)
+    report = await report_of(bench, task)
+    assert [("main", "main"), ("audio1", "audio")] == [(each["track"], each["kind"]) for each in report["tracks"]]
+    assert [sha256(fragments / "init.mp4")] == list(report["inits"].values())
+    assert "s3cret" not in json.dumps(report)
+    first, asked, path = sha256(Path(task.output)), len(bench.origin.visits()), Path(task.output)
+    task = await made_again(bench, task, SHORTER)
+    assert first != sha256(path)
+    again = [(each["track"], each["outcome"]) for each in (await report_of(bench, task))["segments"]]
+    assert [("main", "skipped"), ("audio1", "skipped")] == [each for each in again if each[1] != "done"]
+    await made_again(bench, task, TaskChange(again="merge", given={"skip_ts_info": ""}))
+    assert (first, asked) == (sha256(path), len(bench.origin.visits()))
+
+
+@test
+async def test_a_changed_init_section_is_fetched_again(bench: Bench, fragments: Path) -> None:
+    """And its segments with it: the file is right."""
+    await bench.service.start()
+    task = await with_renditions(bench, fragments)
+    first, path = sha256(Path(task.output)), Path(task.output)
+    (bench.save / "film" / "init-1.mp4").write_bytes(b"nonsense")
+    again = await made_again(bench, task)
+    assert first == sha256(path)
+    assert any("init-1.mp4" in warning for warning in again.warnings)
+
+
+class Poisoned:
+    """A merger that says it could not use the second segment."""
+
+    name = "poisoned"
+
+    def extension(self, task: Task) -> str:
+        return ".bin"
+
+    async def merge(self, job: MergeJob, parts: AsyncIterator[Part], progress: Any) -> MergeResult:
+        async for _ in parts:
+            job.target.write_bytes(b"x")
+        details = {"poisoned": [{"track": "main", "n": 2}]}
+        return MergeResult(size_bytes=1, duration_s=1.0, details=details)
+
+
+class PoisonedPlugin:
+    """Offers it."""
+
+    @hookimpl
+    def register_mergers(self) -> list[Poisoned]:
+        return [Poisoned()]
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+@test
+async def test_a_segment_that_cannot_be_merged_is_a_hole(bench: Bench, allowed: bool) -> None:
+    """It fails the task, unless the task allows gaps; then the report and the status bar say so."""
+    plugins = load_builtins([*bench.builtins, PoisonedPlugin()], clock=reactor)
+    bench.service = make_service(bench.store, attrs.evolve(bench.tools, plugins=plugins), bench.folder)
+    await bench.service.start()
+    draft = attrs.evolve(bench.draft("film"), extensions={"merger": "poisoned", "allow_gaps": allowed})
+    task = await bench.until_status(await bench.service.create(draft), COMPLETED if allowed else FAILED)
+    if allowed:
+        assert "缺失 1 个分片（1.0 秒）" == task.progress.status_bar
+        assert ["done", "missing", "done", "done"] == outcomes(await report_of(bench, task))
+    else:
+        assert "verify_failed" == task.err_code
+        assert not (bench.save / "film.bin").exists()
