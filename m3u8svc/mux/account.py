@@ -16,7 +16,8 @@ from m3u8svc.mux.tracks import Track
 @attrs.define(kw_only=True)
 class Row:
     """
-    One stream over all files. `duration_s` runs from its first packet to the end of its last, holes included.
+    One stream over all files. `duration_s` runs from its first packet to the end of its last, holes included. `silent`
+    of its `packets` fill holes; `headless` pictures before a first key frame were left out.
     """
 
     track: str
@@ -26,6 +27,8 @@ class Row:
     packets: int = 0
     dropped: int = 0
     duration_s: float = 0.0
+    silent: int = 0
+    headless: int = 0
 
 
 class Account:
@@ -51,6 +54,8 @@ class Account:
             )
             row.packets += track.written
             row.dropped += track.dropped
+            row.silent += track.filled
+            row.headless += track.headless
             row.duration_s += (track.lane.span_ns or 0) / NS
         for playlist in {track.playlist for track in tracks}:
             self._lengths_s.setdefault(playlist, 0.0)

@@ -146,7 +146,9 @@ class Source:
             return None
         last, gap_ns = self._last, self.gap_ns
         spliced = last is not None and first.order.splice != last.order.splice
-        run = Run(self, first, closes_hole=self.closes_hole and last is not None and not spliced, gap_ns=gap_ns)
+        closes_hole = self.closes_hole and last is not None and not spliced
+        continues = not (gap_ns or self.closes_hole) and last is not None and self._continues(last, first)
+        run = Run(self, first, closes_hole=closes_hole, gap_ns=gap_ns, continues=continues)
         self.gap_ns = 0
         self.closes_hole = False
         return run
@@ -199,6 +201,14 @@ class Source:
         if any(known and told and known != told for known, told in zip(self._forms, following.forms, strict=True)):
             return False
         return following.demuxer in ("mpegts", "mp4") and not self._clock_jumps(last, following)
+
+    def _continues(self, last: Checked, first: Checked) -> bool:
+        """Whether a run goes on where the one before it ended, for all one can tell."""
+        same = (last.order.splice, last.demuxer, last.order.number + 1) == (
+            *(first.order.splice, first.demuxer, first.order.number),
+        )
+        other = any(known and told and known != told for known, told in zip(self._forms, first.forms, strict=True))
+        return same and first.demuxer == "mpegts" and not other and not self._clock_jumps(last, first)
 
     @staticmethod
     def _clock_jumps(last: Checked, following: Checked) -> bool:
@@ -254,7 +264,9 @@ class Run:
     One stretch of segments for one demuxer, readable as one file; again from its start until it is settled.
     """
 
-    def __init__(self, source: Source, first: Checked, *, closes_hole: bool, gap_ns: int) -> None:
+    def __init__(
+        self, source: Source, first: Checked, *, closes_hole: bool, gap_ns: int, continues: bool = False
+    ) -> None:
         self._source = source
         self.track = source.track
         self.demuxer = first.demuxer
@@ -263,6 +275,8 @@ class Run:
         self.closes_hole = closes_hole
         """Whether segments were left out right before it whose time is not kept."""
         self.gap_ns = gap_ns
+        self.continues = continues
+        """Whether the run before it ended only because the PMT changed: pictures may refer to those before."""
         self.taken: list[Checked] = []
         self._settled = False
         self._over = False

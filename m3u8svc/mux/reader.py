@@ -24,6 +24,8 @@ READ_BYTES = 1 << 20
 PEEK_PACKETS = 4
 """How many packets of every stream are seen before a run's offset is fixed: B-frames hide the least pts."""
 PEEK_MOST = 600
+KEY_MOST, KEY_MOST_BYTES = 2000, 1 << 26
+"""So far ahead the first key frame is looked for, in packets and in bytes of them."""
 RETRIES = 20
 _PATIENT = {"analyzeduration": "30000000", "probesize": "33554432"}
 _DEFAULT_FRAME = {"aac": 1024, "mp3": 1152, "ac3": 1536, "eac3": 1536}
@@ -60,6 +62,8 @@ class Reader:
         self._container: InputContainer | None = None  # must outlive its streams (trap 1)
         self._streams: list[AnyStream] = []
         self._head: list[AnyPacket] = []
+        self.headless: dict[int, int | None] = {}
+        """How many pictures of each stream of the run come before its first key frame; None: not in reach."""
         self.packets: Iterator[AnyPacket] = iter(())
 
     @property
@@ -150,11 +154,22 @@ class Reader:
         self._head = _peek(packets, self._streams)
         if not any(packet.size for packet in self._head):
             return False
+        if run.nature[0] == "packed" and self._head[0].dts is None:
+            self._head[0].dts = self._head[0].pts = 0  # libav knows no time for a frame that is alone
+        self.headless = self._count_headless()
         run.settle()
         self.packets = chain(self._head, packets)
         self.left, self.era = self.era, self._era_of(run)
         self._run = run
         return True
+
+    def _count_headless(self) -> dict[int, int | None]:
+        counted = {}
+        for stream in self._streams:
+            if stream.type == "video":
+                seen = [packet for packet in self._head if packet.stream_index == stream.index and packet.size]
+                counted[stream.index] = next((n for n, packet in enumerate(seen) if packet.is_keyframe), None)
+        return counted
 
     def _era_of(self, run: Run) -> Era:
         if self.era is None or run.splice != self.era[0]:
@@ -249,12 +264,20 @@ def _packed_base_ns(run: Run, near_ns: int | None) -> int:
 
 
 def _peek(packets: Iterator[AnyPacket], streams: list[AnyStream]) -> list[AnyPacket]:
+    """The first packets of a run: a few of every stream, and those up to the first key frame of each."""
     head: list[AnyPacket] = []
     missing = {stream.index: PEEK_PACKETS for stream in streams}
+    keyless = {stream.index for stream in streams if stream.type == "video"}
+    size_bytes = 0
     for packet in packets:
         head.append(packet)
+        size_bytes += packet.size
         missing[packet.stream_index] = missing.get(packet.stream_index, 0) - 1
-        if len(head) >= PEEK_MOST or all(left <= 0 for left in missing.values()):
+        if packet.is_keyframe:
+            keyless.discard(packet.stream_index)
+        enough = len(head) >= PEEK_MOST or all(left <= 0 for left in missing.values())
+        waits = any(missing[index] < PEEK_PACKETS for index in keyless)  # a picture came, but no key frame
+        if enough and not (waits and len(head) < KEY_MOST and size_bytes < KEY_MOST_BYTES):
             break
     return head
 

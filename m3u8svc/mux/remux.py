@@ -17,6 +17,7 @@ output ticks; ADTS is unwrapped by us; HEVC is tagged hvc1.
 from collections.abc import Callable, Sequence
 
 import av
+from av.packet import Packet
 
 from m3u8svc.mux.cues import Stretch
 from m3u8svc.mux.feed import Run, Source
@@ -27,8 +28,19 @@ from m3u8svc.mux.protocol import Fault, Job, Outbox, Refused
 from m3u8svc.mux.reader import Reader, is_complete
 from m3u8svc.mux.spans import Spans
 from m3u8svc.mux.subtitles import Ahead, SubtitleTrack
-from m3u8svc.mux.timeline import NS, Entry, Lane, Timeline
-from m3u8svc.mux.tracks import AnyStream, Change, Key, Route, Track, changes_of, route_to, with_parameters
+from m3u8svc.mux.timeline import NS, Entry, Timeline
+from m3u8svc.mux.tracks import (
+    SAMPLES,
+    AnyPacket,
+    AnyStream,
+    Change,
+    Key,
+    Route,
+    Track,
+    changes_of,
+    route_to,
+    with_parameters,
+)
 
 __all__ = ["Remuxer", "Track"]
 
@@ -57,8 +69,6 @@ class Remuxer:
         self._told: set[tuple[str, int, str]] = set()
         self._mp4: Mp4 | None = None
         self._files = 0
-        self._delays_ns: dict[Lane, int] = {}
-        """How much later than they are decoded pictures are shown."""
         # Where files may be split, tracks are held to the same place as closely as packets allow.
         self._turn_ns = 0 if job.on_param_change == "split" else TURN_NS
         self.readers = [
@@ -156,8 +166,9 @@ class Remuxer:
                 reader.position_ns = min(first.dts_ns + first.lane.offset_ns for first in entry.firsts)
         if splits:
             self._rebase(group, entries)
+        for reader in group:
+            self._leave_out(reader, begins_file=splits)
         firsts = [first for entry in entries for first in entry.firsts]
-        self._delays_ns.update((first.lane, first.pts_ns - first.dts_ns) for first in firsts)
         if self.readers[0] in group:
             starts = [first.pts_ns + first.lane.offset_ns for first in firsts]
             self._enter_stretch(min(starts, default=self._timeline.end_ns))
@@ -165,8 +176,7 @@ class Remuxer:
     @property
     def _shown_until_ns(self) -> int:
         """Where picture and sound end; the timeline knows when they are decoded."""
-        lanes = [lane for reader in self.readers for lane in reader.lanes.values() if lane.end_ns is not None]
-        return max(((lane.end_ns or 0) + self._delays_ns.get(lane, 0) for lane in lanes), default=0)
+        return max((lane.shown_until_ns or 0 for reader in self.readers for lane in reader.lanes.values()), default=0)
 
     def _enter_stretch(self, out_ns: int) -> None:
         """Tell subtitles where the main track is: from `out_ns` on its offset may be another one."""
@@ -212,6 +222,23 @@ class Remuxer:
             for key, stream in reader.streams
             if key in tracks
         }
+
+    def _leave_out(self, reader: Reader, *, begins_file: bool) -> None:
+        """
+        Leave out the pictures of a run that nobody can decode, for want of those before them. Without any key frame in
+        reach they may be decodable all the same (intra refresh that does not say so), and all are kept.
+        """
+        run = reader.run
+        if run.continues and not begins_file:
+            return
+        for index, route in reader.routes.items():
+            count = reader.headless.get(index, 0)
+            if count is None:
+                self._outbox.warn(run.track, run.first.order.number, "没有找到关键帧，画面可能无法解码")
+            elif count:
+                route.headless = count
+                text = f"开头 {count} 帧画面在关键帧之前，无法解码，未写入"
+                self._outbox.warn(run.track, run.first.order.number, text)
 
     def _changes(self, reader: Reader) -> list[tuple[Reader, Change]]:
         """What is different in the streams of a reader's new run."""
@@ -287,6 +314,10 @@ class Remuxer:
             if route is None or not packet.size:
                 continue
             track = route.track
+            if route.headless:
+                route.headless -= 1
+                track.headless += 1
+                continue
             track.read += 1
             lane = track.lane
             at, end_ns = packet.pos or 0, lane.end_ns
@@ -295,6 +326,9 @@ class Remuxer:
                 self._cross(reader, route, at, end_ns, stamped)
             if jumps:
                 self._tell_jump(reader.run)
+            if lane.hole_ticks and stamped is not None:
+                self._fill(reader.run, track, stamped[0])
+            track.silence = route.silence
             try:
                 if route.unwrap_adts is not None:
                     packet = route.unwrap_adts.filter(packet)[0]
@@ -318,6 +352,42 @@ class Remuxer:
         reader.position_ns = max((lane.end_ns or 0 for lane in reader.lanes.values()), default=0)
         reader.spans.end(reader.run.marks, routes.values(), self._files)
         reader.advance()
+
+    def _fill(self, run: Run, track: Track, until: int) -> None:
+        """
+        Fill the hole in a track's sound that ends at `until` with silence: players that take sound for continuous would
+        be out of step with the picture from there on.
+        """
+        lane = track.lane
+        start, lane.hole_ticks = until - lane.hole_ticks, 0
+        if track.silence is None:
+            self._tell_hole(run, track, (until - start) / lane.rate)
+            return
+        frame, samples = track.silence
+        for number in range((until - start) * samples // (SAMPLES * lane.rate)):
+            packet: AnyPacket = Packet(frame)
+            packet.dts = packet.pts = start + number * SAMPLES * lane.rate // samples
+            packet.duration = start + (number + 1) * SAMPLES * lane.rate // samples - packet.dts
+            packet.time_base, packet.stream, packet.is_keyframe = track.time_base, track.stream, True
+            self._write_silence(run, track, packet)
+
+    def _write_silence(self, run: Run, track: Track, packet: AnyPacket) -> None:
+        track.read += 1
+        try:
+            self.mp4.write(packet)
+            track.written += 1
+            track.filled += 1
+        except (av.FFmpegError, OSError) as error:
+            survive(error)
+            track.dropped += 1
+            self._tell(run, "无法写入补上的静音")
+
+    def _tell_hole(self, run: Run, track: Track, hole_s: float) -> None:
+        """Warn of the first hole of a track that stays one."""
+        if not track.holed:
+            track.holed = True
+            text = f"声音在此之前缺 {hole_s:.2f} 秒，{track.codec} 无法补静音，浏览器中此后音画可能错开"
+            self._outbox.warn(run.track, run.current.order.number, text)
 
     def _cross(self, reader: Reader, route: Route, at: int, end_ns: int | None, stamped: tuple[int, int, int]) -> None:
         marks = reader.run.marks

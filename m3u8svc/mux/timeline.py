@@ -8,8 +8,10 @@ between two announced changes of the clock is an *era*; a `Timeline` keeps the o
 `Lane` is one stream's place in it.
 
 - The first era starts the file at 0 (at the end of a leading gap): offset = -(least pts of all streams).
-- A later era gets the tightest offset without overlap in any stream, max(end - first dts). (max(end) - min(first) would
-  leave 20-75 ms holes.) Renditions enter it together; one that comes late finds its offset there.
+- A later era gets the tightest offset at which every stream is shown behind what was written of it, max(end - first
+  pts). (By dts there would be a hole where pictures are decoded longer ahead than before.) Where there is sound it
+  decides, as long as the last picture then stays to be seen: players that take sound for continuous lose step at holes.
+  Renditions enter an era together; one that comes late finds its offset there.
 - A later run in the same era keeps its offset if every stream's first packet then fits behind its last one; a gap that
   was announced may be as long as announced. Otherwise the clock was set anew: again the tightest offset.
 - A rendition whose clock differs from the others' by more than segments can be apart does not share it, nor does one
@@ -47,6 +49,8 @@ SHARED_NS = 10 * NS
 """Two clocks that differ more at the same place of the playlist are not one."""
 SANE_NS = 10 * NS
 """|pts - dts| and packet durations beyond this are damage."""
+SPARED_NS = 5_000_000
+"""So long a frame is shown at least when the next one comes early."""
 SNAP_TICKS_90K = 8
 """Audio this close to the end of the frame before it (in 1/90000 s) follows it exactly: PES times are rounded."""
 
@@ -101,11 +105,30 @@ class Entry:
 
     @property
     def tight_ns(self) -> int | None:
-        """The least offset without overlap in any stream; None when nothing of it was written yet."""
-        ends = [
-            first.lane.end_ns - first.dts_ns + self.gap_ns for first in self.firsts if first.lane.end_ns is not None
+        """The tightest offset; None when nothing of it was written yet."""
+        return tightest(self.joints)
+
+    @property
+    def joints(self) -> "list[tuple[Lane, int]]":
+        """The offset at which each stream would be shown right behind what was written of it."""
+        return [
+            (first.lane, shown_ns - first.pts_ns + self.gap_ns)
+            for first in self.firsts
+            if (shown_ns := first.lane.shown_until_ns) is not None
         ]
-        return max(ends, default=None)
+
+
+def tightest(joints: "Sequence[tuple[Lane, int]]") -> int | None:
+    """
+    The least offset at which streams follow what was written of them: sound without overlap, and without a hole if the
+    picture's last frame can be shown shorter for it. Players that take sound for continuous would lose step at holes.
+    """
+    if not joints:
+        return None
+    sound = [offset for lane, offset in joints if lane.snaps]
+    if not sound:
+        return max(offset for _, offset in joints)
+    return max([*sound, *(offset - lane.spare_ns for lane, offset in joints if not lane.snaps)])
 
 
 @attrs.define(kw_only=True)
@@ -216,9 +239,9 @@ class Timeline:
     def _opening_offset(self, shared: Sequence[Entry]) -> int:
         if not self._eras:
             return -min(entry.pts_ns - entry.gap_ns for entry in shared)
-        ends = [entry.tight_ns for entry in shared if entry.tight_ns is not None]
-        if ends:
-            return max(ends)
+        tight = tightest([joint for entry in shared for joint in entry.joints])
+        if tight is not None:
+            return tight
         return self.end_ns + max(entry.gap_ns for entry in shared) - min(entry.dts_ns for entry in shared)
 
     def _by_playlist(self, entry: Entry, era: Era) -> int:
@@ -291,6 +314,8 @@ def _move(entry: Entry, era: Era, offset_ns: int) -> None:
         lane.offset_ns = offset_ns
         lane.start_over()
         lane.late_ns = LATE_NS + entry.gap_ns
+    for first in entry.firsts:
+        first.lane.delay_ns = max(0, first.pts_ns - first.dts_ns)
 
 
 class Lane:
@@ -300,7 +325,9 @@ class Lane:
 
     def __init__(self, timeline: Timeline, *, rate: int, snaps: bool) -> None:
         self._timeline = timeline
-        self._snaps = snaps
+        self.snaps = snaps
+        self.delay_ns = 0
+        """How much later than decoded the packets of its run are shown, at least."""
         self.set_rate(rate)
         self.era: Era = (0, 0)
         self.at_ns: int | None = None
@@ -323,11 +350,13 @@ class Lane:
         self._steady_dts: int | None = None
         """What the next dts is when all goes on as it did; None when that must be looked at first."""
         self._steady_duration = self._steady_ns = self._steady_ticks = 0
+        self.hole_ticks = 0
+        """What sound leaves empty before its last packet, from a frame on; whoever fills it sets it to 0."""
 
     def set_rate(self, rate: int) -> None:
         """Write `rate` ticks a second from now on."""
         self.rate = rate
-        self._snap = -(-SNAP_TICKS_90K * rate // 90_000) if self._snaps else -1
+        self._snap = -(-SNAP_TICKS_90K * rate // 90_000) if self.snaps else -1
 
     def start_over(self) -> None:
         """The next packet need not follow the last one."""
@@ -343,6 +372,16 @@ class Lane:
         self._next = 0
         self._steady_dts = None
         self.odd = False
+
+    @property
+    def shown_until_ns(self) -> int | None:
+        """Where what was written of it ends when it is shown."""
+        return None if self.end_ns is None else self.end_ns + self.delay_ns
+
+    @property
+    def spare_ns(self) -> int:
+        """By how much its last frame may be shown shorter, so that it is still shown."""
+        return max(0, self._steady_ns - SPARED_NS)
 
     @property
     def span_ns(self) -> int | None:
@@ -421,15 +460,18 @@ class Lane:
         ticks = (step_ns * rate + 500_000_000) // NS or 1
         if -self._snap <= out - self._next <= self._snap:
             out = self._next
+        due = out
         if self._last is None:
             self._first = out
         elif out <= self._last:
             out = self._last + 1
+        elif self.snaps and out - self._next >= self._steady_ticks:
+            self.hole_ticks = out - self._next
         self._last = out
         self._next = out + ticks
         self._steady_dts = self._due
         self._steady_duration, self._steady_ns, self._steady_ticks = duration, step_ns, ticks
-        shown = out + (delta * self._multiplier * rate // self._divisor + 500_000_000) // NS if delta else out
+        shown = due + (delta * self._multiplier * rate // self._divisor + 500_000_000) // NS if delta else due
         return out, shown if shown > out else out, ticks
 
     def _stamp_next(self, dts: int, delta: int) -> tuple[int, int, int]:
@@ -445,10 +487,12 @@ class Lane:
         out = (out_ns * rate + 500_000_000) // NS
         if -self._snap <= out - self._next <= self._snap:
             out = self._next
+        due = out
         if out <= self._last:  # type: ignore[operator]  # there was one before
             out = self._last + 1  # type: ignore[operator]
         self._last = out
         self._next = out + self._steady_ticks
         if not delta:
             return out, out, self._steady_ticks
-        return out, out + (delta * self._multiplier * rate // self._divisor + 500_000_000) // NS, self._steady_ticks
+        shown = due + (delta * self._multiplier * rate // self._divisor + 500_000_000) // NS
+        return out, shown if shown > out else out, self._steady_ticks

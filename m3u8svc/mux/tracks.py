@@ -41,6 +41,14 @@ class Track:
     read: int = 0
     written: int = 0
     dropped: int = 0
+    headless: int = 0
+    """How many pictures came before the first key frame of their run and were left out."""
+    silence: tuple[bytes, int] | None = None
+    """A silent frame like its last packet, and its samples a second; None when none is known."""
+    holed: bool = False
+    """Whether a hole in it stayed one."""
+    filled: int = 0
+    """How many of those read and written are silent frames that are in no segment."""
 
 
 @attrs.define(kw_only=True)
@@ -56,6 +64,9 @@ class Route:
     """Whether packets come in another time base than they are written in."""
     prefix: bytes = b""
     extradata: bytes = b""
+    headless: int = 0
+    """How many pictures more are left out: they come before its first key frame."""
+    silence: tuple[bytes, int] | None = None
     until: int = 0
     at: int = -1
 
@@ -122,7 +133,29 @@ def route_to(track: Track, stream: AnyStream, demuxer: str) -> Route:
     track.form = form_of(stream) or track.form
     if stream.type == "video":
         route.prefix = parameter_sets(codec, extradata)
+    else:
+        route.silence = silence_like(stream)
     return route
+
+
+SAMPLES = 1024
+"""In a frame of AAC-LC."""
+_SILENCE = {"mono": bytes.fromhex("01182007"), "stereo": bytes.fromhex("211004608c1c")}
+"""Frames of AAC-LC whose spectra are empty, by layout."""
+
+
+def silence_like(stream: AnyStream) -> tuple[bytes, int] | None:
+    """
+    A frame that a decoder of `stream` turns into silence, and its samples a second; None when we know none.
+    """
+    context = stream.codec_context
+    frame = _SILENCE.get(context.layout.name) if is_plain_aac(context) else None
+    return (frame, context.sample_rate) if frame and context.sample_rate else None
+
+
+def is_plain_aac(context: Any) -> bool:  # Any: see AnyStream
+    """Whether it is AAC-LC with frames of 1024 samples."""
+    return bool(context.name == "aac" and context.profile == "LC" and context.frame_size in (0, SAMPLES))
 
 
 def with_parameters(packet: AnyPacket, route: Route) -> AnyPacket:
