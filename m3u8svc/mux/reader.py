@@ -62,8 +62,8 @@ class Reader:
         self._container: InputContainer | None = None  # must outlive its streams (trap 1)
         self._streams: list[AnyStream] = []
         self._head: list[AnyPacket] = []
-        self.headless: dict[int, int | None] = {}
-        """How many pictures of each stream of the run come before its first key frame; None: not in reach."""
+        self.headless: dict[int, tuple[int, bool]] = {}
+        """How many pictures of each stream of the run come before its first key frame, and whether there is one."""
         self.packets: Iterator[AnyPacket] = iter(())
 
     @property
@@ -151,24 +151,26 @@ class Reader:
             return False
         self._container, self._streams = opened
         packets = self._demux(run, self._container, self._streams)
-        self._head = _peek(packets, self._streams)
+        self._head, is_all = _peek(packets, self._streams)
         if not any(packet.size for packet in self._head):
             return False
         if run.nature[0] == "packed" and self._head[0].dts is None:
             self._head[0].dts = self._head[0].pts = 0  # libav knows no time for a frame that is alone
-        self.headless = self._count_headless()
+        self.headless = self._count_headless(is_all)
         run.settle()
         self.packets = chain(self._head, packets)
         self.left, self.era = self.era, self._era_of(run)
         self._run = run
         return True
 
-    def _count_headless(self) -> dict[int, int | None]:
+    def _count_headless(self, is_all: bool) -> dict[int, tuple[int, bool]]:
+        """For `headless`. Where no key frame is in reach none are counted, unless the head `is_all` of the run."""
         counted = {}
         for stream in self._streams:
             if stream.type == "video":
                 seen = [packet for packet in self._head if packet.stream_index == stream.index and packet.size]
-                counted[stream.index] = next((n for n, packet in enumerate(seen) if packet.is_keyframe), None)
+                first = next((n for n, packet in enumerate(seen) if packet.is_keyframe), None)
+                counted[stream.index] = (len(seen) if is_all else 0, False) if first is None else (first, True)
         return counted
 
     def _era_of(self, run: Run) -> Era:
@@ -263,8 +265,10 @@ def _packed_base_ns(run: Run, near_ns: int | None) -> int:
     return clock * 100_000 // 9
 
 
-def _peek(packets: Iterator[AnyPacket], streams: list[AnyStream]) -> list[AnyPacket]:
-    """The first packets of a run: a few of every stream, and those up to the first key frame of each."""
+def _peek(packets: Iterator[AnyPacket], streams: list[AnyStream]) -> tuple[list[AnyPacket], bool]:
+    """
+    The first packets of a run, a few of every stream and those up to the first key frame of each; whether they are all.
+    """
     head: list[AnyPacket] = []
     missing = {stream.index: PEEK_PACKETS for stream in streams}
     keyless = {stream.index for stream in streams if stream.type == "video"}
@@ -278,8 +282,8 @@ def _peek(packets: Iterator[AnyPacket], streams: list[AnyStream]) -> list[AnyPac
         enough = len(head) >= PEEK_MOST or all(left <= 0 for left in missing.values())
         waits = any(missing[index] < PEEK_PACKETS for index in keyless)  # a picture came, but no key frame
         if enough and not (waits and len(head) < KEY_MOST and size_bytes < KEY_MOST_BYTES):
-            break
-    return head
+            return head, False
+    return head, True
 
 
 def _firsts(head: list[AnyPacket], routes: dict[int, Route]) -> tuple[First, ...]:

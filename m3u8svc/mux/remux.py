@@ -225,19 +225,21 @@ class Remuxer:
 
     def _leave_out(self, reader: Reader, *, begins_file: bool) -> None:
         """
-        Leave out the pictures of a run that nobody can decode, for want of those before them. Without any key frame in
-        reach they may be decodable all the same (intra refresh that does not say so), and all are kept.
+        Leave out the pictures of a run that nobody can decode, for want of those before them. In a film without any key
+        frame they may be decodable all the same (intra refresh that does not say so), and all are kept.
         """
         run = reader.run
-        if run.continues and not begins_file:
-            return
-        for index, route in reader.routes.items():
-            count = reader.headless.get(index, 0)
-            if count is None:
-                self._outbox.warn(run.track, run.first.order.number, "没有找到关键帧，画面可能无法解码")
-            elif count:
+        for index, (count, has_key) in reader.headless.items():
+            route = reader.routes.get(index)
+            if route is None or (run.continues and not begins_file):
+                continue
+            if has_key or (count and route.track.keyed):
                 route.headless = count
                 text = f"开头 {count} 帧画面在关键帧之前，无法解码，未写入"
+            else:
+                text = "没有找到关键帧，画面可能无法解码"
+            route.track.keyed |= has_key
+            if count or not has_key:
                 self._outbox.warn(run.track, run.first.order.number, text)
 
     def _changes(self, reader: Reader) -> list[tuple[Reader, Change]]:

@@ -41,6 +41,8 @@ class Track:
     read: int = 0
     written: int = 0
     dropped: int = 0
+    keyed: bool = False
+    """Whether a key frame was seen in it."""
     headless: int = 0
     """How many pictures came before the first key frame of their run and were left out."""
     silence: tuple[bytes, int] | None = None

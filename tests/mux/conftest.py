@@ -110,6 +110,12 @@ def packet_pts(path: Path, kind: str) -> list[float]:
     return [float(packet.pts * packet.time_base) for packet in _packets(path, kind)]
 
 
+def silences(path: Path) -> list[float]:
+    """The pts of the silent frames that fill holes in the first sound track."""
+    silent = (bytes.fromhex("01182007"), bytes.fromhex("211004608c1c"))
+    return [float(packet.pts * packet.time_base) for packet in _packets(path, "audio") if bytes(packet) in silent]
+
+
 def first_pts(path: Path, kind: str) -> float:
     """The least pts of the first stream of a kind, in seconds."""
     return min(packet_pts(path, kind))

@@ -17,6 +17,7 @@ from tests.mux.conftest import (
     assert_whole,
     first_pts,
     frame_hashes,
+    gap,
     largest_step,
     lead,
     packet_pts,
@@ -224,11 +225,14 @@ def test_stream_that_only_comes_later(late: str, streams: Streams, mux: Mux) -> 
 
 
 def test_stream_that_ends_earlier(streams: Streams, mux: Mux) -> None:
-    """With `keep`, a part without sound is a part without sound."""
+    """With `keep`, a part without sound is one of silence, and what follows is in step."""
     film, mute = streams.plain(), streams.get("mute", seconds=3, audio="")
     outcome = mux(film.orders() + mute.orders(first=9, splice=1) + film.orders(first=12, splice=2))
-    assert_whole(outcome, film, mute, film)
-    assert pytest.approx(3.0, abs=0.15) == largest_step(outcome.target, "audio")
+    silent = rows(outcome)[1]["silent"]
+    assert isinstance(silent, int)
+    assert pytest.approx(3.0, abs=0.15) == silent * 1024 / 44_100
+    assert_whole(outcome, film, attrs.evolve(mute, audio_packets=silent), film)
+    assert largest_step(outcome.target, "audio") <= 2 * 1024 / 44_100
 
 
 def test_more_languages_later(streams: Streams, mux: Mux) -> None:
@@ -282,30 +286,145 @@ class TestInitSections:
         assert pytest.approx(lead(stream.master), abs=0.001) == lead(outcome.target)
 
 
+class TestLateKeyFrame:
+    """Groups that begin in the middle of a group of pictures."""
+
+    @pytest.mark.parametrize("fmp4", [False, True], ids=["TS", "fMP4"])
+    @pytest.mark.parametrize("codec", ["H.264", "HEVC"])
+    def test_at_a_splice(self, codec: str, fmp4: bool, streams: Streams, mux: Mux, tmp_path: Path) -> None:
+        """Pictures that nobody can decode are left out, named and counted; all others and all sound stay in step."""
+        a, b = film(streams, codec, fmp4), spot(streams, codec, fmp4, "size")
+        cut = cut_into(b, tmp_path)
+        first = len(a.segments) + 1
+        outcome = mux(a.orders() + cut.orders(first=first, splice=1) + a.orders(first=first + 4, splice=2))
+        assert ("done", [first]) == (outcome.last["ev"], outcome.warned)
+        assert a.frames + b.frames[25:] + a.frames == frame_hashes(outcome.target)
+        left_out = packets_in(cut)["video"] - 50
+        assert left_out > 5
+        seen, heard = rows(outcome)
+        assert (2 * len(a.frames) + 50, left_out) == (seen["packets"], seen["headless"])
+        assert (2 * a.audio_packets + packets_in(cut)["audio"], 0) == (heard["packets"], heard["silent"])
+        shown, sounds = packet_pts(outcome.target, "video"), packet_pts(outcome.target, "audio")
+        joint = a.audio_packets
+        late_s = min(shown[len(a.frames) : len(a.frames) + 4]) - sounds[joint]
+        assert pytest.approx(first_key(cut) - first_pts(whole(cut), "audio"), abs=0.001) == late_s
+        joint += packets_in(cut)["audio"]
+        distance = min(shown[len(a.frames) + 50 :]) - sounds[joint]
+        assert pytest.approx(lead(outcome.target), abs=0.001) == distance
+
+    @pytest.mark.parametrize("fmp4", [False, True], ids=["TS", "fMP4"])
+    @pytest.mark.parametrize("codec", ["H.264", "HEVC"])
+    def test_at_the_start(self, codec: str, fmp4: bool, streams: Streams, mux: Mux, tmp_path: Path) -> None:
+        """The picture begins with the first key frame, as long after the sound as in the source."""
+        cut = cut_into(spot(streams, codec, fmp4, "size"), tmp_path)
+        outcome = mux(cut.orders())
+        assert [1] == outcome.warned
+        assert spot(streams, codec, fmp4, "size").frames[25:] == frame_hashes(outcome.target)
+        assert packets_in(cut)["video"] - 50 == rows(outcome)[0]["headless"]
+        assert pytest.approx(first_key(cut) - first_pts(whole(cut), "audio"), abs=0.001) == lead(outcome.target)
+
+    def test_behind_a_hole(self, streams: Streams, mux: Mux) -> None:
+        """The same where segments are missing in the middle of a clock."""
+        halves = streams.get("halves", seconds=4, hls=HALVES)
+        orders = halves.orders()
+        orders[2] = gap(3, keep=True, duration_s=0.5)
+        outcome = mux(orders)
+        assert [4] == outcome.warned
+        assert halves.frames[:22] + halves.frames[50:] == frame_hashes(outcome.target)
+
+    def test_without_any(self, streams: Streams, mux: Mux, tmp_path: Path) -> None:
+        """A group without any key frame, in a film that has some, is left out but for its sound."""
+        film = streams.plain()
+        cut = cut_into(film, tmp_path)
+        alone = attrs.evolve(cut, segments=cut.segments[:1], durations_s=cut.durations_s[:1])
+        outcome = mux(film.orders() + alone.orders(first=9, splice=1) + film.orders(first=10, splice=2))
+        assert [9] == outcome.warned
+        assert 2 * film.frames == frame_hashes(outcome.target)
+        seen, heard = rows(outcome)
+        assert packets_in(alone)["video"] == seen["headless"]
+        assert 2 * film.audio_packets + packets_in(alone)["audio"] == int(str(heard["packets"])) - int(
+            str(heard["silent"])
+        )
+
+    def test_in_a_film_without_any(self, streams: Streams, mux: Mux) -> None:
+        """Where no key frame was ever seen all is kept, with a warning: it may be a film that needs none."""
+        codec = ("-c:v", "libx264", "-bf", "0", "-g", "1000", "-sc_threshold", "0", "-pix_fmt", "yuv420p")
+        film = streams.get("one-key", seconds=3, fmp4=True, video_codec=codec, hls=HALVES)
+        outcome = mux(film.orders(only=slice(1, None)))
+        assert [1] == outcome.warned
+        assert 0 == rows(outcome)[0]["headless"]
+        assert 55 < len(packet_times(outcome.target, "video")) < 75
+
+    def test_another_table_is_no_cut(self, streams: Streams, mux: Mux) -> None:
+        """Pictures refer to those before them through a change of the PMT: none is left out; a new file needs a key."""
+        halves = streams.get("halves", seconds=4, hls=HALVES)
+        moved = streams.shifted(halves, "halves-moved", (*HALVES, "-hls_ts_options", "mpegts_start_pid=768"))
+        outcome = mux(halves.orders(only=slice(3)) + moved.orders(first=4, only=slice(3, None)))
+        assert_whole(outcome, halves)
+        assert [] == outcome.warned
+
+
+HALVES = ("-hls_time", "0.45", "-hls_flags", "split_by_time")
+"""Segments of half a second with one key frame a second."""
+
+
+def rows(outcome: Outcome) -> list[dict[str, object]]:
+    """What the details say of each track."""
+    details = outcome.last["details"]
+    assert isinstance(details, dict)
+    return list(details["tracks"])
+
+
+def first_key(stream: Stream) -> float:
+    """When the first key frame of a stream is shown."""
+    with av.open(str(whole(stream))) as container:
+        return next(float(each.pts * each.time_base) for each in container.demux(video=0) if each.is_keyframe)
+
+
+FLAT = {"H.264": ("-c:v", "libx264", "-bf", "0", "-g", "25", "-pix_fmt", "yuv420p")}
+FLAT["HEVC"] = (*HEVC[:-3], "log-level=none:scenecut=0:bframes=0", *HEVC[-2:])
+
+
 @pytest.mark.parametrize("fmp4", [False, True], ids=["TS", "fMP4"])
 @pytest.mark.parametrize("codec", ["H.264", "HEVC"])
-def test_splice_into_the_middle_of_a_group_of_pictures(
-    codec: str, fmp4: bool, streams: Streams, mux: Mux, tmp_path: Path
-) -> None:
-    """Pictures before the first key frame after a splice are kept, and the sound is where it was."""
-    a, b = film(streams, codec, fmp4), spot(streams, codec, fmp4, "size")
-    cut = cut_into(b, tmp_path)
-    first = len(a.segments) + 1
-    outcome = mux(a.orders() + cut.orders(first=first, splice=1) + a.orders(first=first + 3, splice=2))
-    assert ("done", []) == (outcome.last["ev"], outcome.warned)
-    kept = packets_in(cut)
-    assert kept["video"] > 50
-    assert 2 * len(a.frames) + kept["video"] == len(packet_times(outcome.target, "video"))
-    assert 2 * a.audio_packets + kept["audio"] == len(packet_times(outcome.target, "audio"))
-    hashes = frame_hashes(outcome.target, damaged=True)
-    # Pictures without their references come out of the decoder among the last ones of the film, or displace them.
-    assert a.frames[:-4] == hashes[: len(a.frames) - 4]
-    assert a.frames == hashes[-len(a.frames) :]
-    assert b.frames[25:] == hashes[-len(a.frames) - 50 : -len(a.frames)]
-    shown, sounds = packet_pts(outcome.target, "video"), packet_pts(outcome.target, "audio")
-    end = len(a.frames) + kept["video"]
-    joint = min(shown[end : end + 4]) - sounds[a.audio_packets + kept["audio"]]
-    assert pytest.approx(lead(outcome.target), abs=0.001) == joint
+def test_other_order_of_decoding(codec: str, fmp4: bool, streams: Streams, mux: Mux) -> None:
+    """With B-frames, without, and with again: no hole in the sound, and pictures follow each other as shown."""
+    a = film(streams, codec, fmp4)
+    b = streams.get(f"flat-{codec}-{fmp4}", seconds=3, fmp4=fmp4, video_codec=FLAT[codec])
+    outcome = mux(a_b_a(a, b))
+    assert_whole(outcome, a, b, a)
+    assert [] == outcome.warned
+    assert largest_step(outcome.target, "audio") <= 0.0245
+    shown = sorted(packet_pts(outcome.target, "video"))
+    steps = [after - before for before, after in zip(shown, shown[1:], strict=False)]
+    assert 0.004 <= min(steps) and max(steps) <= 0.1
+    for start, source in ((0, a), (a.audio_packets, b), (a.audio_packets + b.audio_packets, a)):
+        pictures = start // (a.audio_packets or 1) * len(a.frames) if source is b or not start else None
+        pictures = len(a.frames) + len(b.frames) if pictures is None else pictures
+        distance = min(packet_pts(outcome.target, "video")[pictures : pictures + 8])
+        distance -= packet_pts(outcome.target, "audio")[start]
+        assert pytest.approx(lead(whole(source)), abs=0.001) == distance
+
+
+def test_split_into_a_group_with_dead_sound(streams: Streams, mux: Mux, tmp_path: Path) -> None:
+    """A stream that is announced but of which nothing comes is in no header of the files that follow, and named."""
+    a, b = streams.plain(), spot(streams, "H.264", False, "size")
+    silent = attrs.evolve(b, segments=tuple(without_pid(path, 0x101, tmp_path) for path in b.segments))
+    outcome = mux(a.orders() + silent.orders(first=9, splice=1), on_param_change="split")
+    assert "done" == outcome.last["ev"], outcome.reports[-3:]
+    assert ["audio 流没有可用参数，未写入"] == [each["text"] for each in outcome.reports if each["ev"] == "warn"]
+    [part] = outcome.last["companions"]
+    assert b.frames == frame_hashes(Path(part["path"]))
+    assert ["vide"] == [track.kind for track in written(Path(part["path"])).tracks]
+
+
+def without_pid(path: Path, pid: int, folder: Path) -> Path:
+    """A TS segment without the packets of one PID."""
+    media = path.read_bytes()
+    packets = [media[at : at + 188] for at in range(0, len(media), 188)]
+    target = folder / path.name
+    target.write_bytes(b"".join(each for each in packets if (each[1] & 31) << 8 | each[2] != pid))
+    return target
 
 
 def cut_into(stream: Stream, folder: Path) -> Stream:

@@ -122,6 +122,37 @@ def test_packed_audio(kind: str, name: str, streams: Streams, mux: Mux, tmp_path
     assert [] == outcome.warned
 
 
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("aac", "aac"), ("mp3", "mp3"), ("ac3", "ac3"), ("ac3", "eac3")],
+    ids=["AAC", "MP3", "AC-3", "E-AC-3"],
+)
+@pytest.mark.parametrize("clock", [True, False], ids=["with a clock", "without"])
+def test_packed_segments_of_one_frame(
+    clock: bool, kind: str, name: str, streams: Streams, mux: Mux, tmp_path: Path
+) -> None:
+    """libav has no time for a frame that is alone; it is kept all the same, at its place."""
+    stream = streams.get(name, **next(made for case, made, _ in FORMATS.values() if case == name))
+    with av.open(str(stream.segments[0]), format="mpegts") as container:
+        packets = [packet for packet in container.demux(audio=0) if packet.size][:6]
+    start, end = packets[0].pts, packets[-1].pts
+    assert start is not None and end is not None
+    step_s = (end - start) / 5 / 90_000
+    orders = []
+    for number, packet in enumerate(packets):
+        frame = b"com.apple.streaming.transportStreamTimestamp\x00" + round(number * step_s * 90_000).to_bytes(8)
+        frame = b"PRIV" + len(frame).to_bytes(4) + b"\x00\x00" + frame
+        tag = b"ID3\x04\x00\x00" + bytes([0, 0, 0, len(frame)]) + frame
+        target = tmp_path / f"{number}.{kind}"
+        target.write_bytes((tag if clock else b"") + bytes(packet))
+        order = seg(number + 1, target, kind=kind, duration_s=step_s)
+        orders.append(order | {"start_s": number * step_s})
+    outcome = mux(orders)
+    assert ("done", []) == (outcome.last["ev"], outcome.warned)
+    expected = [number * step_s for number in range(6)]
+    assert pytest.approx(expected, abs=0.002) == packet_times(outcome.target, "audio")
+
+
 def test_subtitles_are_refused(mux: Mux, tmp_path: Path) -> None:
     """WebVTT has a clear answer."""
     (tmp_path / "1.vtt").write_text("WEBVTT\n")

@@ -122,7 +122,7 @@ class TestGaps:
         outcome = mux(orders)
         assert film.frames[:75] + film.frames[125:] == frame_hashes(outcome.target)
         assert pytest.approx(8.0, abs=0.1) == outcome.last["dur"]
-        assert pytest.approx(2.04, abs=0.1) == largest_step(outcome.target, "audio")
+        assert pytest.approx(2.04, abs=0.1) == largest_step(outcome.target, "video")
         assert [] == outcome.warned
 
     def test_a_closed_hole_takes_no_time(self, streams: Streams, mux: Mux) -> None:

@@ -400,6 +400,46 @@ def test_subtitles_in_fmp4(form: str, streams: Streams, mux_subtitles: Mux, tmp_
     assert form == "stpp" or "line:0" in companion(outcome, "en.vtt")
 
 
+@pytest.mark.parametrize("fmp4", [False, True], ids=["TS", "fMP4"])
+@pytest.mark.parametrize("codec", ["H.264", "HEVC"])
+def test_groups_decoded_in_another_order(codec: str, fmp4: bool, streams: Streams, mux_subtitles: Mux, tmp_path: Path):
+    """With B-frames, without, and with again, no sound: cues begin with their pictures."""
+    bframes = {"H.264": with_h264, "HEVC": with_hevc}[codec]
+    a, b = (
+        streams.get(f"mute-{codec}-{fmp4}-{count}", seconds=3, fmp4=fmp4, audio="", video_codec=bframes(count))
+        for count in (2, 0)
+    )
+    main = a.orders() + b.orders(first=4, splice=1, start_s=3.0) + a.orders(first=7, splice=2, start_s=6.0)
+    feeding = Feeding(tmp_path)
+    for splice, stream in enumerate((a, b, a)):
+        feeding.vtt(3.0, (0, 0.5, f"{splice}"), splice=splice, mpegts=clock_of(stream))
+    outcome = mux_subtitles(main, feeding)
+    shown_at = sorted(packet_pts(outcome.target, "video"))
+    expected = [pytest.approx(shown_at[frame], abs=0.002) for frame in (0, 75, 150)]
+    assert expected == [start for start, _, _ in read_vtt(companion(outcome, "en.vtt"))]
+    assert expected == [start for start, _, _ in subtitles_of(outcome.target)]
+    assert pytest.approx([0.0, 3.0, 6.0], abs=0.002) == [shown_at[frame] for frame in (0, 75, 150)]
+
+
+def with_h264(bframes: int) -> tuple[str, ...]:
+    """How to encode it."""
+    return ("-c:v", "libx264", "-bf", str(bframes), "-g", "25", "-pix_fmt", "yuv420p")
+
+
+def with_hevc(bframes: int) -> tuple[str, ...]:
+    """The same."""
+    options = f"log-level=none:scenecut=0:bframes={bframes}"
+    return ("-c:v", "libx265", "-preset", "ultrafast", "-g", "25", "-x265-params", options, "-pix_fmt", "yuv420p")
+
+
+def clock_of(stream: Stream) -> int:
+    """What the clock of a stream says at its first picture."""
+    joined = stream.segments[0].parent / "first"
+    init = b"" if stream.init is None else stream.init.read_bytes()
+    joined.write_bytes(init + stream.segments[0].read_bytes())
+    return round(first_pts(joined, "video") * 90_000)
+
+
 def start_of_fmp4(stream: Stream, outcome: Outcome) -> float:
     """Where media time 0 of fMP4 segments is in the output."""
     joined = outcome.target.with_name("joined.mp4")

@@ -54,15 +54,17 @@ class Scene:
         self.audio = self.timeline.add_lane(rate=44_100, snaps=True)
         self.era = (0, 0)
 
-    def enter(self, video: int, audio: int, *, same_clock: bool = False, gap_s: float = 0, wraps: bool = True) -> None:
-        """A run whose first packets have these dts."""
+    def enter(
+        self, video: int, audio: int, *, same_clock: bool = False, gap_s: float = 0, wraps: bool = True, delay: int = 0
+    ) -> None:
+        """A run whose first packets have these dts; pictures are shown at least `delay` later."""
         source_ns = self.timeline.source_ns(self.era)
         near = video if source_ns is None else unwrap33(video, source_ns * 9 // 100_000)
         for lane in (self.video, self.audio):
             lane.enter_run(numerator=1, denominator=90_000, step_ticks=FRAME, wraps=wraps, near=near)
         firsts = [
-            First(lane=lane, dts_ns=lane.source_ns(at), pts_ns=lane.source_ns(at))
-            for lane, at in ((self.video, video), (self.audio, audio))
+            First(lane=lane, dts_ns=lane.source_ns(at), pts_ns=lane.source_ns(at + later))
+            for lane, at, later in ((self.video, video, delay), (self.audio, audio, 0))
         ]
         entry = Entry(lanes=(self.video, self.audio), firsts=tuple(firsts), gap_ns=int(gap_s * NS))
         if same_clock:
@@ -119,7 +121,8 @@ def test_clock_over_the_wrap() -> None:
         (31 * SECOND, 31 * SECOND, True, 25, 31.0),  # announced as far
         (0, 0, True, 0, 1.0),  # back: a new clock
         (500 * SECOND, 500 * SECOND, False, 3, 4.0),  # a new clock behind a hole
-        (0, FRAME, False, 0, 1.0),  # tight for the picture
+        (0, FRAME, False, 0, 0.965),  # tight for the sound: the last picture is shown for 5 ms
+        (0, 3 * FRAME, False, 0, 0.965),  # no shorter than that, though there is a hole in the sound
         (FRAME, 0, False, 0, 1.04),  # tight for the sound, which starts first
     ],
 )
@@ -131,6 +134,40 @@ def test_start_of_a_run(video: int, audio: int, same_clock: bool, gap_s: float, 
     scene.play(0, 1, lane=scene.audio)
     scene.enter(video, audio, same_clock=same_clock, gap_s=gap_s)
     assert round(first_video_s * SECOND) == scene.play(video, 1)[0]
+
+
+@given(st.lists(st.integers(0, 4), min_size=2, max_size=6), st.integers(0, 2000))
+def test_groups_follow_as_they_are_shown(delays: list[int], apart: int) -> None:
+    """However far ahead pictures are decoded in each group: no hole in the sound, no overlap in the picture."""
+    scene = Scene()
+    sounds: list[int] = []
+    shown: list[int] = []
+    for number, delay in enumerate(delays):
+        start = 1000 * SECOND * number + 10 * SECOND
+        scene.enter(start - delay * FRAME, start - apart, delay=delay * FRAME)
+        for n in range(25):
+            seen = scene.video.stamp(start + (n - delay) * FRAME, start + n * FRAME, FRAME)
+            heard = scene.audio.stamp(start - apart + n * FRAME, None, FRAME)
+            assert seen and heard
+            shown.append(seen[1])
+            sounds.append(heard[0])
+    assert {FRAME * 44_100 // 90_000} == {after - before for before, after in zip(sounds, sounds[1:], strict=False)}
+    steps = {after - before for before, after in zip(shown, shown[1:], strict=False)}
+    assert min(steps) >= FRAME - 1 and max(steps) <= FRAME + 1
+
+
+@pytest.mark.parametrize(
+    ("late", "hole"), [(0, 0), (FRAME - 90, 0), (FRAME, 1764), (SECOND, 44_100), (9 * SECOND, 396_900)]
+)
+def test_hole_in_the_sound(late: int, hole: int) -> None:
+    """From a frame on it is told, in ticks of the output; never before the first packet, never in the picture."""
+    scene = Scene()
+    scene.enter(0, 0)
+    for lane in (scene.video, scene.audio):
+        scene.play(SECOND, 1, lane=lane)
+        assert 0 == lane.hole_ticks
+        scene.play(2 * SECOND + late, 1, lane=lane)
+    assert (0, hole) == (scene.video.hole_ticks, scene.audio.hole_ticks)
 
 
 @pytest.mark.parametrize(
