@@ -49,6 +49,8 @@ LAG_NS = 10 * NS
 TURN_NS = NS // 4
 """A track may go on for so long beyond another before that has its turn; the muxer puts packets in order itself."""
 FOR_EVER = 1 << 62
+SILENT_MOST = 1 << 19
+"""So many silent frames (three hours of them) are made for a track: playlists can announce holes of years."""
 _NOUNS = {"video": "画面", "audio": "声音"}
 
 
@@ -362,11 +364,12 @@ class Remuxer:
         """
         lane = track.lane
         start, lane.hole_ticks = until - lane.hole_ticks, 0
-        if track.silence is None:
+        frame, samples = track.silence or (b"", 0)
+        count = (until - start) * samples // (SAMPLES * lane.rate)
+        if not frame or track.filled + count > SILENT_MOST:
             self._tell_hole(run, track, (until - start) / lane.rate)
             return
-        frame, samples = track.silence
-        for number in range((until - start) * samples // (SAMPLES * lane.rate)):
+        for number in range(count):
             packet: AnyPacket = Packet(frame)
             packet.dts = packet.pts = start + number * SAMPLES * lane.rate // samples
             packet.duration = start + (number + 1) * SAMPLES * lane.rate // samples - packet.dts
@@ -388,7 +391,8 @@ class Remuxer:
         """Warn of the first hole of a track that stays one."""
         if not track.holed:
             track.holed = True
-            text = f"声音在此之前缺 {hole_s:.2f} 秒，{track.codec} 无法补静音，浏览器中此后音画可能错开"
+            reason = "太长，未补静音" if track.silence else f"{track.codec} 无法补静音"
+            text = f"声音在此之前缺 {hole_s:.2f} 秒，{reason}，浏览器中此后音画可能错开"
             self._outbox.warn(run.track, run.current.order.number, text)
 
     def _cross(self, reader: Reader, route: Route, at: int, end_ns: int | None, stamped: tuple[int, int, int]) -> None:

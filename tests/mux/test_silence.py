@@ -116,3 +116,11 @@ def test_sound_we_have_no_silence_for(name: str, codec: tuple[str, ...], streams
     outcome = mux(holed(stream, 2, 4))
     assert ("done", [3], 0) == (outcome.last["ev"], outcome.warned, sound_row(outcome)["silent"])
     assert pytest.approx(1.0, abs=0.1) == largest_step(outcome.target, "audio")
+
+
+def test_a_hole_of_years(streams: Streams, mux: Mux) -> None:
+    """What a playlist announces beyond reason is not made silence frame by frame."""
+    orders = [*streams.plain().orders(), gap(9, keep=True, duration_s=20_000.0, splice=1)]
+    outcome = mux([*orders, *streams.other().orders(first=10, splice=1)])
+    assert ("done", [10]) == (outcome.last["ev"], outcome.warned[:1])
+    assert [] == silences(outcome.target)
