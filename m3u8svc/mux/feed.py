@@ -151,7 +151,6 @@ class Source:
         run = Run(self, first, closes_hole=closes_hole, gap_ns=gap_ns, continues=continues)
         self.gap_ns = 0
         self.closes_hole = False
-        self._forms = (b"", b"")  # those before it say nothing of a run that begins without
         return run
 
     def lose(self, order: Feed, reason: str) -> None:
