@@ -124,3 +124,24 @@ def test_a_hole_of_years(streams: Streams, mux: Mux) -> None:
     outcome = mux([*orders, *streams.other().orders(first=10, splice=1)])
     assert ("done", [10]) == (outcome.last["ev"], outcome.warned[:1])
     assert [] == silences(outcome.target)
+
+
+def test_bytes_do_not_depend_on_the_order_of_arrival(streams: Streams, mux: Mux, tmp_path: Path) -> None:
+    """Silence and pictures left out are the same however the tracks' orders are mixed."""
+    halves = ("-hls_time", "0.45", "-hls_flags", "split_by_time")
+    picture = streams.cut("picture-halves", streams.plain(), "v", hls=halves)
+    sound = streams.cut("heard-1s", streams.plain(), "a")
+    seen, heard_orders = picture.orders(), sound.orders(track="audio1")
+    seen[2] = gap(3, keep=True, duration_s=picture.durations_s[2])
+    heard_orders[3] = gap(4, keep=True, duration_s=sound.durations_s[3]) | {"track": "audio1"}
+    mixes = [seen + heard_orders, heard_orders + seen]
+    mixes.append([order for pair in zip(seen, heard_orders, strict=False) for order in pair])
+    mixes[2] += seen[len(heard_orders) :] + heard_orders[len(seen) :]
+    rows = [{"track": "main", "kind": "main"}, {"track": "audio1", "kind": "audio"}]
+    files = set()
+    for number, mixed in enumerate(mixes):
+        outcome = mux(mixed, tracks=rows, target=tmp_path / f"{number}.mp4")
+        assert ("done", [4]) == (outcome.last["ev"], outcome.warned)
+        files.add(outcome.target.read_bytes())
+    assert 1 == len(files)
+    assert silences(tmp_path / "0.mp4")
