@@ -184,6 +184,8 @@ def test_cues_by_media_time(streams: Streams, mux_subtitles: Mux, tmp_path: Path
         "language": "eng",
         "packets": 5,
         "dropped": 0,
+        "silent": 0,
+        "headless": 0,
     }
     assert row | {"duration_s": 6.5} in outcome.last["details"]["tracks"]
     shown = [(0.5, 1.25, "one"), (1.5, 1.8, "cut"), (1.8, 2.25, "cut\nagain"), (2.25, 2.5, "again"), cues[3]]
