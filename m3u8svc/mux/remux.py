@@ -379,7 +379,7 @@ class Remuxer:
     def _write_silence(self, run: Run, track: Track, packet: AnyPacket) -> None:
         track.read += 1
         try:
-            self.mp4.write(packet)
+            self.mp4.mux_one(packet)
             track.written += 1
             track.filled += 1
         except (av.FFmpegError, OSError) as error:

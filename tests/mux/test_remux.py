@@ -124,8 +124,8 @@ def test_packed_audio(kind: str, name: str, streams: Streams, mux: Mux, tmp_path
 
 @pytest.mark.parametrize(
     ("kind", "name"),
-    [("aac", "aac"), ("mp3", "mp3"), ("ac3", "ac3"), ("ac3", "eac3")],
-    ids=["AAC", "MP3", "AC-3", "E-AC-3"],
+    [("aac", "aac"), ("ac3", "ac3"), ("ac3", "eac3")],
+    ids=["AAC", "AC-3", "E-AC-3"],
 )
 @pytest.mark.parametrize("clock", [True, False], ids=["with a clock", "without"])
 def test_packed_segments_of_one_frame(
