@@ -48,6 +48,10 @@ class Pusher:
         """Return when every range is on its way; raises what went wrong meanwhile (fsync would not tell it again)."""
         self._ranges.put(None)
         self._thread.join()
+        self.check()
+
+    def check(self) -> None:
+        """Raise what went wrong so far."""
         if self._error is not None:
             raise self._error
 
@@ -65,18 +69,20 @@ class Pusher:
 
 class TargetFile(io.RawIOBase):
     """
-    A new file at `path`, mode 0600, that never follows or replaces anything. libav writes to it through Python.
+    A new file at `path`, mode 0600, that never follows or replaces anything; or one that a child before us wrote, of
+    which the first `resume_at` bytes count. libav writes to it through Python.
     """
 
-    def __init__(self, path: str, *, alive: Callable[[], None]) -> None:
+    def __init__(self, path: str, *, alive: Callable[[], None], resume_at: int = 0) -> None:
         super().__init__()
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        self._fd = os.open(path, flags, 0o600)
+        flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+        self._fd = os.open(path, flags if resume_at else flags | os.O_CREAT | os.O_EXCL, 0o600)
+        if os.fstat(self._fd).st_size < resume_at:
+            raise EOFError(f"the file is shorter than {resume_at} bytes")
+        os.ftruncate(self._fd, resume_at)
         self._pusher = Pusher(self._fd)
         self._alive = alive
-        self._at = 0
-        self._end = 0
-        self._pushed = 0
+        self._at = self._end = self._pushed = resume_at
         self._told = 0
 
     def readable(self) -> bool:
@@ -129,6 +135,17 @@ class TargetFile(io.RawIOBase):
     def reader(self) -> "TargetReader":
         """The same file to read from its start: the muxer moves media up when the moov goes first."""
         return TargetReader(self)
+
+    def cut_off(self, size: int) -> None:
+        """Drop what is beyond `size`."""
+        os.ftruncate(self._fd, size)
+        self._end = size
+        self._pushed = min(self._pushed, size)
+
+    def sync_so_far(self) -> None:
+        """Return when what was written is on disk; more will follow."""
+        self._pusher.check()
+        os.fsync(self._fd)
 
     def sync(self) -> None:
         """Return when everything is on disk."""
