@@ -530,6 +530,22 @@ class MergerDied(MergeError):
     en = "the merge process died ({how}) at segment {position}"
 
 
+class CheckpointLost(MergeError):
+    """What a low-disk merge had written down is gone, and with it what was let go of."""
+
+    code = "checkpoint_lost"
+    zh = "低磁盘占用合并的检查点已丢失（{reason}）"
+    en = "the checkpoint of the low-disk merge is lost ({reason})"
+
+
+class MergeLost(MergeError):
+    """A low-disk merge failed after segments were let go of."""
+
+    code = "merge_lost"
+    zh = "{cause}；低磁盘占用模式已删除 {count} 个分片，重试时须重新下载"
+    en = "{cause}; low_disk has deleted {count} segments, which a retry must fetch again"
+
+
 class NoMedia(MergeError):
     """Nothing in the segments could be muxed."""
 

@@ -31,9 +31,19 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from m3u8svc.errors import DiskError, DiskFull, MergeError, MergerDied, NoMedia, VerifyError, from_os_error
+from m3u8svc.errors import (
+    CheckpointLost,
+    DiskError,
+    DiskFull,
+    MergeError,
+    MergerDied,
+    NoMedia,
+    VerifyError,
+    from_os_error,
+)
+from m3u8svc.hls.cuts import Cuts
 from m3u8svc.hls.playlist import MAIN
-from m3u8svc.offerings import Companion, Gap, MediaFile, MergeJob, MergeProgress, MergeResult, Part
+from m3u8svc.offerings import Checkpoint, Companion, Gap, LowDisk, MediaFile, MergeJob, MergeProgress, MergeResult, Part
 from m3u8svc.redact import escape_controls
 from m3u8svc.waiting import InThread, settled
 
@@ -103,14 +113,47 @@ class Script:
     The parts of one merge, pulled from their iterator no further than the child needs, and remembered for a replay.
     """
 
-    def __init__(self, source: AsyncIterator[Part]) -> None:
+    def __init__(self, source: AsyncIterator[Part], low_disk: LowDisk | None = None) -> None:
         self._source = source
+        self._low_disk = low_disk
+        self._cuts = None if low_disk is None else attrs.evolve(low_disk.cuts, splices=dict(low_disk.cuts.splices))
         self.parts: list[Part] = []
+        self.cuts: dict[int, Cuts] = {}
+        """Before which parts (from 0) there is a cut, and how the cutting went on from there."""
+        self.begin = 0
+        """The part to begin with: those before it are behind a checkpoint."""
+        self.poisoned = False
+        """Whether a segment was replaced."""
         self.complete = False
         self._wanted = 0
         self._more: Deferred[None] | None = None
         self.changed: Callable[[], None] = lambda: None
         """Called when `parts` or `complete` changed."""
+
+    def low_disk_fields(self) -> dict[str, object]:
+        """What a child's job says of checkpoints."""
+        if self._low_disk is None:
+            return {}
+        return {"journal": os.path.abspath(self._low_disk.journal), "merged": self.merged}
+
+    @property
+    def merged(self) -> int:
+        """How many of all parts are behind a checkpoint."""
+        return self.begin + (0 if self._low_disk is None else self._low_disk.merged)
+
+    def cut_at(self, index: int) -> int:
+        """How many of all parts there are before the part `index`, where a cut is."""
+        assert self._low_disk is not None
+        return index + self._low_disk.merged
+
+    def pass_cut(self, parts: int, size_bytes: int, *, made: bool) -> None:
+        """The child has come to a cut."""
+        assert self._low_disk is not None
+        index = parts - self._low_disk.merged
+        checkpoint = Checkpoint(parts=parts, size_bytes=size_bytes, made=made, cuts=self.cuts[index])
+        if made:
+            self.begin = index
+        self._low_disk.passed(checkpoint)
 
     def want(self, count: int) -> None:
         """Pull until there are `count` parts."""
@@ -121,6 +164,7 @@ class Script:
 
     def replace(self, track: str, position: int) -> None:
         """Put a gap in the place of the segment at `position` of `track`."""
+        self.poisoned = True
         for index, part in enumerate(self.parts):
             if (part.track, part.position) == (track, position) and isinstance(part, MediaFile):
                 self.parts[index] = Gap(
@@ -134,10 +178,24 @@ class Script:
                     last=part.last,
                 )
 
+    def _cut_before(self, part: Part) -> None:
+        if self._cuts is None:
+            return
+        if self._cuts.comes_before(is_main=part.track == MAIN):
+            self._cuts.cut()
+            self.cuts[len(self.parts)] = attrs.evolve(self._cuts, splices=dict(self._cuts.splices))
+        self._cuts.add(
+            track=part.track,
+            splice=part.discontinuity_sequence,
+            size_bytes=part.size_bytes if isinstance(part, MediaFile) else 0,
+            last=part.last,
+        )
+
     async def pull(self) -> None:
         """Pull parts as they are wanted, until there are no more."""
         try:
             async for part in self._source:
+                self._cut_before(part)
                 self.parts.append(part)
                 self.changed()
                 while len(self.parts) >= self._wanted:
@@ -164,6 +222,7 @@ class Child(ProcessProtocol):
         self._job = job
         self._script = script
         self._on_taken = on_taken
+        self._begin = script.begin
         self._sent: Counter[str] = Counter()
         self._taken: Counter[str] = Counter()
         self._heard = 0
@@ -192,25 +251,37 @@ class Child(ProcessProtocol):
             expected_duration_s=self._job.expected_duration_s,
             tracks=[attrs.asdict(track) for track in self._job.tracks],
             on_param_change=self._job.on_param_change,
-            low_disk=self._job.low_disk,
             subtitle_files=self._job.subtitle_files,
+            **self._script.low_disk_fields(),
         )
         self.pump()
 
     def pump(self) -> None:
         """Send what the child may have."""
         parts = self._script.parts
-        may_have = max(self._taken.total(), self._heard) + WINDOW
+        may_have = self._begin + max(self._taken.total(), self._heard) + WINDOW
         self._script.want(may_have)
-        for part in parts[self._sent.total() : may_have]:
+        sent = self._begin + self._sent.total()
+        for index, part in enumerate(parts[sent:may_have], sent):
+            if index > self._begin and index in self._script.cuts:
+                self._cut(self._script.cut_at(index))
             self._sent[part.track] += 1
             self._write(**_order(part))
             if part.last:
                 self._write(op="track_end", track=part.track)
-        if self._script.complete and self._sent.total() == len(parts) and not self._ended:
+        if self._script.complete and self._begin + self._sent.total() == len(parts) and not self._ended:
             self._ended = True
             self._write(op="end")
         self._watch_over()
+
+    def _cut(self, parts: int) -> None:
+        """
+        Have a checkpoint made here. Not once a segment was replaced: what is said of it would not outlive this service.
+        """
+        if self._script.poisoned:
+            self._script.pass_cut(parts, 0, made=False)
+        else:
+            self._write(op="cut", parts=parts)
 
     def stop(self) -> None:
         """End the process, politely first. `outcome` fires when it is gone."""
@@ -254,7 +325,7 @@ class Child(ProcessProtocol):
                 self._hungry_for = None
             case "seg":
                 self._taken[str(report.get("track", MAIN))] += 1
-                self._on_taken(self._taken.total())
+                self._on_taken(self._begin + self._taken.total())
                 self.pump()
             case "hungry":
                 self._hungry_for, self._heard = str(report["track"]), int(report["heard"])
@@ -264,6 +335,8 @@ class Child(ProcessProtocol):
                 self.warnings.append(Warned(track=track, position=int(report["n"]), text=str(report["text"])))
             case "span":
                 self._spans.append({name: report[name] for name in ("track", "n", "file", "from", "to")})
+            case "checkpoint":
+                self._script.pass_cut(int(report["parts"]), int(report["size"]), made=bool(report["made"]))
             case "closing":
                 self._closing = True
             case "done":
@@ -369,18 +442,22 @@ class Muxing:
             self._slots.release()
 
     async def _merge(self, job: MergeJob, parts: AsyncIterator[Part], progress: MergeProgress) -> MergeResult:
-        script = Script(parts)
+        script = Script(parts, job.low_disk)
         pulling = _Background(script.pull())
-        finished = False
+        useless = True
         try:
             result = await self._until_done(job, script, pulling, _Monotonic(progress))
-            finished = True
+            useless = False
             return result
+        except BaseException as error:
+            # Behind a checkpoint the target is all there is, and a merge that only was interrupted goes on from it.
+            useless = script.merged == 0 or isinstance(error, MergeError)
+            raise
         finally:
             try:
                 await pulling.stop()
             finally:  # also when cancelled a second time
-                if not finished:
+                if useless:
                     await settled(self._in_thread(_remove, job.target))
 
     async def _clear(self, target: Path) -> None:
@@ -398,7 +475,8 @@ class Muxing:
         poisoned: list[dict[str, object]] = []
         notes: list[Warned] = []
         while True:
-            await self._clear(job.target)
+            if not script.merged:
+                await self._clear(job.target)
             outcome, warnings = await self._run_child(job, script, pulling, progress)
             match outcome:
                 case Done():
@@ -559,6 +637,8 @@ def _as_error(failed: Failed, target: Path) -> Exception:
             return DiskFull(path=str(target.parent))
         case "disk_error":
             return DiskError(path=str(target.parent), reason=failed.reason)
+        case "checkpoint_lost":
+            return CheckpointLost(reason=failed.reason)
         case "verify_failed":
             return VerifyError(reason=failed.reason)
     return MergeError(reason=failed.reason)

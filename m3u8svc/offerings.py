@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 
 import attrs
 
+from m3u8svc.hls.cuts import Cuts
 from m3u8svc.hls.fingerprint import Signature
 from m3u8svc.hls.media import MediaKind
 from m3u8svc.hls.playlist import MAIN, Segment
@@ -155,6 +156,33 @@ class Companion:
 
 
 @attrs.frozen(kw_only=True)
+class Checkpoint:
+    """
+    A merge has come to a cut: with `made` the first `parts` of all parts are in the target for good, which is
+    `size_bytes` long there; without, the cut had to be passed over. `cuts` says how the cutting goes on.
+    """
+
+    parts: int
+    size_bytes: int
+    made: bool
+    cuts: Cuts
+
+
+@attrs.frozen(kw_only=True)
+class LowDisk:
+    """
+    How a merge lets go of files. `journal` is the merger's own, beside the segments. `merged` parts are behind an
+    earlier checkpoint, and the parts that are handed over begin after them, cut as `cuts` says; `passed` is told of
+    every cut.
+    """
+
+    journal: Path
+    passed: Callable[[Checkpoint], None]
+    merged: int = 0
+    cuts: Cuts = attrs.field(factory=Cuts)
+
+
+@attrs.frozen(kw_only=True)
 class MergeJob:
     """
     What a merger is told besides the parts. `target` is the hidden file to write; `task` has the merger's own options
@@ -172,7 +200,8 @@ class MergeJob:
     on_param_change: Literal["keep", "split"] = "keep"
     subtitle_files: tuple[str, ...] = ()
     """Kinds of side-car files to write of each subtitle track: "vtt", "srt"."""
-    low_disk: bool = False
+    low_disk: "LowDisk | None" = None
+    """Set when files may be let go of while the merge goes on; None for mergers of plugins."""
 
 
 @attrs.frozen(kw_only=True)
@@ -201,7 +230,8 @@ class Merger(Protocol):
     """
     One way to make one file of many segments. Requests choose it by `name`. Called on the reactor: it must not block.
     One that can take several tracks says so by an attribute ``takes_renditions = True``; others get tasks of one track
-    only, and the rest is refused before anything is fetched.
+    only, and the rest is refused before anything is fetched. The built-in one that can let go of files while it
+    goes on says so by ``takes_low_disk = True``; plugins are not promised that.
     """
 
     name: str

@@ -17,6 +17,7 @@ class Mp4Merger:
 
     name = "mp4"
     takes_renditions = True
+    takes_low_disk = True
 
     def __init__(self, muxing: Muxing) -> None:
         self._muxing = muxing

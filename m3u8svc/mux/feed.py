@@ -8,7 +8,7 @@ Every segment is looked at before it is fed; what is no media becomes a hole wit
 
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import BinaryIO
 
 import attrs
@@ -16,7 +16,7 @@ import attrs
 from m3u8svc.mux.fmp4 import BrokenBoxes, look_at_fragments
 from m3u8svc.mux.orders import Orders
 from m3u8svc.mux.packed import look_at_packed
-from m3u8svc.mux.protocol import Fault, Feed, Hole, Outbox, Refused
+from m3u8svc.mux.protocol import Cut, Fault, Feed, Hole, Outbox, Refused
 from m3u8svc.mux.timeline import NS, short_way33
 from m3u8svc.mux.ts import look_at_ts
 
@@ -113,6 +113,9 @@ def _check_fmp4(order: Feed, file: BinaryIO, size: int) -> Checked:
     return Checked(order=order, start=0, demuxer="mp4", nature=("fmp4", order.init), clock=head.clock)
 
 
+_NOT_WRITTEN_DOWN = frozenset({"track", "_orders", "_outbox", "_ahead", "cut"})
+
+
 class Source:
     """
     Takes the orders of one track and hands out runs. Between runs it keeps what the next one must know: the hole before
@@ -133,6 +136,25 @@ class Source:
         self.fed_s = 0.0
         """What the file should last: the durations of all fed segments and kept holes."""
         self._began_s: float | None = None
+        self.cut: Cut | None = None
+        """The cut it has come to: nothing is handed out until `cross`."""
+
+    @property
+    def cut_is_passed(self) -> bool:
+        """Whether the cut it has come to counts for nothing by now."""
+        return self.cut is not None and self.cut.parts <= self._orders.passed
+
+    def cross(self) -> None:
+        """Go on behind the cut."""
+        self.cut = None
+
+    def as_fields(self) -> dict[str, object]:
+        """What is known at a cut, for `restore`."""
+        return {name: value for name, value in vars(self).items() if name not in _NOT_WRITTEN_DOWN}
+
+    def restore(self, fields: Mapping[str, object]) -> None:
+        """Be as another was at a cut."""
+        vars(self).update(fields)
 
     @property
     def expected_end_s(self) -> float:
@@ -221,15 +243,35 @@ class Source:
         return not 0 < ahead_s <= last.order.duration_s + JUMP_AHEAD_S
 
     def _peek(self) -> Checked | None:
-        while self._ahead is None and not self._ended:
-            order = self._orders.take(self.track)
+        while self._ahead is None and not self._ended and self.cut is None:
+            order = self._orders.take_or_cut(self.track)
             if order is None:
                 self._ended = True
+            elif isinstance(order, Cut):
+                self._come_to(order)
             elif isinstance(order, Hole):
                 self._skip(order)
             else:
                 self._check(order)
         return self._ahead
+
+    def _come_to(self, cut: Cut) -> None:
+        """Stop at a cut, unless it counts for nothing, or what follows could not be read without what is before."""
+        if cut.parts > self._orders.passed and not self._can_begin_anew():
+            self._orders.pass_over(cut)
+        self.cut = cut if cut.parts > self._orders.passed else None
+
+    def _can_begin_anew(self) -> bool:
+        """Whether a demuxer that begins with the next segment finds what it needs; of the main track only."""
+        following = self._orders.following(self.track) if self.track == "main" else None
+        if not isinstance(following, Feed) or following.kind != "ts" or not self._forms[0]:
+            return True
+        if self._last is not None and following.splice != self._last.order.splice:
+            return True  # it begins anew in any case
+        try:
+            return bool(check(following).forms[0])
+        except Damaged:
+            return False
 
     def _skip(self, hole: Hole) -> None:
         if hole.keep:

@@ -2,8 +2,10 @@
 One output file: its container, its tracks, its end.
 """
 
+import io
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from fractions import Fraction
 
 import attrs
 import av
@@ -45,25 +47,30 @@ class Mp4:
 
     def __init__(self, job: Job, path: str, outbox: Outbox) -> None:
         self.path = path
-        # bitexact keeps the version of libav out of the file, and the names of tracks, which only udta can hold.
-        flags = {} if any(track.name for track in job.tracks) else {"fflags": "+bitexact"}
         self.file = TargetFile(path, alive=outbox.alive)
         self.tracks: dict[Key, Track] = {}
         self.texts: list[TextStream] = []
+        options = {"movflags": "+faststart"} if job.faststart else {}
+        self._output = self._open_output(job, self.file, options)
+        self.mux_one = self._output.mux_one
+
+    def _open_output(self, job: Job, file: io.RawIOBase, options: dict[str, str]) -> OutputContainer:
+        # bitexact keeps the version of libav out of the file, and the names of tracks, which only udta can hold.
+        flags = {} if any(track.name for track in job.tracks) else {"fflags": "+bitexact"}
         if any(track.kind == "subtitles" for track in job.tracks):
             flags["max_interleave_delta"] = str(_INTERLEAVE_US)
-        self._output: OutputContainer = av.open(
-            self.file,
+        output = av.open(
+            file,
             "w",
             format="mp4",
-            container_options={"flush_packets": "0"} | flags | ({"movflags": "+faststart"} if job.faststart else {}),
+            container_options={"flush_packets": "0"} | flags | options,
             buffer_size=WRITE_BYTES,
             io_open=lambda url, flags, options: self.file.reader(),
         )
         if job.file_time is not None:
             made = datetime.fromtimestamp(int(job.file_time), UTC)
-            self._output.metadata["creation_time"] = made.strftime("%Y-%m-%dT%H:%M:%S.000000Z")
-        self.mux_one = self._output.mux_one
+            output.metadata["creation_time"] = made.strftime("%Y-%m-%dT%H:%M:%S.000000Z")
+        return output
 
     def start(self, wanted: Iterable[Wanted], subtitles: Iterable[SubtitleTrack] = ()) -> None:
         """
@@ -74,27 +81,16 @@ class Mp4:
         """
         copies = [(want, self._add_copy(want)) for want in wanted]
         self.texts = [track.begin_file(self._output) for track in subtitles]
-        try:
-            self._output.start_encoding()
-        except av.FFmpegError as error:
-            survive(error)
-            names = "、".join(want.stream.codec_context.name for want, _ in copies)
-            raise Refused(Fault.UNSUPPORTED, f"无法写入 MP4 文件头（{names}）：{error.strerror}") from error
+        start_encoding(self._output, copies)
         for want, copy in copies:
             base = copy.time_base
             assert base is not None  # the header is written
             want.lane.set_rate(base.denominator // base.numerator)
-            self.tracks[want.key] = Track(
-                kind=want.stream.type,
-                codec=want.stream.codec_context.name,
-                stream=copy,
-                lane=want.lane,
-                time_base=base,
-                extradata=want.stream.codec_context.extradata or b"",
-                form=form_of(want.stream),
-                playlist=want.info.track,
-                language=iso_639_2(want.info.language),
-            )
+            self.tracks[want.key] = new_track(want, copy, base)
+
+    def takes(self, key: Key) -> bool:
+        """Whether packets of this stream can be written now."""
+        return key in self.tracks
 
     def write(self, packet: AnyPacket) -> None:
         """Hand one packet to the muxer."""
@@ -128,3 +124,36 @@ class Mp4:
         if want.info.kind != "main":
             copy.disposition = Disposition.default if want.info.default else Disposition(0)
         return copy
+
+
+def start_encoding(output: OutputContainer, copies: Iterable[tuple[Wanted, Stream]]) -> None:
+    """
+    Write the header, with these streams.
+
+    Raises:
+        Refused: MP4 cannot describe one of them.
+        OSError: the disk does not take it.
+    """
+    try:
+        output.start_encoding()
+    except av.FFmpegError as error:
+        survive(error)
+        names = "、".join(want.stream.codec_context.name for want, _ in copies)
+        raise Refused(Fault.UNSUPPORTED, f"无法写入 MP4 文件头（{names}）：{error.strerror}") from error
+
+
+def new_track(want: Wanted, copy: Stream, base: Fraction) -> Track:
+    """
+    The track of a stream that was just added to an output, whose time base is `base`.
+    """
+    return Track(
+        kind=want.stream.type,
+        codec=want.stream.codec_context.name,
+        stream=copy,
+        lane=want.lane,
+        time_base=base,
+        extradata=want.stream.codec_context.extradata or b"",
+        form=form_of(want.stream),
+        playlist=want.info.track,
+        language=iso_639_2(want.info.language),
+    )

@@ -8,7 +8,7 @@ waits; these are a few hundred bytes each, media stays on disk.
 from collections import deque
 from collections.abc import Iterable
 
-from m3u8svc.mux.protocol import BadOrder, End, Feed, Hole, Inbox, Outbox, TrackEnd
+from m3u8svc.mux.protocol import BadOrder, Cut, End, Feed, Hole, Inbox, Outbox, TrackEnd
 
 HUNGRY_EVERY = 16
 """After so many orders for others we say again that we wait: the parent sends no more than a window ahead."""
@@ -22,13 +22,48 @@ class Orders:
     def __init__(self, inbox: Inbox, outbox: Outbox, tracks: Iterable[str]) -> None:
         self._inbox = inbox
         self._outbox = outbox
-        self._waiting: dict[str, deque[Feed | Hole]] = {track: deque() for track in tracks}
+        self._waiting: dict[str, deque[Feed | Hole | Cut]] = {track: deque() for track in tracks}
         self._over: set[str] = set()
         self._heard = 0
+        self.passed = 0
+        """Cuts up to this one count for nothing."""
+
+    def pass_over(self, cut: Cut) -> None:
+        """No checkpoint can be made at this cut: tell, and do as if it were not there, in every track."""
+        if cut.parts > self.passed:
+            self.passed = cut.parts
+            self._outbox.checkpoint(parts=cut.parts, size_bytes=0, made=False)
+
+    def following(self, track: str) -> Feed | Hole | Cut | None:
+        """
+        What `take_or_cut` will give; blocks until there is something.
+
+        Raises:
+            ParentGone, BadOrder: as `take_or_cut`.
+        """
+        order = self.take_or_cut(track)
+        if order is not None:
+            self._waiting[track].appendleft(order)
+        return order
+
+    def leave(self, track: str) -> None:
+        """`track` was over in an earlier child."""
+        self._over.add(track)
 
     def take(self, track: str) -> Feed | Hole | None:
         """
-        The next order of `track`; blocks until there is one. None when nothing follows.
+        The next segment or hole of `track`, for who does not mind cuts.
+
+        Raises:
+            ParentGone, BadOrder: as `take_or_cut`.
+        """
+        while isinstance(order := self.take_or_cut(track), Cut):
+            continue
+        return order
+
+    def take_or_cut(self, track: str) -> Feed | Hole | Cut | None:
+        """
+        The next order of `track`; blocks until there is one. None when nothing follows. Cuts come to every track.
 
         Raises:
             ParentGone: nobody will ever say.
@@ -49,6 +84,10 @@ class Orders:
         order = self._inbox.take()
         if isinstance(order, End):
             self._over.update(self._waiting)
+            return
+        if isinstance(order, Cut):
+            for track in self._waiting.keys() - self._over:
+                self._waiting[track].append(order)
             return
         if order.track not in self._waiting or order.track in self._over:
             raise BadOrder(f"{type(order).__name__} for track {order.track!r}")

@@ -41,6 +41,7 @@ class Fault(enum.Enum):
     DISK_ERROR = "disk_error"
     VERIFY = "verify_failed"
     UNSUPPORTED = "unsupported"
+    CHECKPOINT = "checkpoint_lost"
     INTERNAL = "internal"
 
 
@@ -97,7 +98,10 @@ class Job:
     expected_duration_s: float = 0.0
     tracks: tuple[TrackInfo, ...] = attrs.field(default=(MAIN,), converter=_read_tracks)
     on_param_change: str = attrs.field(default="keep", validator=attrs.validators.in_(("keep", "split")))
-    low_disk: bool = False
+    journal: str = ""
+    """Where a low-disk job writes down its checkpoints; "": it makes none."""
+    merged: int = 0
+    """So many parts are behind a checkpoint in the target; what follows goes on from there."""
     subtitle_files: tuple[str, ...] = attrs.field(default=(), converter=tuple)
 
 
@@ -141,16 +145,32 @@ class TrackEnd:
 
 
 @attrs.frozen(kw_only=True)
+class Cut:
+    """
+    Of a low-disk job: make a checkpoint when all tracks have come this far, which is after `parts` parts.
+    """
+
+    parts: int
+
+
+@attrs.frozen(kw_only=True)
 class End:
     """
     Nothing follows: finish the file.
     """
 
 
-Order = Feed | Hole | TrackEnd | End
+Order = Feed | Hole | TrackEnd | Cut | End
 """What follows the job."""
 
-_ORDERS: dict[str, type[Job | Order]] = {"job": Job, "seg": Feed, "gap": Hole, "track_end": TrackEnd, "end": End}
+_ORDERS: dict[str, type[Job | Order]] = {
+    "job": Job,
+    "seg": Feed,
+    "gap": Hole,
+    "track_end": TrackEnd,
+    "cut": Cut,
+    "end": End,
+}
 
 
 def parse_order(line: bytes) -> Job | Order:
@@ -208,6 +228,8 @@ class Outbox:
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
+        self.lasting: list[dict[str, Any]] = []  # Any: JSON
+        """What was said of segments, until somebody writes it down and empties the list."""
 
     def ready(self) -> None:
         """The child is up and waits for its job."""
@@ -223,7 +245,19 @@ class Outbox:
 
     def warn(self, track: str, number: int, text: str) -> None:
         """Something about segment `number` (0: about the whole) that people should know."""
-        self._send(ev="warn", track=track, n=number, text=text)
+        self.repeat({"ev": "warn", "track": track, "n": number, "text": text})
+
+    def repeat(self, report: dict[str, Any]) -> None:  # Any: JSON
+        """Say something of a segment that must not be forgotten with it, perhaps for the second time."""
+        self.lasting.append(report)
+        self._send(**report)
+
+    def checkpoint(self, *, parts: int, size_bytes: int, made: bool) -> None:
+        """
+        All tracks have come to a cut after `parts` parts. `made`: nothing of what is before it will be read again, the
+        target is `size_bytes` long there; otherwise the cut had to be passed over.
+        """
+        self._send(ev="checkpoint", parts=parts, size=size_bytes, made=made)
 
     def hungry(self, track: str, heard: int) -> None:
         """`track` has nothing to go on with, others have: `heard` segments and gaps have been read from the pipe."""
@@ -231,7 +265,8 @@ class Outbox:
 
     def span(self, track: str, number: int, *, file: int, start_s: float, end_s: float) -> None:
         """What was written of segment `number` stands from `start_s` to `end_s` in the `file`-th file."""
-        self._send(ev="span", track=track, n=number, file=file, **{"from": round(start_s, 6), "to": round(end_s, 6)})
+        place = {"track": track, "n": number, "file": file, "from": round(start_s, 6), "to": round(end_s, 6)}
+        self.repeat({"ev": "span", **place})
 
     def closing(self) -> None:
         """All media is muxed; what follows takes as long as the disk needs."""

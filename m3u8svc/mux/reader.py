@@ -6,10 +6,10 @@ and nothing else may be opened; input containers are dropped, never closed while
 """
 
 import errno
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from fractions import Fraction
 from itertools import chain
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import av
 from av.container import InputContainer
@@ -58,6 +58,8 @@ class Reader:
         """Of the run before."""
         self.waits = False
         self.over = False
+        self.rests = False
+        """Whether it has come to a cut, between two runs."""
         self._run: Run | None = None
         self._container: InputContainer | None = None  # must outlive its streams (trap 1)
         self._streams: list[AnyStream] = []
@@ -69,7 +71,7 @@ class Reader:
     @property
     def runs(self) -> bool:
         """Whether it is inside a run."""
-        return not self.over and not self.waits
+        return not (self.over or self.waits or self.rests)
 
     @property
     def run(self) -> Run:
@@ -94,7 +96,34 @@ class Reader:
                 return
             run.lose()
             run.close()
-        self.over = True
+        self.rests = self.source.cut is not None
+        self.over = not self.rests
+
+    def cross(self) -> None:
+        """Go on behind the cut."""
+        self.rests = False
+        self.source.cross()
+        self.advance()
+
+    def as_fields(self) -> dict[str, Any]:  # Any: of every type
+        """What is known at a cut, for `restore`."""
+        return {
+            "source": self.source.as_fields(),
+            "kinds": tuple(self.kinds),
+            "lanes": {key: self._timeline.lanes.index(lane) for key, lane in self.lanes.items()},
+            "position_ns": self.position_ns,
+            "era": self.era,
+            "left": self.left,
+            "over": self.over,
+        }
+
+    def restore(self, fields: Mapping[str, Any], lanes: Sequence[Lane]) -> None:  # Any: as told
+        """Be as another was at a cut; `lanes` are those of the timeline."""
+        self.source.restore(fields["source"])
+        self.kinds = fields["kinds"]
+        self.lanes = {key: lanes[number] for key, number in fields["lanes"].items()}
+        self.position_ns, self.era, self.left = (fields[name] for name in ("position_ns", "era", "left"))
+        self.over, self.rests = fields["over"], not fields["over"]
 
     def lane(self, key: Key) -> Lane:
         """The lane of a stream; a new one when it is new."""

@@ -21,6 +21,7 @@ from av.packet import Packet
 
 from m3u8svc.mux.cues import Stretch
 from m3u8svc.mux.feed import Run, Source
+from m3u8svc.mux.lowdisk import ChunkedMp4
 from m3u8svc.mux.mp4 import Mp4, Wanted
 from m3u8svc.mux.orders import Orders
 from m3u8svc.mux.output import survive
@@ -65,6 +66,7 @@ class Remuxer:
 
     def __init__(self, job: Job, orders: Orders, outbox: Outbox, finish: Callable[[Mp4], None]) -> None:
         self._job = job
+        self._orders = orders
         self._outbox = outbox
         self._finish = finish
         self._timeline = Timeline()
@@ -96,8 +98,31 @@ class Remuxer:
         Raises:
             Refused: no media, or a change that one MP4 cannot hold.
         """
+        if self._job.merged:
+            self._resume()
+        else:
+            self._set_out()
+        while True:
+            for reader in self.readers:
+                while reader.rests and reader.source.cut_is_passed:
+                    reader.cross()
+            resting = [reader for reader in self.readers if reader.rests]
+            if not all(reader.over or reader.rests for reader in self.readers):
+                self._step([part for part in self._parts if not part.over and part not in resting])
+            elif resting:
+                self._cross_cut(resting)
+            else:
+                break
+        for subtitle in self.subtitles:
+            subtitle.finish(self._shown_until_ns)
+        self._close()
+
+    def _set_out(self) -> None:
+        """Stand before the first run of every track."""
         for reader in self.readers:
             reader.advance()
+            while reader.rests:  # without having begun: there is nothing to write down yet
+                self._pass_over(reader)
         main, *renditions = self.readers
         if main.over:
             raise Refused(Fault.NO_MEDIA, "分片中没有可用的音视频")
@@ -106,11 +131,45 @@ class Remuxer:
                 self._outbox.warn(reader.info.track, 0, "没有可用的媒体，未写入")
         if any(not reader.over for reader in renditions) and any(key[1] == "video" for key, _ in main.streams):
             main.kinds = ("video",)
-        while not all(reader.over for reader in self.readers):
-            self._step([part for part in self._parts if not part.over])
-        for subtitle in self.subtitles:
-            subtitle.finish(self._shown_until_ns)
-        self._close()
+
+    # -- Cuts of a low-disk job ----------------------------------------------------------------------------------------
+
+    def _pass_over(self, reader: Reader) -> None:
+        """Make no checkpoint where a track has not begun, or the main track cannot begin anew."""
+        cut = reader.source.cut
+        assert cut is not None
+        self._orders.pass_over(cut)
+        reader.cross()
+
+    def _cross_cut(self, resting: Sequence[Reader]) -> None:
+        """All tracks have come to a cut, or to their end: make a checkpoint and go on."""
+        cut = resting[0].source.cut
+        assert cut is not None
+        assert isinstance(self.mp4, ChunkedMp4)
+        lanes = self._timeline.lanes
+        state = {
+            "timeline": self._timeline.as_fields(),
+            "readers": [reader.as_fields() for reader in self.readers],
+            "tracks": self.mp4.track_rows(lanes),
+        }
+        self.mp4.checkpoint(cut.parts, state)
+        for reader in resting:
+            reader.cross()
+
+    def _resume(self) -> None:
+        """Be where another child was at its last checkpoint, and go on."""
+        self._files = 1
+        self._mp4 = mp4 = ChunkedMp4(self._job, self._outbox)
+        self._timeline.restore(mp4.state["timeline"])
+        lanes = self._timeline.lanes
+        mp4.restore_tracks(mp4.state["tracks"], lanes)
+        for reader, fields in zip(self.readers, mp4.state["readers"], strict=True):
+            reader.restore(fields, lanes)
+            if reader.over:
+                self._orders.leave(reader.info.track)
+        for reader in self.readers:
+            if reader.rests:
+                reader.cross()
 
     # -- Whose turn it is --------------------------------------------------------------------------------------------
 
@@ -153,6 +212,8 @@ class Remuxer:
                     raise Refused(Fault.UNSUPPORTED, _refusal(reader, change))
         if splits or self._mp4 is None:
             self._begin(group)
+        elif isinstance(self._mp4, ChunkedMp4):
+            self._begin_chunk(self._mp4, group, changed=bool(changes))
         entries: list[Entry] = []
         for reader in group:
             entries.append(self._entry(reader, entries))
@@ -217,12 +278,12 @@ class Remuxer:
         return reader.enter(self._routes(reader), near_ns)
 
     def _routes(self, reader: Reader) -> dict[int, Route]:
-        """The routes of a reader's streams to the tracks of the file."""
-        tracks = self.mp4.tracks
+        """The routes of a reader's streams to the tracks that are written."""
+        mp4 = self.mp4
         return {
-            stream.index: route_to(tracks[key], stream, reader.run.demuxer)
+            stream.index: route_to(mp4.tracks[key], stream, reader.run.demuxer)
             for key, stream in reader.streams
-            if key in tracks
+            if mp4.takes(key)
         }
 
     def _leave_out(self, reader: Reader, *, begins_file: bool) -> None:
@@ -255,7 +316,8 @@ class Remuxer:
             else:
                 first = not any(known[:2] == key[:2] for known in tracks)
                 noun = _NOUNS[stream.type]
-                found.append(Change(text=f"才出现{noun}" if first else f"多出一路{noun}", held=False))
+                held = isinstance(self.mp4, ChunkedMp4)  # the moov that names all tracks comes at the end
+                found.append(Change(text=f"才出现{noun}" if first else f"多出一路{noun}", held=held))
         gone = [key for key in tracks if key[0] == reader.info.track and key not in streams]
         found += [Change(text=f"不再有{_NOUNS[kind]}") for _, kind, _ in gone]
         return [(reader, change) for change in found]
@@ -273,18 +335,36 @@ class Remuxer:
             self._close()
         self._files += 1
         path = self._job.target if self._files == 1 else f"{self._job.target}.p{self._files}"
-        self._mp4 = Mp4(self._job, path, self._outbox)
-        wanted = []
+        self._mp4 = ChunkedMp4(self._job, self._outbox) if self._job.journal else Mp4(self._job, path, self._outbox)
         for reader in self.readers:
             streams = [] if reader.over else self._describable(reader)
             reader.lanes = {key: reader.lane(key) for key, _ in streams}
-            wanted += [
-                Wanted(key=key, info=reader.info, stream=stream, lane=reader.lanes[key]) for key, stream in streams
-            ]
-        self._mp4.start(wanted, self.subtitles)
-        for reader in self.readers:
+        self._start(self._mp4)
+
+    def _start(self, mp4: Mp4) -> None:
+        """Let a file, or the next chunk of one, have what the readers are at."""
+        present = [reader for reader in self.readers if not (reader.over or reader.rests)]
+        wanted = [
+            Wanted(key=key, info=reader.info, stream=stream, lane=reader.lane(key))
+            for reader in present
+            for key, stream in self._describable(reader)
+        ]
+        mp4.start(wanted, self.subtitles)
+        for reader in present:
             if reader.runs:
                 reader.routes = self._routes(reader)
+
+    def _begin_chunk(self, mp4: ChunkedMp4, group: list[Reader], *, changed: bool) -> None:
+        """Begin another chunk if the open one does not take all that a group brings, or describes it as it was."""
+        brought = [(reader, key, stream) for reader in group for key, stream in reader.streams]
+        if changed or not all(mp4.takes(key) for _, key, stream in brought if is_complete(stream)):
+            for reader in self.readers:
+                if reader.runs:
+                    reader.spans.end(reader.run.marks, reader.routes.values(), self._files)
+            self._start(mp4)
+        for reader, key, stream in brought:
+            if not mp4.takes(key):
+                self._tell(reader.run, f"{stream.type} 流没有可用参数，未写入")
 
     def _describable(self, reader: Reader) -> list[tuple[Key, AnyStream]]:
         """The streams a header can describe; a damaged run may hide what that takes."""

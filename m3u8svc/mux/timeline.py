@@ -23,7 +23,8 @@ between two announced changes of the clock is an *era*; a `Timeline` keeps the o
 Times inside are nanoseconds: finer than any tick, so that rounding to output ticks gives back the source's own steps.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import attrs
 
@@ -132,7 +133,7 @@ def tightest(joints: "Sequence[tuple[Lane, int]]") -> int | None:
 
 
 @attrs.define(kw_only=True)
-class _Opened:
+class Opened:
     """An era: its offsets, newest last; its start on the source's clock; from playlist time to output time."""
 
     offsets: list[int]
@@ -146,7 +147,7 @@ class Timeline:
     """
 
     def __init__(self) -> None:
-        self._eras: dict[Era, _Opened] = {}
+        self._eras: dict[Era, Opened] = {}
         self._lanes: list[Lane] = []
         self.jumps: list[int] = []
         """Sizes of the jumps nobody announced, in nanoseconds; whoever reports them empties the list."""
@@ -158,6 +159,21 @@ class Timeline:
         lane = Lane(self, rate=rate, snaps=snaps)
         self._lanes.append(lane)
         return lane
+
+    def as_fields(self) -> dict[str, Any]:  # Any: of every type
+        """All that is known, for `restore`."""
+        return {"eras": self._eras, "lanes": [lane.as_fields() for lane in self._lanes]}
+
+    def restore(self, fields: Mapping[str, Any]) -> None:  # Any: as told
+        """Be as another was."""
+        self._eras = dict(fields["eras"])
+        for each in fields["lanes"]:
+            self.add_lane(rate=each["rate"], snaps=False).restore(each)
+
+    @property
+    def lanes(self) -> "list[Lane]":
+        """The lanes, in the order in which they were added."""
+        return self._lanes
 
     @property
     def end_ns(self) -> int:
@@ -193,7 +209,7 @@ class Timeline:
         leader = next((entry for entry in timed if entry.clocked), next(iter(timed), entries[0]))
         shared = [entry for entry in entries if entry is leader or _share_clock(entry, leader)]
         offset = self._opening_offset(shared)
-        self._eras[era] = _Opened(
+        self._eras[era] = Opened(
             offsets=[offset], source_ns=leader.dts_ns, place_ns=leader.pts_ns + offset - leader.start_ns
         )
         for entry in entries:
@@ -352,6 +368,14 @@ class Lane:
         self._steady_duration = self._steady_ns = self._steady_ticks = 0
         self.hole_ticks = 0
         """What sound leaves empty before its last packet, from a frame on; whoever fills it sets it to 0."""
+
+    def as_fields(self) -> dict[str, Any]:  # Any: of every type
+        """All that is known, for `restore`."""
+        return {name: value for name, value in vars(self).items() if name != "_timeline"}
+
+    def restore(self, fields: Mapping[str, Any]) -> None:  # Any: as told
+        """Be as another was."""
+        vars(self).update(fields)
 
     def set_rate(self, rate: int) -> None:
         """Write `rate` ticks a second from now on."""

@@ -48,6 +48,7 @@ export const ERRORS = {
   missing_init: "A segment has no init section",
   decrypt_failed: "A segment cannot be decrypted", key_invalid: "The key is not valid",
   segment_failed: "A segment could not be downloaded", merge_failed: "Merging failed", merger_died: "Merging stopped unexpectedly",
+  checkpoint_lost: "The checkpoint of the merge is lost", merge_lost: "Merging failed; deleted segments must be fetched again",
   no_media: "There is no usable audio or video", verify_failed: "The merged file is not what it should be",
   disk_full: "The disk is full", disk_error: "The disk does not take this", names_exhausted: "There is no free file name",
   store_failed: "The database failed", stale_task: "The task was changed meanwhile", plugin_failed: "A plugin failed",

@@ -1,0 +1,70 @@
+"""
+How far a low-disk merge has come, as it is written down beside the segments before any of them is let go of. Pure.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import attrs
+
+from m3u8svc.hls.cuts import Cuts
+
+
+@attrs.frozen(kw_only=True)
+class Missing:
+    """
+    A segment that is a hole in the merged part: left out by a rule (`status` perhaps) or given up (`lost`).
+    """
+
+    track: str
+    position: int
+    reason: str
+    status: int | None = None
+    lost: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class Merged:
+    """
+    The first `parts` of a plan are in the target, whose first `size_bytes` count; `digest` tells which plan. `cuts`
+    says how the cutting goes on, `file_time` what the file's time is to be.
+    """
+
+    parts: int = 0
+    size_bytes: int = 0
+    digest: str = ""
+    cuts: Cuts = attrs.field(factory=Cuts)
+    file_time: float | None = None
+    missing: tuple[Missing, ...] = ()
+
+
+def digest_of(parts: Iterable[tuple[str, int, str]]) -> str:
+    """
+    What identifies parts in their order: of each its track, position and what was planned there.
+    """
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(json.dumps(part).encode())
+    return digest.hexdigest()
+
+
+def write_merged(merged: Merged) -> bytes:
+    """
+    As it is stored.
+    """
+    return json.dumps(attrs.asdict(merged)).encode()
+
+
+def read_merged(stored: bytes) -> Merged | None:
+    """
+    What was stored; None for anything else.
+    """
+    try:
+        fields: dict[str, Any] = json.loads(stored)  # Any: JSON
+        cuts = Cuts.from_fields(fields.pop("cuts"))
+        missing = tuple(Missing(**each) for each in fields.pop("missing"))
+        return Merged(**fields, cuts=cuts, missing=missing)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
