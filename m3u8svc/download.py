@@ -6,7 +6,7 @@ A worker takes the next job, asks for key and init section, fetches, decrypts, c
 soon as they are there.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -29,6 +29,7 @@ from m3u8svc.offerings import Gap, MediaFile, Part, SegmentOutcome
 from m3u8svc.redact import redact_url
 from m3u8svc.tasks.headers import request_headers
 from m3u8svc.tasks.ledger import SegmentRow
+from m3u8svc.tasks.merged import Merged, Missing, digest_of
 from m3u8svc.tasks.request import Purpose, Request
 from m3u8svc.tasks.retry import GiveUp, Retry, SkipSegment
 from m3u8svc.tasks.task import Task
@@ -161,6 +162,8 @@ class Download:
         merge_despite_status: bool,
         tells_of_absent: bool = True,
         elsewhere: Elsewhere | None = None,
+        merged: Merged | None = None,
+        ledger: Mapping[Place, SegmentRow] | None = None,
     ) -> None:
         self._plan = plan
         self._wire = wire
@@ -192,6 +195,9 @@ class Download:
         self.lost: list[LeftOut] = []
         """Given up, where the task allows gaps."""
         self.warnings: list[str] = []
+        self._ledger = ledger or {}
+        self._merged = merged or Merged()
+        self._gate = None if merged is None else Gate(self._order, merged)
 
     async def run(self) -> None:
         """
@@ -201,14 +207,25 @@ class Download:
             SegmentFailed: a segment was given up.
             SkippedByStatus: all is fetched but what ``http.code=`` left out, and the task may not merge without it.
         """
+        merged = set(self._order[: self._merged.parts])
+        self._remember(merged)
         for absent in self._plan.absent:
-            self._put(self._gap(absent, keep=absent.declared))
-        wanted = [job for job in self._plan.jobs if not self._adopt(job)]
+            if (absent.track, absent.position) not in merged:
+                self._put(self._gap(absent, keep=absent.declared))
+        wanted = [job for job in self._plan.jobs if _place(job) not in merged and not self._adopt(job)]
+        if self._gate is not None:
+            wanted.sort(key=_gate_order(self._order))
         jobs = iter(wanted)
         workers = min(len(wanted), self._task.spec.settings.download_threads or AUTOMATIC_THREADS)
         await together(*(self._work(jobs) for _ in range(workers)))
         if self.skipped and not self._merge_despite_status:
             raise SkippedByStatus(count=len(self.skipped))
+
+    def identity(self, position: int) -> str:
+        """
+        Of a segment of the main stream; "" when it is not wanted.
+        """
+        return next((job.identity for job in self._plan.jobs if _place(job) == (MAIN, position)), "")
 
     async def fetch_one(self, position: int) -> Part:
         """
@@ -232,9 +249,9 @@ class Download:
 
     async def parts(self) -> AsyncIterator[Part]:
         """
-        Every segment of every track in order of time, as a file or as a gap; waits for each.
+        Every segment of every track that is not merged yet, in order of time, as a file or as a gap; waits for each.
         """
-        for place in self._order:
+        for place in self._order[self._merged.parts :]:
             if place not in self._ready:
                 arrival: Deferred[None] = Deferred()
                 self._awaited.setdefault(place, []).append(arrival)
@@ -247,6 +264,84 @@ class Download:
         """
         ready = [self._ready[place] for place in self._order if place in self._ready]
         return [part for part in ready if isinstance(part, MediaFile)]
+
+    def digest(self, parts: int) -> str:
+        """
+        What identifies the first `parts` of all parts.
+        """
+        return plan_digest(self._plan, parts)
+
+    def missing(self, parts: int) -> tuple[Missing, ...]:
+        """
+        The holes among the first `parts` of all parts that fetching has left.
+        """
+        places = set(self._order[:parts])
+        return tuple(
+            Missing(
+                track=each.track,
+                position=each.segment.position,
+                reason=each.reason,
+                status=each.status,
+                lost=each in self.lost,
+            )
+            for each in (*self.skipped, *self.lost)
+            if (each.track, each.segment.position) in places
+        )
+
+    def left_behind(self) -> list[Stored]:
+        """
+        Files of parts that were merged already, which an earlier run did not come to remove.
+        """
+        places = set(self._order[: self._merged.parts])
+        keys = [(job.segment.position, job.identity) for job in self._plan.jobs if _place(job) in places]
+        return [self._found.segments[key] for key in keys if key in self._found.segments]
+
+    def let_go(self, parts: int) -> list[Stored]:
+        """
+        The first `parts` of all parts are in the target for good: returns the files that are of no use any more.
+        """
+        places = set(self._order[:parts])
+        gone = []
+        for job in self._plan.jobs:
+            key = (job.segment.position, job.identity)
+            if _place(job) not in places or not isinstance(self._ready.get(_place(job)), MediaFile):
+                continue
+            stored = self._stored.get(key) or self._found.segments[key]
+            self.synced(stored)  # the target is
+            gone.append(stored)
+        for place in places:
+            self._ready.pop(place, None)
+        return gone
+
+    def pass_cut(self, parts: int) -> None:
+        """
+        The merger is beyond a cut after `parts` parts, and what was there to remove is removed.
+        """
+        if self._gate is not None:
+            self._gate.pass_cut(parts)
+
+    def _remember(self, merged: Set[Place]) -> None:
+        """
+        Count what is merged already, and say again what was to be said of it.
+        """
+        holes = {(each.track, each.position): each for each in self._merged.missing}
+        for job in self._plan.jobs:
+            if _place(job) not in merged:
+                continue
+            row = self._ledger.get(_place(job))
+            if row is None or row.identity != job.identity:  # not stored yet when the service died
+                row = SegmentRow(track=job.track, position=job.segment.position, identity=job.identity)
+            hole = holes.get(_place(job))
+            if hole is None:
+                self.rows[_place(job)] = row
+            elif not hole.lost:
+                self.rows[_place(job)] = attrs.evolve(row, outcome="skipped", reason=hole.reason, status=hole.status)
+            self._tracker.adopt(size_bytes=0 if hole else row.size_bytes)
+            if hole is not None:
+                left = LeftOut(segment=job.segment, reason=hole.reason, status=hole.status, track=job.track)
+                (self.lost if hole.lost else self.skipped).append(left)
+                if hole.lost:
+                    self.warnings.append(hole.reason)
 
     def found_of(self, whole: DownloadPlan) -> list[MediaFile]:
         """
@@ -299,6 +394,8 @@ class Download:
 
     async def _work(self, jobs: Iterator[SegmentJob]) -> None:
         for job in jobs:
+            if self._gate is not None:
+                await self._gate.enter(_place(job))
             await self._carry_out(job)
 
     async def _carry_out(self, job: SegmentJob) -> None:
@@ -499,6 +596,8 @@ class Download:
     def _put(self, part: Part) -> None:
         place = (part.track, part.position)
         self._ready[place] = part
+        if self._gate is not None:
+            self._gate.add(part)
         for arrival in self._awaited.pop(place, []):
             if not arrival.called:  # called: whoever waited was cancelled
                 arrival.callback(None)
@@ -529,6 +628,68 @@ class Download:
             start_s=absent.start_s,
             last=self._ends[absent.track] == (absent.track, absent.position),
         )
+
+
+class Gate:
+    """
+    Keeps a low-disk download from running away from its merge: what is on disk beyond the next checkpoint stays small.
+
+    It knows the cuts as the merger will make them, as far as all parts are there. A segment may be fetched unless the
+    merger has a cut to come to, with all that it takes, and behind it enough for the next one is there already. So
+    whoever is held back is let in again by what the merger has in its hands.
+    """
+
+    def __init__(self, order: Sequence[Place], merged: Merged) -> None:
+        self._order = order
+        self._index = {place: index for index, place in enumerate(order)}
+        self._cuts = attrs.evolve(merged.cuts, splices=dict(merged.cuts.splices))
+        self._frontier = merged.parts
+        self._known: list[int] = []
+        """Cuts before the frontier that the merger has not passed."""
+        self._there: dict[int, Part] = {}
+        self._waiting: list[Deferred[None]] = []
+
+    def add(self, part: Part) -> None:
+        """A part is there."""
+        self._there[self._index[part.track, part.position]] = part
+        while (following := self._there.get(self._frontier)) is not None:
+            if self._cuts.comes_before(is_main=following.track == MAIN):
+                self._cuts.cut()
+                self._known.append(self._frontier)
+            self._cuts.add(
+                track=following.track,
+                splice=following.discontinuity_sequence,
+                size_bytes=_size(following),
+                last=following.last,
+            )
+            self._frontier += 1
+
+    def pass_cut(self, parts: int) -> None:
+        """The merger is beyond this cut."""
+        self._known = [each for each in self._known if each > parts]
+        for index in [index for index in self._there if index < min(parts, self._frontier)]:
+            del self._there[index]
+        waiting, self._waiting = self._waiting, []
+        for each in waiting:
+            if not each.called:  # called: whoever waited was cancelled
+                each.callback(None)
+
+    async def enter(self, place: Place) -> None:
+        """Wait until this segment may be fetched."""
+        while self._holds_back(self._index[place]):
+            released: Deferred[None] = Deferred()
+            self._waiting.append(released)
+            await released
+
+    def _holds_back(self, index: int) -> bool:
+        if not self._known or self._known[0] > index:
+            return False
+        behind = sum(_size(part) for at, part in self._there.items() if self._known[0] <= at < index)
+        return behind >= self._cuts.due_bytes
+
+
+def _size(part: Part) -> int:
+    return part.size_bytes if isinstance(part, MediaFile) else 0
 
 
 class SegmentSink:
@@ -596,6 +757,20 @@ def _absent(job: SegmentJob, reason: str) -> Absent:
         start_s=segment.start_s,
         track=job.track,
     )
+
+
+def plan_digest(plan: DownloadPlan, parts: int) -> str:
+    """
+    What identifies the first `parts` of all parts of a plan.
+    """
+    planned = {_place(job): job.identity for job in plan.jobs}
+    return digest_of((*place, planned.get(place, "absent")) for place in _in_order_of_time(plan)[:parts])
+
+
+def _gate_order(order: Sequence[Place]) -> Callable[[SegmentJob], int]:
+    """Sorts jobs as the merger takes them: whoever waits at the gate must not keep an earlier one from it."""
+    index = {place: number for number, place in enumerate(order)}
+    return lambda job: index[_place(job)]
 
 
 def _place(job: SegmentJob) -> Place:

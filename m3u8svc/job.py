@@ -9,7 +9,7 @@ once the caller has stored that the task is done (`clean_up`).
 
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,12 +22,13 @@ from twisted.web.iweb import IAgent
 
 from m3u8svc.companions import forget_staged, identify, name_beside, prepare, publish_beside, remove_beside
 from m3u8svc.debuglog import DebugLog
-from m3u8svc.download import Download, Wire
+from m3u8svc.download import Download, Wire, plan_digest
 from m3u8svc.errors import (
     DiskError,
     DiskFull,
     M3u8svcError,
     MergeError,
+    MergeLost,
     PluginError,
     SeparateAudio,
     SkippedByStatus,
@@ -42,7 +43,18 @@ from m3u8svc.hls.skip import Selection, SkipRules, parse_skip_expression, select
 from m3u8svc.hooks import BUILTIN_PREFIX
 from m3u8svc.kept import Kept, bring_back, find_kept, forget_kept, keep_segments, remove_kept
 from m3u8svc.loading import PluginSet
-from m3u8svc.offerings import Companion, MediaFile, MergeJob, Merger, MergeResult, Published, Storage, TrackInfo
+from m3u8svc.lowdisk import JOURNAL, LettingGo, find_merged, forget_merged
+from m3u8svc.offerings import (
+    Companion,
+    LowDisk,
+    MediaFile,
+    MergeJob,
+    Merger,
+    MergeResult,
+    Published,
+    Storage,
+    TrackInfo,
+)
 from m3u8svc.places import make_directory, publish_path
 from m3u8svc.probe import Probe
 from m3u8svc.redact import redact_text, redact_url
@@ -62,6 +74,7 @@ from m3u8svc.sniff import Sniffer
 from m3u8svc.tasks.again import seen_by_job
 from m3u8svc.tasks.completeness import Report, make_report, presentation_of
 from m3u8svc.tasks.ledger import SegmentRow
+from m3u8svc.tasks.merged import Merged
 from m3u8svc.tasks.names import result_name
 from m3u8svc.tasks.task import CompanionFile, Phase, Progress, Task
 from m3u8svc.tasks.tracker import Tracker
@@ -234,6 +247,7 @@ class Job:
                 plan = planned.plan
                 self._tracker.begin(total=len(plan.jobs))
                 self._tracker.enter(Phase.DOWNLOAD)
+                merged = await self._merged_so_far(plan)
                 download = Download(
                     plan,
                     listing,
@@ -244,8 +258,10 @@ class Job:
                     record=self._journal.segment,
                     merge_despite_status=self._rules.merge_despite_status or not self._makes_file,
                     elsewhere=self._failover,
+                    merged=merged,
+                    ledger=self._ledger,
                 )
-                recovered = await self._carry_out(planned, download)
+                recovered = await self._carry_out(planned, download, merged)
             return await self._finish(recovered)
         except BaseException as error:  # the log is for exactly this; the error goes on
             self._debug.note(f"ended: {type(error).__name__}: {error}")
@@ -423,6 +439,7 @@ class Job:
             clock=self._tools.clock,
             in_thread=self._tools.in_thread,
             record=self._journal.segment,
+            remembers=self._task.spec.extensions.low_disk,
         )
 
     async def _skips(self, playlist: MediaPlaylist, probe: Probe) -> dict[int, str]:
@@ -449,12 +466,12 @@ class Job:
             self.warnings.append(f"跳过表达式没有匹配任何分片：{self._settings.skip_ts_info}")
         return skips
 
-    async def _carry_out(self, planned: Planned, download: Download) -> Published:
+    async def _carry_out(self, planned: Planned, download: Download, merged: Merged | None) -> Published:
         """
         Download and merge at once, keep segments if asked, publish; returns the result.
         """
         try:
-            output = await beside(self._result(planned, download), self._workdir.keep_syncing(download.synced))
+            output = await beside(self._result(planned, download, merged), self._workdir.keep_syncing(download.synced))
             download.record_rest()
             return output
         except SkippedByStatus:
@@ -468,9 +485,9 @@ class Job:
             self.warnings += download.warnings + left_out_by_status(download)
             await self._write_skip_list(planned.plan, download)
 
-    async def _result(self, planned: Planned, download: Download) -> Published:
+    async def _result(self, planned: Planned, download: Download, merged: Merged | None) -> Published:
         if self._makes_file:
-            return await self._make_file(planned, download)
+            return await self._make_file(planned, download, merged)
         await download.run()
         size = sum(file.size_bytes for file in download.files())
         report = await self._report(planned, download, {"size": size}, {})
@@ -484,9 +501,10 @@ class Job:
         await self._journal.reported("", report)
         return await self._in_thread(_kept_result, (await self._keep(planned, download)).path)
 
-    async def _make_file(self, planned: Planned, download: Download) -> Published:
+    async def _make_file(self, planned: Planned, download: Download, so_far: Merged | None) -> Published:
         extension = self._extension
         staged = self._storage.staging(self._task, self._name, extension)
+        letting_go = None if so_far is None else LettingGo(download, self._workdir, so_far)
         merged: list[MergeResult] = []
         file_time: list[float] = []
 
@@ -496,11 +514,14 @@ class Job:
 
         async def merge() -> None:
             if self._settings.use_server_file_time:
-                file_time.append(await self._file_time(download))
-            job = self._merge_job(staged, planned.plan, file_time[0] if file_time else None)
+                file_time.append(await self._file_time(download, letting_go))
+            job = self._merge_job(staged, planned.plan, file_time[0] if file_time else None, letting_go)
             merged.append(await self._merger.merge(job, download.parts(), lambda parts_done: None))
 
-        await together(fetch(), merge())
+        if letting_go is None:
+            await together(fetch(), merge())
+        else:
+            await self._with_checkpoints(together(fetch(), merge()), letting_go)
         self._tracker.enter(Phase.MERGE)
         self.warnings += merged[0].warnings
         if self._settings.keep_ts_files:
@@ -553,24 +574,89 @@ class Job:
         await self._in_thread(_write_report, path, report, self._task.id)
         return [Companion(path=path, suffix=REPORT_SUFFIX)]
 
-    def _merge_job(self, target: Path, plan: DownloadPlan, file_time: float | None) -> MergeJob:
+    async def _with_checkpoints(self, work: Coroutine[Any, Any, object], letting_go: LettingGo) -> None:
+        """
+        Download and merge, letting go of segments meanwhile. A merge that failed takes with it what was let go of.
+        """
+        try:
+            await beside(work, letting_go.run())
+        except MergeError as error:
+            await self._in_thread(forget_merged, self._workdir.path)
+            if letting_go.merged.parts:
+                raise MergeLost(cause=error, count=letting_go.merged.parts) from error
+            raise
+
+    async def _merged_so_far(self, plan: DownloadPlan) -> Merged | None:
+        """
+        What a low-disk merge of an earlier run has done of this plan already; None when this is none.
+        """
+        lets_go = self._lets_go()
+        if lets_go:
+            staged = self._storage.staging(self._task, self._name, self._extension)
+            merged: Merged | None = await self._in_thread(find_merged, self._workdir.path, staged)
+            if merged is not None and merged.digest == plan_digest(plan, merged.parts):
+                return merged
+        if await self._in_thread(forget_merged, self._workdir.path):
+            self.warnings.append("低磁盘占用合并无法从检查点继续，已合并的分片重新下载")
+        return Merged() if lets_go else None
+
+    def _lets_go(self) -> bool:
+        """
+        Whether segments may go while the rest is fetched; what keeps them is named.
+        """
+        if not self._task.spec.extensions.low_disk:
+            return False
+        for reason in self._kept_by():
+            self.warnings.append(f"low_disk 未生效：{reason}")
+            return False
+        if self._task.spec.extensions.faststart:
+            self.warnings.append("low_disk 生效时忽略 faststart")
+        return True
+
+    def _kept_by(self) -> Iterator[str]:
+        if self._settings.keep_ts_files or not self._makes_file:
+            yield "分片须保留"
+        elif not getattr(self._merger, "takes_low_disk", False):
+            yield f"合并方式“{self._merger.name}”不支持"
+        if self._task.spec.extensions.on_param_change == "split":
+            yield "on_param_change=split 须保留分片"
+        if any(track.kind == "subtitles" for track in self._tracks):
+            yield "有字幕轨"
+        if self._rules.statuses and not self._rules.merge_despite_status:
+            yield "跳过表达式可能须保留分片"
+
+    def _merge_job(
+        self, target: Path, plan: DownloadPlan, file_time: float | None, letting_go: LettingGo | None
+    ) -> MergeJob:
         wanted = self._task.spec.extensions
+        low_disk = None
+        if letting_go is not None:
+            low_disk = LowDisk(
+                journal=self._workdir.path / JOURNAL,
+                passed=letting_go.passed,
+                merged=letting_go.merged.parts,
+                cuts=letting_go.merged.cuts,
+            )
         return MergeJob(
             target=target,
             task=self._task,
-            faststart=wanted.faststart,
+            faststart=wanted.faststart and low_disk is None,
             file_time=file_time,
             expected_duration_s=plan.duration_s,
             tracks=self._tracks,
             on_param_change="split" if wanted.on_param_change == "split" else "keep",
             subtitle_files=tuple(kind for kind in ("vtt", "srt") if kind in wanted.subtitle_files.split(",")),
-            low_disk=wanted.low_disk,
+            low_disk=low_disk,
         )
 
-    async def _file_time(self, download: Download) -> float:
+    async def _file_time(self, download: Download, letting_go: LettingGo | None) -> float:
+        if letting_go is not None and letting_go.file_time is not None:
+            return letting_go.file_time
         async for part in download.parts():
             if isinstance(part, MediaFile):
                 status: os.stat_result = await self._in_thread(os.stat, part.path)
+                if letting_go is not None:
+                    letting_go.file_time = status.st_mtime
                 return status.st_mtime
         raise MergeError(reason="没有可合并的分片")
 

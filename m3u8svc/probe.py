@@ -5,8 +5,11 @@ What is fetched for that goes the normal way and is kept: the download that foll
 """
 
 import itertools
+import json
 from collections.abc import Callable
+from pathlib import Path
 
+import attrs
 from twisted.internet.interfaces import IReactorTime
 
 from m3u8svc.download import Download, Wire
@@ -22,7 +25,8 @@ from m3u8svc.workdir import Listing, WorkDir
 
 class Probe:
     """
-    The groups of one playlist. `listing` is what earlier runs left and, from then on, what was fetched here.
+    The groups of one playlist. `listing` is what earlier runs left and, from then on, what was fetched here. With
+    `remembers` signatures are written down, for a run that does not have the segments any more.
     """
 
     def __init__(
@@ -35,7 +39,9 @@ class Probe:
         clock: IReactorTime,
         in_thread: InThread,
         record: Callable[[SegmentRow], None],
+        remembers: bool = False,
     ) -> None:
+        self._remembers = remembers
         self._playlist = playlist
         self._found = listing
         self._wire = wire
@@ -66,10 +72,17 @@ class Probe:
         first = next((segment for segment in group.segments if not segment.gap), None)
         if first is None:
             return Signature()
+        note = self._workdir.path / f"{first.position:08d}-{self._fetching().identity(first.position)}.look"
+        known: Signature | None = await settled(self._in_thread(_recall, note))
+        if known is not None:
+            return known
         part = await self._fetching().fetch_one(first.position)
         if not isinstance(part, MediaFile):
             return Signature()
-        return await settled(self._in_thread(_read, part))
+        found: Signature = await settled(self._in_thread(_read, part))
+        if self._remembers:
+            await self._workdir.store_bytes(note.name, json.dumps(attrs.asdict(found)).encode())
+        return found
 
     def _fetching(self) -> Download:
         if self._download is None:
@@ -85,6 +98,13 @@ class Probe:
                 tells_of_absent=False,  # the download that follows decides of those, and tells
             )
         return self._download
+
+
+def _recall(note: Path) -> Signature | None:
+    try:
+        return Signature(**json.loads(note.read_bytes()))
+    except FileNotFoundError:
+        return None
 
 
 def _read(part: MediaFile) -> Signature:

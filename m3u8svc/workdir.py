@@ -16,12 +16,12 @@ import os
 import re
 import shutil
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import NoReturn, TypeVar, cast, get_args
 
 import attrs
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
@@ -94,6 +94,7 @@ class WorkDir:
         self._in_thread = in_thread
         self._boot_id = boot_id
         self._unsynced: deque[tuple[float, Stored]] = deque()
+        self._files = DeferredLock()
 
     async def open(self, expected: Mapping[tuple[int, str], int] | None = None) -> Listing:
         """
@@ -118,21 +119,45 @@ class WorkDir:
         """
         while True:
             await deferLater(self._clock, SYNC_AFTER_S / 4)
-            while due := self._due():
-                await self._do(_sync_batch, due)
-                for stored in due:
-                    synced(stored)
+            while await self._sync(SYNC_AFTER_S, synced):
+                pass
+
+    async def let_go(self, segments: Iterable[Stored]) -> None:
+        """
+        Remove segments that nobody will read again, synced yet or not.
+
+        Raises:
+            DiskError: one cannot be removed.
+        """
+        gone = list(segments)
+        finals = {stored.final for stored in gone}
+        await self._files.acquire()
+        try:
+            self._unsynced = deque(each for each in self._unsynced if each[1].final not in finals)
+            await self._do(_unlink, gone)
+        finally:
+            self._files.release()
 
     async def sync_rest(self, synced: Callable[[Stored], None]) -> None:
         """
         Sync what still waits for it, at once: a run ends without a result, and the next may be in another boot.
         """
-        while due := self._due(waited_s=0.0):
-            await self._do(_sync_batch, due)
-            for stored in due:
-                synced(stored)
+        while await self._sync(0.0, synced):
+            pass
 
-    def _due(self, *, waited_s: float = SYNC_AFTER_S) -> list[Stored]:
+    async def _sync(self, waited_s: float, synced: Callable[[Stored], None]) -> bool:
+        await self._files.acquire()
+        try:
+            due = self._due(waited_s=waited_s)
+            if due:
+                await self._do(_sync_batch, due)
+        finally:
+            self._files.release()
+        for stored in due:
+            synced(stored)
+        return bool(due)
+
+    def _due(self, *, waited_s: float) -> list[Stored]:
         before = self._clock.seconds() - waited_s
         due: list[Stored] = []
         while self._unsynced and self._unsynced[0][0] <= before and len(due) < SYNC_BATCH:
@@ -433,6 +458,15 @@ def _sync_batch(batch: list[Stored]) -> None:
             stored.final.unlink(missing_ok=True)
             stored.path.unlink(missing_ok=True)
         raise
+
+
+def _unlink(segments: list[Stored]) -> None:
+    """
+    Remove segments under both names they may have.
+    """
+    for stored in segments:
+        stored.final.unlink(missing_ok=True)
+        stored.final.with_name(stored.final.name + _NEW).unlink(missing_ok=True)
 
 
 def _sync_file(path: Path) -> None:
