@@ -129,7 +129,8 @@ class Report:
         """
         The segments, in order.
         """
-        for text in zlib.decompress(self.segments).decode("utf-8").splitlines()[1:-1]:
+        # Not splitlines(): a reason may hold U+2028 or U+0085, which JSON writes as they are.
+        for text in zlib.decompress(self.segments).decode("utf-8").split("\n")[1:-1]:
             given = json.loads(text.rstrip(","))
             yield Line(**{**given, "marks": tuple(given.get("marks", ()))})
 

@@ -178,6 +178,14 @@ def test_a_report_is_enough_to_plan_anew(skips: dict[int, str]) -> None:
     assert "de" == (remembered.streams[1].rendition or pytest.fail("no rendition")).language
 
 
+@pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\x85", "\n"])
+def test_lines_are_read_whatever_a_reason_holds(separator: str) -> None:
+    """A plugin's reason may hold what other readers of text take for the end of a line."""
+    reason = f"an ad{separator}of two lines"
+    [skipped, *_] = report(evidence(skips={1: reason})).lines()
+    assert ("skipped", reason) == (skipped.outcome, skipped.reason)
+
+
 def test_a_hundred_thousand_segments_are_bounded() -> None:
     """The text of a very long list is stored small, and read back line by line."""
     text = "#EXTM3U\n" + "".join(f"#EXTINF:4,\n{n}.ts\n" for n in range(100_000)) + "#EXT-X-ENDLIST\n"
