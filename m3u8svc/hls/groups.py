@@ -5,6 +5,7 @@ Groups: the stretches of a media playlist between two discontinuities, numbered 
 
 import itertools
 import re
+from bisect import bisect_right
 from collections.abc import Sequence
 
 from m3u8svc.errors import SelectionError
@@ -56,8 +57,12 @@ def skip_groups(segments: Sequence[Segment], kept: Ranges) -> dict[int, str]:
     """
     if not kept:
         return {}
+    ordered = sorted(kept)
+    starts = [first for first, _ in ordered]
+    furthest = list(itertools.accumulate((last for _, last in ordered), max))  # of all that start no later
     skips: dict[int, str] = {}
     for number, group in enumerate(split_groups(segments), start=1):
-        if not any(first <= number <= last for first, last in kept):
+        started = bisect_right(starts, number)
+        if not started or furthest[started - 1] < number:
             skips |= {segment.position: f"groups: 第 {number} 组不在所选之中" for segment in group}
     return skips
