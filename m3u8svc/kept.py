@@ -55,7 +55,7 @@ def keep_segments(
     lacks some, as after segments were left out by status. `tracks` describes those of the files, "main" first.
     """
     found = find_kept(directory, name, task_id)
-    if found is None or _listed(files) != (found / FILE_LIST).read_text(encoding="utf-8"):
+    if found is None or _listed(files) != _text(found / FILE_LIST):
         hidden = _hidden(directory, task_id)
         forget_kept(directory, task_id)
         make_directory(hidden, 0o755)
@@ -130,6 +130,8 @@ def _link(source: Path, target: Path) -> None:
     except OSError:  # another file system, or one without hard links: copy, which raises if that fails too
         part = target.with_name(target.name + ".part")
         shutil.copy2(source, part)
+        with open(part, "rb") as file:
+            os.fsync(file.fileno())  # under this name a file is believed to be whole (DESIGN 6)
         os.rename(part, target)
 
 
@@ -268,7 +270,7 @@ def find_kept(directory: Path, name: str, task_id: str) -> Path | None:
     for number in range(TRIES):
         candidate = directory / numbered(name, number)
         try:
-            with open(candidate / PLAYLIST, encoding="utf-8") as playlist:
+            with open(candidate / PLAYLIST, encoding="utf-8", errors="replace") as playlist:
                 if f"# m3u8svc task {task_id}\n" in playlist.readlines(4096)[:2]:
                     return candidate
         except OSError:

@@ -1,7 +1,10 @@
 """Publishing: a name is taken or it is not, and never anybody else's."""
 
 import errno
+import hashlib
+import json
 import os
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,9 +16,10 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from m3u8svc.builtin.disk import DiskStorage
 from m3u8svc.hls.parse import parse_playlist
 from m3u8svc.hls.playlist import MasterPlaylist, MediaPlaylist
-from m3u8svc.kept import find_kept, forget_kept, keep_segments, remove_kept
+from m3u8svc.kept import bring_back, find_kept, forget_kept, keep_segments, remove_kept
 from m3u8svc.offerings import MediaFile, Published, TrackInfo
 from m3u8svc.places import file_identity, publish_path, rename_without_replacing
+from m3u8svc.tasks.completeness import Report
 from m3u8svc.tasks.task import Settings, Task, TaskSpec
 
 
@@ -141,6 +145,49 @@ def test_keep_segments_recognises_its_own_work(tmp_path: Path) -> None:
     assert tmp_path / "movie_0001" == keep_segments(made, tmp_path, "movie", "id2").path
     assert tmp_path / "movie_0001" == find_kept(tmp_path, "movie", "id2")
     assert find_kept(tmp_path, "movie", "id3") is None
+
+
+def test_a_playlist_in_another_encoding_is_not_ours(tmp_path: Path) -> None:
+    """Somebody's directory of the same name is passed over, whatever bytes are in it."""
+    (tmp_path / "movie").mkdir()
+    (tmp_path / "movie" / "index.m3u8").write_bytes("#EXTM3U\n# 电影\n".encode("gbk"))
+    assert find_kept(tmp_path, "movie", "id1") is None
+    assert tmp_path / "movie_0001" == keep_segments(files(tmp_path / "work"), tmp_path, "movie", "id1").path
+
+
+def test_a_lost_list_is_written_again(tmp_path: Path) -> None:
+    """A kept directory without its list of files is completed."""
+    made = files(tmp_path / "work")
+    kept = keep_segments(made, tmp_path, "movie", "id1").path
+    before = (kept / "filelist.txt").read_text()
+    (kept / "filelist.txt").unlink()
+    assert kept == keep_segments(made, tmp_path, "movie", "id1").path
+    assert before == (kept / "filelist.txt").read_text()
+
+
+def test_what_is_copied_back_is_synced_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there are no links between the two places: a run after a power cut believes in that name."""
+    made = files(tmp_path / "work")
+    kept = keep_segments(made, tmp_path, "movie", "id1").path
+    line = {"track": "main", "position": 1, "number": 1, "start_s": 0.0, "duration_s": 1.0, "splice": 0}
+    digest = hashlib.sha256(made[0].path.read_bytes()).hexdigest()
+    line |= {"outcome": "done", "identity": "0123456789ab", "sha256": digest}
+    report = Report(summary=json.dumps({"inits": {}}), segments=zlib.compress(f"[\n{json.dumps(line)}\n]".encode()))
+    target = tmp_path / "again" / f"00000001-0123456789ab.{made[0].kind}"
+    done: list[str] = []
+
+    def no_link(source: Path, to: Path) -> None:
+        raise OSError(errno.EXDEV, "another file system")
+
+    def fsync(descriptor: int) -> None:
+        done.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        assert not target.exists()
+
+    monkeypatch.setattr(os, "link", no_link)
+    monkeypatch.setattr(os, "fsync", fsync)
+    assert [] == bring_back(kept, report, target.parent)
+    assert made[0].path.read_bytes() == target.read_bytes()
+    assert f"{target}.part" in done
 
 
 def test_keep_segments_replaces_a_half_made_directory(tmp_path: Path) -> None:
