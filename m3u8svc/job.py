@@ -217,6 +217,8 @@ class Job:
         self._failover: Failover | None = None
         self._rules: SkipRules = parse_skip_expression(self._settings.skip_ts_info)
         self._published = False
+        self.placed = False
+        """Whether the new result may have its name already: from then on a failure leaves it there."""
         self.warnings: list[str] = list(task.spec.warnings)
 
     def progress(self) -> Progress:
@@ -535,6 +537,7 @@ class Job:
         await self._journal.reported(identity, report)
         await self._journal.staged(identity, companions, self._all_warnings(download))
         self._task = attrs.evolve(self._task, output_id=identity, companions=companions)
+        self.placed = True
         return await publish_over(self._old, self._storage, self._task, staged, self._name, extension)
 
     async def _report(
@@ -685,6 +688,7 @@ class Job:
             self.log.warn("task {task}: no debug log: {error}", task=self._task.id, error=error.strerror)
 
     async def _finish(self, result: Published) -> Outcome:
+        self.placed = True
         companions: tuple[CompanionFile, ...] = ()
         if self._task.companions or (self._past is not None and self._past.task.companions):
             companions, lost = await publish_beside(

@@ -40,7 +40,7 @@ from m3u8svc.redact import redact_text, redact_url
 from m3u8svc.replacing import Past
 from m3u8svc.roots import judged_place
 from m3u8svc.store import Store
-from m3u8svc.tasks.again import change_task, give_up
+from m3u8svc.tasks.again import change_task, give_up, halt
 from m3u8svc.tasks.completeness import Report
 from m3u8svc.tasks.ledger import SegmentRow
 from m3u8svc.tasks.lifecycle import Event, advance
@@ -564,7 +564,8 @@ class DownloadService:
         if task.status is Status.COMPLETED:
             if run.again:
                 self._show(task)
-                await self._clean_up(run.job.discard(keep_work=task.needs_work), task)
+                if task.again is None:
+                    await self._clean_up(run.job.discard(keep_work=task.needs_work), task)
             else:
                 self.log.info("task {task} completed: {size} bytes", task=task_id, size=task.size)
                 if not task.needs_work:
@@ -601,7 +602,7 @@ class DownloadService:
 
         def change(task: Task) -> Task:
             if run.again:
-                return give_up(task, error.text("zh"))
+                return halt(task, error.text("zh")) if run.job.placed else give_up(task, error.text("zh"))
             return attrs.evolve(
                 task,
                 status=advance(task.status, Event.FAIL),

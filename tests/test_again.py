@@ -3,6 +3,7 @@ Finished tasks made again, and reports, with a real store and real downloads: no
 file is whole until the new one is, and whatever happens meanwhile leaves one of the two.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -16,10 +17,11 @@ import pytest
 from twisted.internet import reactor as _reactor
 from twisted.internet.task import deferLater
 
+from m3u8svc.builtin import disk
 from m3u8svc.errors import CannotRemake, CannotVerify, ReportNotFound
 from m3u8svc.job import work_path
 from m3u8svc.loading import load_builtins
-from m3u8svc.offerings import MergeJob, MergeResult, Part
+from m3u8svc.offerings import MergeJob, MergeResult, Part, Published
 from m3u8svc.plugin import hookimpl
 from m3u8svc.tasks.task import Task, TaskChange, TaskDraft
 from m3u8svc.testing.playlists import (
@@ -272,6 +274,41 @@ async def test_a_failure_leaves_the_old_file(bench: Bench) -> None:
     assert (old, report) == (sha256(Path(task.output)), await report_of(bench, task))
     assert any("重新合并失败" in warning and "404" in warning for warning in again.warnings)
     await until(lambda: ["film.mp4"] == os.listdir(bench.save))
+
+
+@test
+async def test_a_failure_behind_the_new_file_is_not_undone(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    The new file has its name, but what belongs beside it has not: the task says so and waits, and goes on from there.
+    """
+    await bench.service.start()
+    task = await finished(bench, report=True)
+    old, asked = sha256(Path(task.output)), len(bench.origin.visits())
+    replace = disk._replace_if_ours
+
+    def full(staged: Path, output: Path, output_id: str) -> Published | None:
+        if output.suffix == ".json":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return replace(staged, output, output_id)
+
+    monkeypatch.setattr(disk, "_replace_if_ours", full)
+    await bench.service.change(task.id, SHORTER)
+    await until(lambda: sha256(Path(task.output)) != old and not bench.service.running())
+    await until(lambda: not bench.service._runs)
+    held = await bench.service.task(task.id)
+    assert held.again is not None and held.again.paused
+    assert not any("原文件未变" in warning for warning in held.warnings)
+    assert any("收尾" in warning for warning in held.warnings)
+    monkeypatch.undo()
+    await bench.service.change(task.id, RESUME)
+    again = await until_made(bench, task)
+    assert (task.output, Path(task.output).stat().st_size) == (again.output, again.size)
+    beside = json.loads((bench.save / "film.report.json").read_bytes())
+    assert ["skipped", "done", "done", "done"] == outcomes(beside) == outcomes(await report_of(bench, again))
+    assert asked == len(bench.origin.visits())
+    assert not any("收尾" in warning for warning in again.warnings)
+    await bench.service.remove(task.id, with_files=True)
+    await until(lambda: [] == os.listdir(bench.save))
 
 
 @test

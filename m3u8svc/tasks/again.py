@@ -2,8 +2,9 @@
 Finished tasks that are made again, as functions of values.
 
 已完成 stays 已完成: what is wanted stands beside the state, in `Task.again`, from the moment somebody asks until the
-new result is published and on record, or it failed. All that time `output` is the old result. A restart finds `again`
-and goes on. "merge" makes the result anew as the settings now say; "repair" fetches what it lacks, and does the same.
+new result is published and on record, or it failed. All that time `output` is the old result. A failure after the new
+one may have got its name pauses it: only another run can tell which of the two is there. A restart finds `again` and
+goes on. "merge" makes the result anew as the settings now say; "repair" fetches what it lacks, and does the same.
 """
 
 import attrs
@@ -109,3 +110,15 @@ def give_up(task: Task, reason: str) -> Task:
         warnings=tuple(dict.fromkeys((*task.warnings, text))),
         progress=attrs.evolve(task.progress, status_bar=task.missing),
     )
+
+
+def halt(task: Task, reason: str) -> Task:
+    """
+    The task whose new result may have taken the old one's place, but not all that belongs to it: it waits until it is
+    let go on, and then finds what is there.
+
+    Raises:
+        InvalidTransition: it is not made again.
+    """
+    text = f"重新合并未能收尾，已暂停，可以继续：{reason}"
+    return attrs.evolve(hold(task, Event.PAUSE), warnings=tuple(dict.fromkeys((*task.warnings, text))))

@@ -8,7 +8,7 @@ import attrs
 import pytest
 
 from m3u8svc.errors import CannotRemake, InvalidTransition, M3u8svcError
-from m3u8svc.tasks.again import change_task, give_up, seen_by_job
+from m3u8svc.tasks.again import change_task, give_up, halt, seen_by_job
 from m3u8svc.tasks.task import Again, CompanionFile, Extensions, Settings, Status, Task, TaskChange, TaskSpec
 
 WAITING, DOWNLOADING, PAUSED, COMPLETED, FAILED = Status
@@ -97,6 +97,18 @@ def test_a_failure_leaves_the_old_result() -> None:
         failed.missing,
     )
     assert ("重新合并失败，原文件未变：404",) == failed.warnings
+
+
+def test_a_failure_behind_the_new_result_keeps_what_is_known_of_it() -> None:
+    """It waits, so that the next run finds that result; what was said before is still said."""
+    again = Again(kind="merge", output_id="4:5:6", companions=(CompanionFile(suffix="en.vtt", output_id="7:8:9"),))
+    task = attrs.evolve(a_task(again=again), warnings=("before",))
+    halted = halt(task, "磁盘已满")
+    assert attrs.evolve(again, paused=True) == halted.again
+    assert ("before", "重新合并未能收尾，已暂停，可以继续：磁盘已满") == halted.warnings
+    assert again == change_task(halted, TaskChange(status=WAITING)).again
+    with pytest.raises(InvalidTransition):
+        halt(a_task(), "磁盘已满")
 
 
 def test_the_job_sees_the_new_result_only() -> None:
