@@ -283,7 +283,7 @@ class Job:
         """
         if not keep_work:
             await self.clean_up()
-        if self._makes_file:
+        if self._task.spec.extensions.merger != "none":  # an earlier run may have made a file, whatever is wanted now
             try:
                 staged = self._storage.staging(self._task, self._name, self._extension)
             except M3u8svcError as error:  # its plugin is gone or refuses: deleting goes on without it
@@ -297,10 +297,11 @@ class Job:
         """
         Remove the published result, recorded yet or not, if it is still the file or directory we made (R-DEL-1).
         """
-        if self._makes_file:
-            await self._remove_file(self._task)
-            if self._task.again is not None:  # it may have been published over the old one, or beside it
-                await self._remove_file(seen_by_job(self._task))
+        new = [] if self._task.again is None else [seen_by_job(self._task)]  # over the old result, or beside it
+        for task in [self._task, *new]:
+            # By what it has, too: the settings may be others than those it was made under.
+            if self._makes_file or task.output_id or task.companions:
+                await self._remove_file(task)
         kept: Path | None = await self._in_thread(find_kept, self._directory, self._name, self._task.id)
         if kept is not None:
             await self._in_thread(remove_kept, kept)
@@ -311,8 +312,9 @@ class Job:
             if not output:
                 recovered = await self._storage.recover(task, self._name, self._extension)
                 output = recovered.location if recovered else ""
-            if output:
+            if output and task.output_id:  # else it is a directory of segments
                 await self._storage.remove(task, output)
+            if output:
                 await remove_beside(task, self._storage, name_beside(output, self._name))
         except (DiskError, DiskFull):
             raise

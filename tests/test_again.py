@@ -337,6 +337,27 @@ async def test_segments_that_were_only_kept_become_a_file(bench: Bench) -> None:
     assert (bench.save / "film" / "00001.ts").exists()
 
 
+@test
+async def test_a_file_is_deleted_whatever_the_settings_became(bench: Bench) -> None:
+    """A film that would not be made under the settings of now is still the task's own."""
+    await bench.service.start()
+    task = await finished(bench, report=True)
+    await bench.service.change(task.id, TaskChange(given={"no_merge_ts": True}))
+    await bench.service.remove(task.id, with_files=True)
+    await until(lambda: [] == os.listdir(bench.save))
+
+
+@test
+async def test_a_report_beside_kept_segments_is_deleted_with_them(bench: Bench) -> None:
+    """As it is beside a file."""
+    await bench.service.start()
+    draft = attrs.evolve(bench.draft("film"), advanced=True, given={"no_merge_ts": True}, extensions={"report": True})
+    task = await bench.until_status(await bench.service.create(draft), COMPLETED)
+    assert ["film", "film.report.json"] == sorted(name for name in os.listdir(bench.save) if name != ".m3u8svc")
+    await bench.service.remove(task.id, with_files=True)
+    await until(lambda: [] == os.listdir(bench.save))
+
+
 # -- Repair ----------------------------------------------------------------------------------------------------------
 
 
