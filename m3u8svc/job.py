@@ -60,6 +60,7 @@ from m3u8svc.probe import Probe
 from m3u8svc.redact import redact_text, redact_url
 from m3u8svc.replacing import Past, publish_over, remove_replaced
 from m3u8svc.report import (
+    bounded,
     evidence_of,
     left_out_by_status,
     notes_of_plugin,
@@ -486,7 +487,7 @@ class Job:
                 await self._workdir.sync_rest(download.synced)
             raise
         finally:
-            self.warnings += download.warnings + left_out_by_status(download)
+            self.warnings += left_out_by_status(download) + download.warnings
             await self._write_skip_list(planned.plan, download)
 
     async def _result(self, planned: Planned, download: Download, merged: Merged | None) -> Published:
@@ -566,7 +567,7 @@ class Job:
             raise VerifyError(reason=f"有 {len(poisoned)} 个分片无法合并，任务未允许缺失（allow_gaps）")
         report: Report = await self._in_thread(make)
         if report.missing:
-            self.warnings.append(report.missing)
+            self.warnings.insert(0, report.missing)  # the one that must not be cut off
         return report
 
     async def _beside(self, staged: Path, report: Report) -> list[Companion]:
@@ -712,8 +713,8 @@ class Job:
 
     def _all_warnings(self, download: Download | None) -> tuple[str, ...]:
         withheld = [f"请求头 {name} 未发送到其他站点" for name in sorted(self._wire.withheld)]
-        fetching = [] if download is None else download.warnings + left_out_by_status(download)
-        return tuple(dict.fromkeys([*self.warnings, *fetching, *withheld]))
+        fetching = [] if download is None else left_out_by_status(download) + download.warnings
+        return bounded([*withheld, *self.warnings, *fetching])
 
     async def _in_thread(self, function: Callable[..., R], *arguments: object) -> R:
         try:

@@ -19,6 +19,8 @@ from m3u8svc.tasks.completeness import Evidence, Lost, Report
 from m3u8svc.tasks.ledger import SegmentRow
 
 MOST_NOTES = 20
+MOST_WARNINGS = 1000
+"""Of one task: they are in its row, and in every answer about it."""
 POISONED = "合并进程两次在此退出，按缺失处理"
 
 
@@ -54,6 +56,17 @@ def warnings_of(presentation: Presentation, plan: DownloadPlan) -> list[str]:
         if each.declared
     ]
     return warnings
+
+
+def bounded(warnings: Iterable[str]) -> tuple[str, ...]:
+    """
+    Each warning once, and how many more there are. A stream may have one for each of a hundred thousand segments; the
+    report names them all.
+    """
+    each = tuple(dict.fromkeys(warnings))
+    if len(each) <= MOST_WARNINGS + 1:
+        return each
+    return (*each[:MOST_WARNINGS], f"另有 {len(each) - MOST_WARNINGS} 条警告未列出，见报告")
 
 
 def evidence_of(

@@ -38,6 +38,7 @@ from m3u8svc.job import Job, Outcome, Tools, has_segments, work_path
 from m3u8svc.planning import plan_task
 from m3u8svc.redact import redact_text, redact_url
 from m3u8svc.replacing import Past
+from m3u8svc.report import bounded
 from m3u8svc.roots import judged_place
 from m3u8svc.store import Store
 from m3u8svc.tasks.again import change_task, give_up, halt
@@ -608,7 +609,7 @@ class DownloadService:
                 status=advance(task.status, Event.FAIL),
                 err_code=error.code,
                 err_msg=error.text("zh"),
-                warnings=tuple(dict.fromkeys(run.job.warnings)),
+                warnings=bounded(run.job.warnings),
                 progress=_at_rest(run.job.progress()),
             )
 

@@ -23,6 +23,7 @@ from m3u8svc.job import work_path
 from m3u8svc.loading import load_builtins
 from m3u8svc.offerings import MergeJob, MergeResult, Part, Published
 from m3u8svc.plugin import hookimpl
+from m3u8svc.report import MOST_WARNINGS
 from m3u8svc.tasks.task import Task, TaskChange, TaskDraft
 from m3u8svc.testing.playlists import (
     MapLine,
@@ -163,6 +164,21 @@ async def test_allowed_gaps_are_said(bench: Bench) -> None:
     assert "404" in report["segments"][2]["reason"]
     assert "缺失 1 个分片（1.0 秒）" == task.progress.status_bar
     assert "缺失 1 个分片（1.0 秒）" in task.warnings
+
+
+@test
+async def test_a_task_has_only_so_many_warnings(bench: Bench) -> None:
+    """Its row is read and sent often: what a playlist says a thousand times is counted, and named in the report."""
+    await bench.service.start()
+    draft = bench.draft("film")
+    gaps = [SegmentLine(uri=f"gap{n}.ts", duration_s=1.0, gap=True) for n in range(MOST_WARNINGS + 100)]
+    lines = [SegmentLine(uri=f"{n}.ts?for=film&", duration_s=1.0) for n in range(COUNT)]
+    bench.origin.put("/film.m3u8", media_playlist([*lines, *gaps]).encode())
+    task = await bench.until_status(await bench.service.create(draft), COMPLETED)
+    assert MOST_WARNINGS + 1 == len(task.warnings)
+    assert task.missing and task.missing == task.warnings[0]
+    assert "另有 101 条警告未列出，见报告" == task.warnings[-1]
+    assert MOST_WARNINGS + 100 == outcomes(await report_of(bench, task)).count("gap")
 
 
 @test
