@@ -22,16 +22,16 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from m3u8svc.errors import Fault, InvalidUrl, M3u8svcError, PluginError
-from m3u8svc.hls.playlist import ByteRange
+from m3u8svc.hls.playlist import ByteRange, MediaPlaylist, Segment
 from m3u8svc.hookspecs import FAIL_CLOSED, KINDS
-from m3u8svc.offerings import Note, Skip
+from m3u8svc.offerings import Note, SegmentGroup, Skip
 from m3u8svc.pluginthreads import RunPlain
 from m3u8svc.redact import redact_text
 from m3u8svc.tasks.plugins import DEADLINE_S
 from m3u8svc.tasks.request import Request
 from m3u8svc.tasks.retry import GiveUp, Retry, SkipSegment
 from m3u8svc.tasks.task import Task
-from m3u8svc.tasks.views import request_for_plugin, request_from_plugin, task_for_plugin
+from m3u8svc.tasks.views import request_for_plugin, request_from_plugin, segment_for_plugin, task_for_plugin
 from m3u8svc.tasks.wire import wire_url
 
 LONGER = {"skip_segments": 24.0}
@@ -391,9 +391,19 @@ def _shown_to(plugin: str, arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 def _without_secrets(plugin: str, value: Any) -> Any:
-    if isinstance(value, Task):
-        return task_for_plugin(value, plugin)
-    return request_for_plugin(value) if isinstance(value, Request) else value
+    match value:
+        case Task():
+            return task_for_plugin(value, plugin)
+        case Request():
+            return request_for_plugin(value)
+        case Segment():
+            return segment_for_plugin(value)
+        case MediaPlaylist() | SegmentGroup():
+            return attrs.evolve(value, segments=_without_secrets(plugin, value.segments))
+        case tuple():
+            return tuple(_without_secrets(plugin, each) for each in value)
+        case _:
+            return value
 
 
 def _traced(value: object) -> str:

@@ -18,11 +18,11 @@ from twisted.python.failure import Failure
 
 from m3u8svc import hookspecs
 from m3u8svc.errors import ConfigError, ConnectError, OptionError, PluginError
-from m3u8svc.hls.playlist import Key, MasterPlaylist, MediaPlaylist, Segment, Variant
+from m3u8svc.hls.playlist import InitSection, Key, MasterPlaylist, MediaPlaylist, Segment, Variant
 from m3u8svc.hooks import BUILTIN_PREFIX, LONGER, STRIKES, Answer, Hooks
 from m3u8svc.hookspecs import FAIL_CLOSED, KINDS, PROJECT, hookimpl
 from m3u8svc.loading import load_builtins
-from m3u8svc.offerings import Note, SegmentOutcome, Skip
+from m3u8svc.offerings import Note, SegmentGroup, SegmentOutcome, Skip
 from m3u8svc.pluginthreads import PluginThreads, run_inline
 from m3u8svc.tasks.plugins import DEADLINE_S
 from m3u8svc.tasks.request import Purpose, Request
@@ -679,6 +679,39 @@ def test_plugins_see_no_secrets() -> None:
     assert {"Authorization": ("***",), "X-A": ("1",)} == task.spec.headers
     assert ("***", "***") == (task.spec.settings.proxy_username, task.spec.settings.proxy_password)
     assert ({"a": 1}, {}) == (dict(task.options_for("plugin")), dict(task.options_for("other")))
+
+
+def test_plugins_see_no_key_that_the_user_gave() -> None:
+    """Wherever segments come: alone, in a row, in a group, in a playlist, and in what stands before them."""
+    key = Key(method="AES-128", uri="data:,", value=b"0123456789abcdef")
+    segment = Segment(
+        **{"position": 1, "number": 1, "uri": "http://h/1", "duration_s": 1.0, "start_s": 0.0},
+        discontinuity_sequence=0,
+        key=key,
+        init=InitSection(uri="http://h/i", key=key),
+    )
+    playlist = MediaPlaylist(url="http://h/", segments=(segment,), ended=True)
+    group = SegmentGroup(discontinuity_sequence=0, segments=(segment,), look=lambda group: pytest.fail("looked"))
+    seen: list[Segment] = []
+
+    class Curious:
+        @hookimpl
+        def skip_segments(
+            self, segments: tuple[Segment, ...], groups: tuple[SegmentGroup, ...], playlist: MediaPlaylist
+        ) -> None:
+            seen.extend([*segments, *groups[0].segments, *playlist.segments])
+
+        @hookimpl
+        def segment_finished(self, segment: Segment) -> None:
+            seen.append(segment)
+
+    hooks = hooks_of(("plugin", Curious()))
+    given = {"segments": (segment,), "groups": (group,), "playlist": playlist, "task": secretive()}
+    outcome(hooks.union("skip_segments", **given))
+    finished = SegmentOutcome(kind="done", attempts=1, size_bytes=1, reason="")
+    outcome(hooks.tell("segment_finished", segment=segment, outcome=finished, task=secretive()))
+    bare = attrs.evolve(key, value=None)
+    assert [attrs.evolve(segment, key=bare, init=InitSection(uri="http://h/i", key=bare))] * 4 == seen
 
 
 def test_built_ins_see_everything() -> None:

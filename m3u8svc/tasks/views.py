@@ -1,11 +1,12 @@
 """
-What a plugin of somebody else sees of a task and a request: everything but secrets (R-PLG-3). Pure.
+What a plugin of somebody else sees of a task, its segments and a request: everything but secrets (R-PLG-3). Pure.
 """
 
 from urllib.parse import urlsplit, urlunsplit
 
 import attrs
 
+from m3u8svc.hls.playlist import Segment
 from m3u8svc.redact import MASK, is_secret_header
 from m3u8svc.tasks.request import Request
 from m3u8svc.tasks.task import Task
@@ -31,6 +32,18 @@ def task_for_plugin(task: Task, plugin: str) -> Task:
     )
     seen = attrs.evolve(spec, url=_without_user(spec.url), headers=headers, settings=settings, extensions=extensions)
     return attrs.evolve(task, spec=seen)
+
+
+def segment_for_plugin(segment: Segment) -> Segment:
+    """
+    The segment without a key that the user gave; one that the playlist names is fetched, and not in it.
+    """
+    init = segment.init
+    if init is not None and init.key is not None and init.key.value is not None:
+        segment = attrs.evolve(segment, init=attrs.evolve(init, key=attrs.evolve(init.key, value=None)))
+    if segment.key is not None and segment.key.value is not None:
+        segment = attrs.evolve(segment, key=attrs.evolve(segment.key, value=None))
+    return segment
 
 
 def request_for_plugin(request: Request) -> Request:
