@@ -315,6 +315,8 @@ async def test_a_failure_behind_the_new_file_is_not_undone(bench: Bench, monkeyp
     assert held.again is not None and held.again.paused
     assert not any("原文件未变" in warning for warning in held.warnings)
     assert any("收尾" in warning for warning in held.warnings)
+    with pytest.raises(CannotRemake):  # it would lie beside this one, which would be nobody's
+        await bench.service.change(task.id, MERGE)
     monkeypatch.undo()
     await bench.service.change(task.id, RESUME)
     again = await until_made(bench, task)

@@ -38,6 +38,8 @@ def _with_settings(task: Task, change: TaskChange) -> Task:
         return task
     if task.status is Status.DOWNLOADING or (task.again is not None and not task.again.paused):
         raise CannotRemake(reason="任务正在运行，请先暂停再修改设置")
+    if _may_be_placed(task):  # the next run would take what is there for the result of the new settings
+        raise CannotRemake(reason="上次重新合并尚未收尾，请先让它继续")
     spec = attrs.evolve(
         task.spec,
         advanced=task.spec.advanced or bool(change.given),
@@ -60,10 +62,19 @@ def ask(task: Task, kind: str) -> Task:
         return task
     if task.again is not None and not task.again.paused:
         raise CannotRemake(reason="任务正在重新合并")
+    if _may_be_placed(task):  # begun anew, it would not know that file for its own
+        raise CannotRemake(reason="上次重新合并尚未收尾，请先让它继续")
     makes_file = not task.spec.settings.no_merge_ts and task.spec.extensions.merger != "none"
     if kind == "merge" and not makes_file:
         raise CannotRemake(reason="任务设置为不合并（no_merge_ts 或 merger=none）")
     return attrs.evolve(task, again=Again(kind=kind), progress=attrs.evolve(task.progress, status_bar=task.missing))
+
+
+def _may_be_placed(task: Task) -> bool:
+    """
+    Whether a run that was stopped may have put the new result in its place already.
+    """
+    return task.again is not None and bool(task.again.output_id)
 
 
 def hold(task: Task, event: Event) -> Task:

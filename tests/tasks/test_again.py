@@ -111,6 +111,17 @@ def test_a_failure_behind_the_new_result_keeps_what_is_known_of_it() -> None:
         halt(a_task(), "磁盘已满")
 
 
+@pytest.mark.parametrize(
+    "change", [TaskChange(again="merge"), TaskChange(again="repair"), TaskChange(given={"skip_ts_info": "1"})]
+)
+def test_what_may_be_in_place_is_brought_to_its_end_first(change: TaskChange) -> None:
+    """Begun anew it would be nobody's file, and with other settings the result of wrong ones."""
+    paused = a_task(again=Again(kind="merge", paused=True))
+    assert change_task(paused, change) != paused
+    with pytest.raises(CannotRemake):
+        change_task(attrs.evolve(paused, again=Again(kind="merge", paused=True, output_id="4:5:6")), change)
+
+
 def test_the_job_sees_the_new_result_only() -> None:
     """So that a run after a crash looks for the file it made, not for the one it replaces."""
     beside = (CompanionFile(suffix="en.vtt", output_id="8:8:8"),)
