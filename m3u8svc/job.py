@@ -37,6 +37,7 @@ from m3u8svc.errors import (
 )
 from m3u8svc.failover import Failover
 from m3u8svc.fetch import Fetcher
+from m3u8svc.hls.groups import missing_groups, parse_groups
 from m3u8svc.hls.plan import DownloadPlan, init_identity, plan_presentation
 from m3u8svc.hls.playlist import MAIN, MediaPlaylist, Presentation
 from m3u8svc.hls.skip import Selection, SkipRules, parse_skip_expression, select_skips
@@ -114,6 +115,35 @@ class Planned:
     presentation: Presentation
     plan: DownloadPlan
     whole: DownloadPlan
+
+
+def makes_file(task: Task) -> bool:
+    """
+    Whether there is anything to merge.
+    """
+    return not task.spec.settings.no_merge_ts and task.spec.extensions.merger != "none"
+
+
+def mergeable(task: Task, plugins: PluginSet, presentation: Presentation) -> tuple[Presentation, tuple[str, ...]]:
+    """
+    What the task's merger can make a file of. Subtitles that it cannot take are left out, and a warning says so;
+    without its sound a film would be wrong.
+
+    Raises:
+        SeparateAudio: the sound is in a playlist of its own, which this merger cannot take.
+    """
+    if not makes_file(task):
+        return presentation, ()
+    merger = plugins.merger(task.spec.extensions.merger)
+    if getattr(merger, "takes_renditions", False):
+        return presentation, ()
+    kept = [each for each in presentation.streams if each.rendition is None or each.rendition.type != "SUBTITLES"]
+    for stream in kept:
+        if stream.rendition is not None:
+            raise SeparateAudio(merger=merger.name, name=stream.rendition.name, line=stream.rendition.line, reason="")
+    left_out = len(kept) < len(presentation.streams)
+    warnings = (f"合并方式“{merger.name}”不支持字幕，未下载",) if left_out else ()
+    return attrs.evolve(presentation, streams=tuple(kept)), warnings
 
 
 class Journal(Protocol):
@@ -329,7 +359,7 @@ class Job:
 
     @property
     def _makes_file(self) -> bool:
-        return not self._settings.no_merge_ts and self._task.spec.extensions.merger != "none"
+        return makes_file(self._task)
 
     @property
     def _merger(self) -> Merger:
@@ -419,21 +449,9 @@ class Job:
         return Planned(presentation=presentation, plan=plan, whole=whole), probe.listing
 
     def _mergeable(self, presentation: Presentation) -> Presentation:
-        """
-        What the task's merger can make a file of. Subtitles that it cannot take are left out, and named; without its
-        sound a film would be wrong.
-        """
-        if not self._makes_file or getattr(self._merger, "takes_renditions", False):
-            return presentation
-        kept = [each for each in presentation.streams if each.rendition is None or each.rendition.type != "SUBTITLES"]
-        for stream in kept:
-            if stream.rendition is not None:
-                raise SeparateAudio(
-                    merger=self._merger.name, name=stream.rendition.name, line=stream.rendition.line, reason=""
-                )
-        if len(kept) < len(presentation.streams):
-            self.warnings.append(f"合并方式“{self._merger.name}”不支持字幕，未下载")
-        return attrs.evolve(presentation, streams=tuple(kept))
+        kept, warnings = mergeable(self._task, self._tools.plugins, presentation)
+        self.warnings += warnings
+        return kept
 
     def _probe(self, playlist: MediaPlaylist, listing: Listing) -> Probe:
         return Probe(
@@ -450,6 +468,8 @@ class Job:
     async def _skips(self, playlist: MediaPlaylist, probe: Probe) -> dict[int, str]:
         selection: Selection = await self._in_thread(select_skips, self._rules, playlist.segments)
         self.warnings += selection.warnings
+        kept = parse_groups(self._task.spec.extensions.groups)
+        self.warnings += await self._in_thread(missing_groups, playlist.segments, kept)
         answers = await self._tools.plugins.hooks.union(
             "skip_segments", segments=playlist.segments, groups=probe.groups, playlist=playlist, task=self._task
         )

@@ -12,11 +12,11 @@ from twisted.internet.defer import TimeoutError as DeferredTimeout
 from m3u8svc.builtin.skip import skips_of
 from m3u8svc.download import Wire
 from m3u8svc.errors import FetchTimeout, NothingToDownload
-from m3u8svc.hls.groups import parse_groups
+from m3u8svc.hls.groups import missing_groups, parse_groups
 from m3u8svc.hls.outline import Outline, outline
 from m3u8svc.hls.playlist import Presentation
 from m3u8svc.hls.skip import parse_skip_expression, select_skips
-from m3u8svc.job import Tools
+from m3u8svc.job import Tools, mergeable
 from m3u8svc.sniff import Sniffer
 from m3u8svc.tasks.task import Task
 from m3u8svc.waiting import settled
@@ -44,9 +44,12 @@ async def _outlined(task: Task, tools: Tools, playlist: str) -> Outline:
     wire = Wire(task=task, hooks=tools.plugins.hooks, fetcher=tools.fetcher, note=lambda line: None)
     sniffer = Sniffer(wire=wire, clock=tools.clock, in_thread=tools.in_thread, chance=tools.chance)
     presentation = await sniffer.presentation(task.spec.address, playlist or None)
+    presentation, left_out = mergeable(task, tools.plugins, presentation)
     made: Outline = await settled(tools.in_thread(_outline, task, presentation))
     withheld = [f"请求头 {name} 不会发送到其他站点" for name in sorted(wire.withheld)]
-    return attrs.evolve(made, warnings=tuple(dict.fromkeys([*task.spec.warnings, *made.warnings, *withheld])))
+    return attrs.evolve(
+        made, warnings=tuple(dict.fromkeys([*task.spec.warnings, *left_out, *made.warnings, *withheld]))
+    )
 
 
 def _outline(task: Task, presentation: Presentation) -> Outline:
@@ -55,10 +58,11 @@ def _outline(task: Task, presentation: Presentation) -> Outline:
     """
     rules = parse_skip_expression(task.spec.settings.skip_ts_info)
     segments = presentation.main.segments
-    skips = skips_of(segments, rules, parse_groups(task.spec.extensions.groups))
+    kept = parse_groups(task.spec.extensions.groups)
+    skips = skips_of(segments, rules, kept)
     if not any(segment.position not in skips and not segment.gap for segment in segments):
         raise NothingToDownload()
-    warnings = [*select_skips(rules, segments).warnings]
+    warnings = [*select_skips(rules, segments).warnings, *missing_groups(segments, kept)]
     if task.spec.extensions.plugins:
         warnings.append("插件的跳过规则要看到分片才能判断，未计入")
     return outline(attrs.evolve(presentation, warnings=(*presentation.warnings, *warnings)), skips)

@@ -22,6 +22,7 @@ from m3u8svc.builtin.disk import DiskPlugin, DiskStorage
 from m3u8svc.builtin.failures import RetryPolicy
 from m3u8svc.builtin.mp4 import Mp4Plugin
 from m3u8svc.builtin.skip import SkipExpression
+from m3u8svc.builtin.ts import TsPlugin
 from m3u8svc.builtin.variant import ChosenVariant
 from m3u8svc.connections import Connections
 from m3u8svc.errors import (
@@ -30,6 +31,7 @@ from m3u8svc.errors import (
     NoSuchVariant,
     NothingToDownload,
     NotOffered,
+    SeparateAudio,
     StoreError,
     TaskNotFound,
     UnsafePath,
@@ -204,6 +206,7 @@ async def bench(segments: list[bytes], tmp_path: Path) -> AsyncIterator[Bench]:
         ChosenVariant(),
         DiskPlugin(DiskStorage(in_thread)),
         Mp4Plugin(Muxing(reactor=reactor, in_thread=in_thread)),
+        TsPlugin(in_thread),
         listener,
     ]
     tools = Tools(
@@ -316,11 +319,14 @@ async def test_groups_that_are_not_kept_are_skipped(bench: Bench) -> None:
     """By the numbers of the plan."""
     lines = [SegmentLine(uri=f"{n}.ts?for=film&", duration_s=1.0, discontinuity=n in (1, 3)) for n in range(COUNT)]
     bench.origin.put("/film.m3u8", media_playlist(lines).encode())
-    draft = TaskDraft(url=bench.origin.url("/film.m3u8"), filename="film", extensions={"groups": "1,3"})
+    draft = TaskDraft(url=bench.origin.url("/film.m3u8"), filename="film", extensions={"groups": "1,3,9"})
+    beyond = "groups: 没有第 9 组，播放列表共有 3 组"
+    assert (beyond,) == (await bench.service.plan(draft)).warnings
     await bench.service.start()
     task = await bench.until_status(await bench.service.create(draft), COMPLETED)
     assert [1, 0, 0, 1] == bench.fetched()
     assert "按设置跳过了 2 个分片：2-3" in task.warnings
+    assert 1 == task.warnings.count(beyond)
 
 
 @test
@@ -357,6 +363,23 @@ async def test_a_plan_is_made_of_playlists_alone(bench: Bench) -> None:
     assert ["/m.m3u8", "/low", "/fr"] == [visit.path for visit in bench.origin.visits()]
     assert [] == await bench.service.tasks()
     assert not bench.save.exists()
+
+
+@test
+async def test_a_plan_knows_what_the_merger_takes(bench: Bench) -> None:
+    """Sound in a playlist of its own is refused as the task would be; subtitles that are left out are named."""
+    media = media_playlist([SegmentLine(uri=f"{n}.ts", duration_s=1.0) for n in range(COUNT)])
+    for name in ("film", "en"):
+        bench.origin.put(f"/{name}", media.encode())
+    for kind, path in (("AUDIO", "/sound.m3u8"), ("SUBTITLES", "/text.m3u8")):
+        rendition = RenditionLine(type=kind, group="a", name="en", language="en", uri="en")
+        variant = VariantLine(uri="film", **{kind.lower(): "a"})
+        bench.origin.put(path, master_playlist([variant], renditions=[rendition]).encode())
+    extensions = {"merger": "ts", "subtitles": "all"}
+    with pytest.raises(SeparateAudio):
+        await bench.service.plan(TaskDraft(url=bench.origin.url("/sound.m3u8"), filename="", extensions=extensions))
+    plan = await bench.service.plan(TaskDraft(url=bench.origin.url("/text.m3u8"), filename="", extensions=extensions))
+    assert (("合并方式“ts”不支持字幕，未下载",), ["main"]) == (plan.warnings, [each.track for each in plan.tracks])
 
 
 @test

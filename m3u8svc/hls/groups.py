@@ -51,6 +51,18 @@ def split_groups(segments: Sequence[Segment]) -> tuple[tuple[Segment, ...], ...]
     return tuple(tuple(group) for _, group in by_sequence)
 
 
+def missing_groups(segments: Sequence[Segment], kept: Ranges) -> tuple[str, ...]:
+    """
+    A warning that names what of `kept` there is no group of.
+    """
+    count = len(split_groups(segments))
+    beyond = [f"{first}" if first == last else f"{first}-{last}" for first, last in kept if first > count]
+    if not beyond:
+        return ()
+    named = "、".join(beyond[:20]) + ("…" if len(beyond) > 20 else "")
+    return (f"groups: 没有第 {named} 组，播放列表共有 {count} 组",)
+
+
 def skip_groups(segments: Sequence[Segment], kept: Ranges) -> dict[int, str]:
     """
     position -> reason for the segments of groups that are not kept.

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from m3u8svc.errors import SelectionError
-from m3u8svc.hls.groups import parse_groups, skip_groups, split_groups
+from m3u8svc.hls.groups import missing_groups, parse_groups, skip_groups, split_groups
 from m3u8svc.hls.parse import parse_playlist
 from m3u8svc.hls.playlist import MediaPlaylist, Segment
 from m3u8svc.testing.playlists import SegmentLine, media_playlist
@@ -49,6 +49,23 @@ def test_a_list_without_end_is_refused() -> None:
 def test_groups_are_cut_at_discontinuities() -> None:
     """In order, none lost."""
     assert [[1, 2], [3], [4, 5, 6]] == [[each.position for each in g] for g in split_groups(playlist(2, 1, 3).segments)]
+
+
+@pytest.mark.parametrize(
+    ("kept", "named"),
+    [
+        ("", ""),
+        ("1,3", ""),
+        ("2-9", ""),
+        ("3,4", "4"),
+        ("7,1,5-6", "7、5-6"),
+        (",".join(["9"] * 21), "、".join("9" * 20) + "…"),
+    ],
+)
+def test_groups_that_are_not_there_are_named(kept: str, named: str) -> None:
+    """A range is named when all of it lies beyond the end."""
+    expected = (f"groups: 没有第 {named} 组，播放列表共有 3 组",) if named else ()
+    assert expected == missing_groups(playlist(2, 1, 3).segments, parse_groups(kept))
 
 
 @pytest.mark.parametrize(
