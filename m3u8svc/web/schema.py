@@ -236,7 +236,7 @@ def parse_change(body: bytes) -> TaskChange:
     given = _given_settings(read)
     problems = [f"{name}: 任务创建后不能更改" for name in _PLACES if name in given]
     if not read.model_fields_set:
-        problems.append("status: 缺少必填字段（或者 merge、repair、任一可更改的设置）")
+        problems += ["status: 缺少必填字段（或者 merge、repair、任一可更改的设置）", *unknown]
     if read.merge and read.repair:
         problems.append("repair: 不能与 merge 同时为 true")
     if given.keys() & set(_PROXY_NAMES):

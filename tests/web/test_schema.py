@@ -399,6 +399,7 @@ def test_change(status):
     [
         (b"{}", "status: 缺少必填字段"),
         (b'{"colour": 1}', "status: 缺少必填字段"),
+        (b'{"colour": 1}', "未知字段，已忽略：colour"),
         (encoded(status="下载中"), "status: 必须是 等待中、已暂停 之一（“下载中”）"),
         (encoded(status="已完成"), "status: 必须是"),
         (encoded(status="nonsense"), "status: 必须是"),
