@@ -185,6 +185,7 @@ class Download:
         self._order = _in_order_of_time(plan)
         self._ends = {place[0]: place for place in self._order}
         self._stored: dict[tuple[int, str], Stored] = {}
+        self._dropped: set[tuple[int, str]] = set()
         self._inits: set[str] = set()
         self.rows: dict[Place, SegmentRow] = {}
         """How each segment ended that is there or was skipped, so far."""
@@ -245,7 +246,23 @@ class Download:
         """
         What is on disk now: found there, or fetched since.
         """
-        return Listing(segments={**self._found.segments, **self._stored}, inits=self._found.inits | self._inits)
+        segments = {**self._found.segments, **self._stored}
+        left = {key: stored for key, stored in segments.items() if key not in self._dropped}
+        return Listing(segments=left, inits=self._found.inits | self._inits)
+
+    def drop(self, places: Set[Place]) -> list[Stored]:
+        """
+        Forget the files of these places, which are no usable media; returns them.
+        """
+        dropped = []
+        for job in self._plan.jobs:
+            key = (job.segment.position, job.identity)
+            if _place(job) in places:
+                stored = self._stored.pop(key, None) or self._found.segments.get(key)
+                self._dropped.add(key)
+                self._unrecorded.pop(key, None)
+                dropped += [] if stored is None else [stored]
+        return dropped
 
     async def parts(self) -> AsyncIterator[Part]:
         """

@@ -563,6 +563,24 @@ class VerifyError(MergeError):
     en = "the merged file failed verification: {reason}"
 
 
+class SegmentsUnusable(MergeError):
+    """Segments that are whole as files and yet no media that can be merged, also when they were fetched again."""
+
+    code = "segments_unusable"
+    fault = Fault.ORIGIN
+    zh = "有 {count} 个分片重新下载后仍无法合并，任务未允许缺失（allow_gaps）；第一个是 {name}：{reason}"
+    en = "{count} segments cannot be merged even when fetched again (see allow_gaps); the first is {name}: {reason}"
+
+
+class SilentTrack(MergeError):
+    """A chosen rendition of which nothing could be used: the film would be mute."""
+
+    code = "silent_track"
+    fault = Fault.ORIGIN
+    zh = "音轨 {track} 中没有可用的声音，任务未允许缺失（allow_gaps）"
+    en = "nothing of the audio track {track} could be used (see allow_gaps)"
+
+
 # -- The machine's ---------------------------------------------------------------------------------------------------
 
 

@@ -22,7 +22,7 @@ from twisted.web.iweb import IAgent
 
 from m3u8svc.companions import forget_staged, identify, name_beside, prepare, publish_beside, remove_beside
 from m3u8svc.debuglog import DebugLog
-from m3u8svc.download import Download, Wire, plan_digest
+from m3u8svc.download import Download, Wire, plan_digest, segment_label
 from m3u8svc.errors import (
     DiskError,
     DiskFull,
@@ -30,9 +30,10 @@ from m3u8svc.errors import (
     MergeError,
     MergeLost,
     PluginError,
+    SegmentsUnusable,
     SeparateAudio,
+    SilentTrack,
     SkippedByStatus,
-    VerifyError,
     from_os_error,
 )
 from m3u8svc.failover import Failover
@@ -66,10 +67,12 @@ from m3u8svc.report import (
     left_out_by_status,
     notes_of_plugin,
     ranges,
+    silent_tracks,
     skip_list,
     skipped_by_plugin,
     skips_within,
     track_info,
+    unusable_of,
     warnings_of,
 )
 from m3u8svc.sniff import Sniffer
@@ -281,26 +284,38 @@ class Job:
                 self._tracker.begin(total=len(plan.jobs))
                 self._tracker.enter(Phase.DOWNLOAD)
                 merged = await self._merged_so_far(plan)
-                download = Download(
-                    plan,
-                    listing,
-                    wire=self._wire,
-                    workdir=self._workdir,
-                    clock=self._tools.clock,
-                    tracker=self._tracker,
-                    record=self._journal.segment,
-                    merge_despite_status=self._rules.merge_despite_status or not self._makes_file,
-                    elsewhere=self._failover,
-                    merged=merged,
-                    ledger=self._ledger,
-                )
-                recovered = await self._carry_out(planned, download, merged)
+                download = self._download(planned, listing, merged)
+                try:
+                    recovered = await self._carry_out(planned, download, merged)
+                except SegmentsUnusable as error:
+                    if merged is not None:  # low_disk: what was merged is gone with the others
+                        raise
+                    self._debug.note(f"{error}; fetched once more")
+                    self._tracker.begin(total=len(plan.jobs))
+                    self._tracker.enter(Phase.DOWNLOAD)
+                    again = self._download(planned, download.listing(), None)
+                    recovered = await self._carry_out(planned, again, None)
             return await self._finish(recovered)
         except BaseException as error:  # the log is for exactly this; the error goes on
             self._debug.note(f"ended: {type(error).__name__}: {error}")
             raise
         finally:
             await self._publish_debug_log()
+
+    def _download(self, planned: Planned, listing: Listing, merged: Merged | None) -> Download:
+        return Download(
+            planned.plan,
+            listing,
+            wire=self._wire,
+            workdir=self._workdir,
+            clock=self._tools.clock,
+            tracker=self._tracker,
+            record=self._journal.segment,
+            merge_despite_status=self._rules.merge_despite_status or not self._makes_file,
+            elsewhere=self._failover,
+            merged=merged,
+            ledger=self._ledger,
+        )
 
     async def clean_up(self) -> None:
         """
@@ -548,6 +563,7 @@ class Job:
         else:
             await self._with_checkpoints(together(fetch(), merge()), letting_go)
         self._tracker.enter(Phase.MERGE)
+        await self._insist_on_all(download, merged[0].details, staged)
         self.warnings += merged[0].warnings
         if self._settings.keep_ts_files:
             await self._keep(planned, download)
@@ -563,14 +579,33 @@ class Job:
         self.placed = True
         return await publish_over(self._old, self._storage, self._task, staged, self._name, extension)
 
+    async def _insist_on_all(self, download: Download, details: Mapping[str, Any], staged: Path) -> None:
+        """
+        Refuse a result that lacks what neither the playlist nor the task allows. Segments that are no usable media go:
+        whoever tries again fetches them anew.
+
+        Raises:
+            SegmentsUnusable, SilentTrack: it lacks something.
+        """
+        if self._task.spec.extensions.allow_gaps:
+            return
+        unusable = unusable_of(details)
+        silent = silent_tracks(self._tracks, details)
+        if not unusable and not silent:
+            return
+        await self._in_thread(forget_staged, staged)
+        await self._in_thread(forget_merged, self._workdir.path)
+        await self._workdir.let_go(download.drop({(track, position) for track, position, _ in unusable}))
+        if not unusable:
+            raise SilentTrack(track=silent[0])
+        track, position, reason = unusable[0]
+        raise SegmentsUnusable(count=len(unusable), name=segment_label(track, position), reason=reason)
+
     async def _report(
         self, planned: Planned, download: Download, result: Mapping[str, object], details: Mapping[str, Any]
     ) -> Report:
         """
         What the result holds and lacks. What it lacks is among the warnings, too.
-
-        Raises:
-            VerifyError: it lacks what neither the playlist nor the task allows.
         """
 
         past = None if self._past is None else self._past.report
@@ -582,9 +617,6 @@ class Job:
             asked = {"asked_s": round(planned.plan.duration_s, 6), **result}
             return make_report(evidence, url=self._task.spec.url, made_at=rfc3339(self._tools.wall()), result=asked)
 
-        poisoned = details.get("poisoned")
-        if poisoned and not self._task.spec.extensions.allow_gaps:
-            raise VerifyError(reason=f"有 {len(poisoned)} 个分片无法合并，任务未允许缺失（allow_gaps）")
         report: Report = await self._in_thread(make)
         if report.missing:
             self.warnings.insert(0, report.missing)  # the one that must not be cut off

@@ -237,6 +237,7 @@ class Child(ProcessProtocol):
         self._hung = False
         self.warnings: list[Warned] = []
         self._spans: list[dict[str, Any]] = []  # Any: JSON
+        self._lost: list[dict[str, Any]] = []  # Any: JSON
         self._report: Done | Failed | None = None
         self.outcome: Deferred[Outcome] = Deferred()
         """Fires once, when the process is gone."""
@@ -333,6 +334,8 @@ class Child(ProcessProtocol):
             case "warn":
                 track = str(report.get("track", MAIN))
                 self.warnings.append(Warned(track=track, position=int(report["n"]), text=str(report["text"])))
+            case "lost":
+                self._lost.append({name: report[name] for name in ("track", "n", "reason")})
             case "span":
                 self._spans.append({name: report[name] for name in ("track", "n", "file", "from", "to")})
             case "checkpoint":
@@ -351,7 +354,7 @@ class Child(ProcessProtocol):
             companions=tuple(
                 Companion(path=Path(each["path"]), suffix=str(each["suffix"])) for each in report.get("companions", ())
             ),
-            details={**report.get("details", {}), "spans": self._spans},
+            details={**report.get("details", {}), "spans": self._spans, "lost": self._lost},
         )
 
     def _death(self, reason: Failure) -> Died:

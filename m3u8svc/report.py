@@ -95,8 +95,8 @@ def evidence_of(
     lost = {
         (each.track, each.segment.position): Lost(reason=each.reason, attempts=each.attempts) for each in download.lost
     }
-    for each in details.get("poisoned", ()):
-        lost[each["track"], each["n"]] = Lost(reason=POISONED, attempts=rows[each["track"], each["n"]].attempts)
+    for track, position, reason in unusable_of(details):
+        lost[track, position] = Lost(reason=reason, attempts=rows[track, position].attempts)
     inits = {file.init for file in files.values() if file.init is not None}
     return Evidence(
         presentation=presentation,
@@ -109,6 +109,24 @@ def evidence_of(
         details=details,
         past={} if past is None else {(line.track, line.position): line for line in past.lines()},
     )
+
+
+def unusable_of(details: Mapping[str, Any]) -> list[tuple[str, int, str]]:
+    """
+    Track, position and reason of each segment that was there and is not in the result, as its merger says.
+    """
+    poisoned = [(each["track"], each["n"], POISONED) for each in details.get("poisoned", ())]
+    return poisoned + [(each["track"], each["n"], each["reason"]) for each in details.get("lost", ())]
+
+
+def silent_tracks(tracks: Iterable[TrackInfo], details: Mapping[str, Any]) -> list[str]:
+    """
+    Audio renditions of which the result holds nothing, if its merger tells what it holds.
+    """
+    if "tracks" not in details:
+        return []
+    heard = {each["track"] for each in details["tracks"] if each["packets"] > each.get("silent", 0)}
+    return [track.track for track in tracks if track.kind == "audio" and track.track not in heard]
 
 
 def _digest(path: Path) -> str:

@@ -283,6 +283,55 @@ async def test_a_key_that_the_user_gives_is_fetched_from_nowhere(bench: Bench, s
     assert "segment_failed" == wrong.code
 
 
+NULL_PACKETS = b"".join(bytes([0x47, 0x1F, 0xFF, 0x10 | n % 16]) + b"\xff" * 184 for n in range(200))
+"""A whole transport stream without anything in it."""
+
+
+def spliced() -> list[SegmentLine]:
+    """The third segment stands alone between two splices."""
+    return [attrs.evolve(line, discontinuity=n in (2, 3)) for n, line in enumerate(lines())]
+
+
+@test
+async def test_a_segment_that_no_film_can_be_made_of_is_fetched_again(bench: Bench, segments: list[bytes]) -> None:
+    """Once more by itself, then the task fails by name; the next try fetches that one alone."""
+    path = bench.put_list(spliced())
+    bench.origin.put("/2.ts", NULL_PACKETS, content_type="video/mp2t")
+    error = await bench.failure(path)
+    assert "segments_unusable" == error.code and "00003.ts" in error.text("zh")
+    assert [1, 1, 2, 1, 1, 1] == bench.counts()
+    assert [] == bench.left()
+    bench.origin.put("/2.ts", segments[2], content_type="video/mp2t")
+    outcome = await bench.run(path)
+    assert 150 == pictures(Path(outcome.output))
+    assert [1, 1, 3, 1, 1, 1] == bench.counts()
+
+
+@test
+async def test_a_segment_that_no_film_can_be_made_of_is_a_gap_if_the_task_allows(bench: Bench) -> None:
+    """Then it is named among the missing, with its time."""
+    path = bench.put_list(spliced())
+    bench.origin.put("/2.ts", NULL_PACKETS, content_type="video/mp2t")
+    outcome = await bench.run(path, extensions=Extensions(allow_gaps=True))
+    assert 125 == pictures(Path(outcome.output))
+    assert "缺失 1 个分片（1.0 秒）" == outcome.warnings[0]
+
+
+@test
+async def test_a_film_does_not_become_mute(bench: Bench) -> None:
+    """A chosen audio rendition of which nothing can be used fails the task, unless it allows gaps."""
+    variant = VariantLine(uri="list.m3u8", resolution=(160, 90), codecs="avc1.64001f,mp4a.40.2", audio="a")
+    master = master_playlist([variant], renditions=[RenditionLine(group="a", name="Ton", uri="a.m3u8")])
+    bench.origin.put("/master.m3u8", master.encode())
+    bench.put_list(lines(), "/list.m3u8")
+    bench.put_list([SegmentLine(uri="mute.ts", duration_s=6.0)], "/a.m3u8")
+    bench.origin.put("/mute.ts", NULL_PACKETS, content_type="video/mp2t")
+    error = await bench.failure("/master.m3u8")
+    assert error.code in ("segments_unusable", "silent_track")
+    outcome = await bench.run("/master.m3u8", extensions=Extensions(allow_gaps=True))
+    assert 150 == pictures(Path(outcome.output))
+
+
 @test
 async def test_renditions_are_fetched_beside_the_variant(bench: Bench) -> None:
     """Each under its own track: in the ledger, in the kept directory, in the order of time."""

@@ -178,6 +178,7 @@ class Source:
     def lose(self, order: Feed, reason: str) -> None:
         """Count a segment that could not be used as a hole that stays."""
         self._outbox.warn(self.track, order.number, f"{reason}，按缺失处理")
+        self._outbox.lost(self.track, order.number, reason)
         self.gap_ns += int(order.duration_s * NS)
 
     def lose_rest(self, order: Feed) -> None:

@@ -247,6 +247,10 @@ class Outbox:
         """Something about segment `number` (0: about the whole) that people should know."""
         self.repeat({"ev": "warn", "track": track, "n": number, "text": text})
 
+    def lost(self, track: str, number: int, reason: str) -> None:
+        """Segment `number` could not be used: nothing of it is in the file."""
+        self.repeat({"ev": "lost", "track": track, "n": number, "reason": reason})
+
     def repeat(self, report: dict[str, Any]) -> None:  # Any: JSON
         """Say something of a segment that must not be forgotten with it, perhaps for the second time."""
         self.lasting.append(report)

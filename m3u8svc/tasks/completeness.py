@@ -15,7 +15,7 @@ import itertools
 import json
 import re
 import zlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal  # Any: JSON values
 
@@ -174,7 +174,11 @@ def summarise(lines: Sequence[Line]) -> dict[str, Any]:
     counts = Counter(line.outcome for line in lines)
     holes = counts["gap"] + counts["missing"]
     main = [line for line in lines if line.track == MAIN]
-    missing_s = _rounded(sum(line.duration_s for line in main if line.outcome in _HOLES))
+    missing_by_track: defaultdict[str, float] = defaultdict(float)
+    for line in lines:
+        if line.outcome in _HOLES:
+            missing_by_track[line.track] += line.duration_s
+    missing_s = _rounded(max(missing_by_track.values(), default=0.0))
     return {
         "segments_total": len(lines),
         "done": counts["done"],

@@ -33,9 +33,11 @@ class Tracker:
 
     def begin(self, *, total: int) -> None:
         """
-        The plan is known: so many segments are wanted.
+        The plan is known, or carried out once more: so many segments are wanted, and none was counted yet.
         """
         self.segments_total = total
+        self.segments_done = 0
+        self.size_bytes = 0
 
     def adopt(self, *, size_bytes: int) -> None:
         """

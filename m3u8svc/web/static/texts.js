@@ -34,6 +34,8 @@ export const ERRORS = {
   nothing_to_download: "There is nothing to download", unsupported_encryption: "This encryption is not supported",
   bad_steering_manifest: "The list of other sources cannot be read",
   live_unsupported: "Live streams are not supported yet", skipped_by_status: "Segments were skipped, so nothing was merged",
+  segments_unusable: "Segments cannot be merged even when fetched again, and gaps are not allowed",
+  silent_track: "Nothing of a chosen audio track could be used, and gaps are not allowed",
   separate_audio_unsupported: "Its audio is in a playlist of its own, which the chosen merger cannot take; use mp4",
   fetch_failed: "A request failed", http_status: "The server answered with an error", connect_failed: "Cannot connect",
   tls_untrusted: "The HTTPS certificate is not trusted", timeout: "The server was too slow", truncated: "A download was cut short",
