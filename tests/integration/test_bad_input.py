@@ -145,7 +145,7 @@ def test_nothing_was_created(service: Service) -> None:
 @pytest.mark.parametrize(
     ("body", "problem"),
     [
-        ({}, "status: 缺少必填字段"),
+        ({}, "status: 缺少必填字段（或者 merge、repair、任一可更改的设置）"),
         ({"status": None}, "status: 必须是字符串（null）"),
         ({"status": "paused"}, "status: 必须是 等待中、已暂停 之一（“paused”）"),
         ({"status": "已完成"}, "status: 必须是 等待中、已暂停 之一（“已完成”）"),
