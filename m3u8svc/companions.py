@@ -14,7 +14,7 @@ import attrs
 from twisted.logger import Logger
 
 from m3u8svc.errors import DiskError, DiskFull, M3u8svcError
-from m3u8svc.offerings import Companion, Published, Storage
+from m3u8svc.offerings import Companion, Storage
 from m3u8svc.places import file_identity
 from m3u8svc.replacing import publish_over, remove_replaced
 from m3u8svc.tasks.task import CompanionFile, Task
@@ -46,17 +46,16 @@ def prepare(staged: Path, file_time: float | None) -> str:
 
 
 async def publish_beside(
-    task: Task, result: Published, storage: Storage, name: str, in_thread: InThread, old: Task | None = None
+    task: Task, storage: Storage, name: str, in_thread: InThread, old: Task | None = None
 ) -> tuple[tuple[CompanionFile, ...], list[str]]:
     """
-    Publish what is not published yet of ``task.companions``, named after `result`; also after a crash. Returns them
-    with their places, and a warning for each that is lost. Those of `old` are replaced, and removed where there is no
-    new one.
+    Publish what is not published yet of ``task.companions`` beside the result, whose name without extension is `name`;
+    also after a crash. Returns them with their places, and a warning for each that is lost. Those of `old` are
+    replaced, and removed where there is no new one.
 
     Raises:
         DiskFull, DiskError, PublishError: one could not be published; all of them are still there.
     """
-    name = name_beside(result.location, name) if result.local else name
     done, warnings = [], []
     before = {} if old is None else {each.suffix: _alone(old, each) for each in old.companions}
     for companion in task.companions:
@@ -120,11 +119,12 @@ def forget_staged(staged: Path) -> None:
             (staged.parent / name).unlink(missing_ok=True)
 
 
-def name_beside(location: str, name: str) -> str:
+def name_beside(location: str, name: str, extension: str) -> str:
     """
-    The name that companions of a published file go by: the file's own, which may have got a number.
+    The name that companions of a published file or directory go by: its own, which may have got a number. What looks
+    like the extension of a directory is part of its name.
     """
-    return Path(location).stem if os.path.isabs(location) else name
+    return Path(location).name.removesuffix(extension) if os.path.isabs(location) else name
 
 
 def _alone(task: Task, companion: CompanionFile) -> Task:

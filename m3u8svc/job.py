@@ -361,7 +361,7 @@ class Job:
             if output and task.output_id:  # else it is a directory of segments
                 await self._storage.remove(task, output)
             if output:
-                await remove_beside(task, self._storage, name_beside(output, self._name))
+                await remove_beside(task, self._storage, self._name_beside(output))
         except (DiskError, DiskFull):
             raise
         except M3u8svcError as error:  # a plugin's storage: the task goes all the same, and its result is named
@@ -387,6 +387,9 @@ class Job:
     @property
     def _extension(self) -> str:
         return self._merger.extension(self._task)
+
+    def _name_beside(self, location: str) -> str:
+        return name_beside(location, self._name, self._extension if self._makes_file else "")
 
     async def _recover(self) -> Published | None:
         if self._makes_file:
@@ -747,7 +750,7 @@ class Job:
         companions: tuple[CompanionFile, ...] = ()
         if self._task.companions or (self._past is not None and self._past.task.companions):
             companions, lost = await publish_beside(
-                self._task, result, self._storage, self._name, self._tools.in_thread, self._old
+                self._task, self._storage, self._name_beside(result.location), self._tools.in_thread, self._old
             )
             self.warnings += lost
         if self._past is not None and self._makes_file:

@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 
 from m3u8svc.download import Download
 from m3u8svc.offerings import Checkpoint
+from m3u8svc.places import sync_directory
 from m3u8svc.tasks.merged import Merged, read_merged, write_merged
 from m3u8svc.workdir import WorkDir
 
@@ -90,4 +91,6 @@ def forget_merged(directory: Path) -> bool:
     known = (directory / RECORD).exists()
     (directory / RECORD).unlink(missing_ok=True)
     (directory / JOURNAL).unlink(missing_ok=True)
+    if known:
+        sync_directory(directory)  # or a power cut brings back a record of what is gone
     return known

@@ -550,12 +550,15 @@ async def test_what_is_no_file_is_not_verified(bench: Bench) -> None:
 
 @pytest.fixture(scope="session")
 def fragments(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The stream in fMP4: an init section and segments of a second."""
+    """A film in two streams: pictures in fMP4 with an init section, sound in MPEG-TS, in segments of a second."""
     folder = tmp_path_factory.mktemp("fragments")
     source = ["-f", "lavfi", "-i", "testsrc2=s=160x90:r=25", "-t", str(COUNT), "-c:v", "libx264", "-g", "25"]
     hls = ["-f", "hls", "-hls_time", "0.9", "-hls_list_size", "0", "-hls_segment_type", "fmp4"]
     names = ["-hls_segment_filename", str(folder / "%d.m4s"), str(folder / "list.m3u8")]
     subprocess.run(["ffmpeg", "-v", "error", *source, *hls, *names], check=True, cwd=folder)
+    sound = ["-f", "lavfi", "-i", "sine=f=440:r=44100", "-t", str(COUNT), "-c:a", "aac"]
+    cut = ["-f", "hls", "-hls_time", "1", "-hls_list_size", "0", "-hls_segment_filename", str(folder / "s%d.ts")]
+    subprocess.run(["ffmpeg", "-v", "error", *sound, *cut, str(folder / "sound.m3u8")], check=True)
     return folder
 
 
@@ -566,7 +569,7 @@ async def with_renditions(bench: Bench, fragments: Path) -> Task:
     lines = [SegmentLine(uri=f"{n}.m4s?token=s3cret", duration_s=1.0) for n in range(COUNT)]
     lines[0] = attrs.evolve(lines[0], map=MapLine(uri="init.mp4?token=s3cret"))
     bench.origin.put("/f/video.m3u8", media_playlist(lines).encode())
-    sound = [SegmentLine(uri=f"/{n}.ts?token=s3cret", duration_s=1.0) for n in range(COUNT)]
+    sound = [SegmentLine(uri=f"s{n}.ts?token=s3cret", duration_s=1.0) for n in range(COUNT)]
     bench.origin.put("/f/sound.m3u8", media_playlist(sound).encode())
     variant = VariantLine(uri="video.m3u8?token=s3cret", resolution=(160, 90), audio="a")
     rendition = RenditionLine(group="a", name="Ton", uri="sound.m3u8?token=s3cret", language="de")
@@ -645,5 +648,5 @@ async def test_a_segment_that_cannot_be_merged_is_a_hole(bench: Bench, allowed: 
         assert "缺失 1 个分片（1.0 秒）" == task.progress.status_bar
         assert ["done", "missing", "done", "done"] == outcomes(await report_of(bench, task))
     else:
-        assert "verify_failed" == task.err_code
+        assert "segments_unusable" == task.err_code
         assert not (bench.save / "film.bin").exists()

@@ -9,8 +9,8 @@ import pytest
 from twisted.internet.defer import Deferred, maybeDeferred
 
 from m3u8svc.builtin.disk import DiskStorage
-from m3u8svc.companions import forget_staged, identify, publish_beside, remove_beside
-from m3u8svc.offerings import Companion, Published
+from m3u8svc.companions import forget_staged, identify, name_beside, publish_beside, remove_beside
+from m3u8svc.offerings import Companion
 from m3u8svc.tasks.task import CompanionFile, Settings, Task, TaskSpec
 
 
@@ -40,8 +40,8 @@ def result(coroutine: object) -> object:
 
 
 def publish(task: Task, storage: DiskStorage, location: Path) -> tuple[tuple[CompanionFile, ...], list[str]]:
-    published = Published(location=str(location), size_bytes=1, local=True)
-    return result(publish_beside(task, published, storage, "film", maybeDeferred))  # type: ignore[return-value]
+    name = name_beside(str(location), "film", ".mp4")
+    return result(publish_beside(task, storage, name, maybeDeferred))  # type: ignore[return-value]
 
 
 def test_they_are_named_after_the_published_file(task: Task, storage: DiskStorage, tmp_path: Path) -> None:
@@ -88,3 +88,9 @@ def test_hidden_ones_are_forgotten_with_the_target(tmp_path: Path) -> None:
     forget_staged(tmp_path / ".t1.part.mp4")
     assert [".t1.part.mp40", ".t10.part.mp4"] == sorted(entry.name for entry in tmp_path.iterdir())
     forget_staged(tmp_path / "nowhere" / ".t1.part.mp4")
+
+
+def test_a_directory_has_no_extension(task: Task, storage: DiskStorage, tmp_path: Path) -> None:
+    """What lies beside kept segments is named after the whole directory."""
+    done, _ = publish(task, storage, tmp_path / "film.v1")
+    assert [str(tmp_path / "film.v1.en.vtt"), str(tmp_path / "film.v1.p2.mp4")] == [each.output for each in done]
