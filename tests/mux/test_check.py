@@ -13,7 +13,6 @@ from m3u8svc.mux.fmp4 import walk
 from tests.mux.conftest import Outcome, Streams, run_ffmpeg
 from tests.mux.test_subtitles import MAIN, TRACK, Feeding, in_order
 
-
 Damage = Callable[[Callable[[bytearray], None]], Path]
 
 
