@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import attrs
 
-from m3u8svc.mux.fmp4 import Box, BrokenBoxes, walk
+from m3u8svc.mux.fmp4 import Box, BrokenBoxes, spelled, walk
 
 MAX_MOOV_BYTES = 1 << 30
 EMPTY_TEXT_BYTES = 2
@@ -70,7 +70,7 @@ def _top_box(head: bytes, room: int) -> tuple[bytes, int, int]:
     if length == 1:
         length, header = int.from_bytes(head[8:16]), 16
     if not header <= length <= room:
-        raise BrokenBoxes(f"box {head[4:8]!r} of {length} bytes where {room} are left")
+        raise BrokenBoxes(f"box {spelled(head[4:8])} of {length} bytes where {room} are left")
     return head[4:8], header, length
 
 

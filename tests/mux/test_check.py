@@ -90,6 +90,30 @@ def test_a_truncated_file(left: slice, damaged: Damage) -> None:
     assert (False, ["broken"], []) == (found["ok"], [each["code"] for each in found["problems"]], found["tracks"])
 
 
+@pytest.mark.parametrize(("kind", "said"), [(b"mdat", "mdat"), (b"\x00\xffat", "\\x00\\xffat")])
+def test_the_box_that_does_not_fit_is_named(kind: bytes, said: str, damaged: Damage) -> None:
+    """As it is called, and without a control character whatever the damage."""
+
+    def lengthen(content: bytearray) -> None:
+        mdat = next(box for box in walk(bytes(content), 0, len(content)) if box.kind == b"mdat")
+        content[mdat.start + 4 : mdat.content] = kind
+        content[mdat.start : mdat.start + 4] = (1 << 31).to_bytes(4)
+
+    [problem] = look(damaged(lengthen))["problems"]
+    assert problem["got"].startswith(f"box {said} of {1 << 31} bytes where ")
+
+
+def test_a_box_in_the_moov_that_does_not_fit(damaged: Damage) -> None:
+    """It is named in the same way."""
+
+    def lengthen(content: bytearray) -> None:
+        at = content.index(b"mvhd")
+        content[at - 4 : at] = (1 << 30).to_bytes(4)
+
+    [problem] = look(damaged(lengthen))["problems"]
+    assert problem["got"].startswith(f"box mvhd of {1 << 30} bytes where ")
+
+
 def test_damaged_packets(damaged: Damage) -> None:
     """All are there, by the tables, but those that were overwritten cannot be decoded; only decoding tells."""
     path = damaged(overwrite_media)
