@@ -21,7 +21,7 @@ from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from m3u8svc.checking import Checks
+from m3u8svc.checking import Checks, parts_published
 from m3u8svc.errors import (
     CannotVerify,
     DiskFull,
@@ -300,7 +300,8 @@ class DownloadService:
 
     async def verify(self, task_id: str, *, decode: bool) -> dict[str, Any]:
         """
-        Look at a task's file once more, and compare it with its report; what was found, as JSON values.
+        Look at a task's file once more, and at the others of a split result, and compare them with its report; what was
+        found, as JSON values.
 
         Raises:
             TaskNotFound, CannotVerify.
@@ -312,7 +313,9 @@ class DownloadService:
         await self._verifying.acquire()
         try:
             summary = None if report is None else json.loads(report.summary)
-            look = self._tools.in_thread(self._checks.check, Path(task.output), summary, decode=decode)
+            path = Path(task.output)
+            parts = parts_published(path, task.companions)
+            look = self._tools.in_thread(self._checks.check, path, summary, decode=decode, parts=parts)
             found: dict[str, Any] = await settled(look)
         finally:
             self._verifying.release()

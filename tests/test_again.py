@@ -18,13 +18,14 @@ from twisted.internet import reactor as _reactor
 from twisted.internet.task import deferLater
 
 from m3u8svc.builtin import disk
+from m3u8svc.checking import Checks, packets_said, parts_beside, parts_published
 from m3u8svc.errors import CannotRemake, CannotVerify, ReportNotFound
 from m3u8svc.job import work_path
 from m3u8svc.loading import load_builtins
 from m3u8svc.offerings import MergeJob, MergeResult, Part, Published
 from m3u8svc.plugin import hookimpl
 from m3u8svc.report import MOST_WARNINGS
-from m3u8svc.tasks.task import Task, TaskChange, TaskDraft
+from m3u8svc.tasks.task import CompanionFile, Task, TaskChange, TaskDraft
 from m3u8svc.testing.playlists import (
     MapLine,
     RenditionLine,
@@ -543,6 +544,107 @@ async def test_what_is_no_file_is_not_verified(bench: Bench) -> None:
     Path(task.output).unlink()
     with pytest.raises(CannotVerify):
         await bench.service.verify(task.id, decode=False)
+
+
+@pytest.fixture(scope="session")
+def larger(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
+    """Two segments of another size of picture."""
+    folder = tmp_path_factory.mktemp("larger")
+    source = ["-f", "lavfi", "-i", "testsrc2=s=320x180:r=25", "-t", "2", "-c:v", "libx264", "-g", "25"]
+    hls = ["-f", "hls", "-hls_time", "0.9", "-hls_list_size", "0", "-hls_segment_filename", str(folder / "%d.ts")]
+    subprocess.run(["ffmpeg", "-v", "error", *source, *hls, str(folder / "list.m3u8")], check=True)
+    return [(folder / f"{number}.ts").read_bytes() for number in range(2)]
+
+
+async def split(bench: Bench, larger: list[bytes]) -> tuple[Task, list[Path]]:
+    """A finished task whose result is three files, of 25, 50 and 50 frames."""
+    for number, content in enumerate(larger):
+        bench.origin.put(f"/larger{number}.ts", content)
+    lines = [
+        SegmentLine(uri=uri, duration_s=1.0, discontinuity=uri in ("larger0.ts", "1.ts"))
+        for uri in ("0.ts", "larger0.ts", "larger1.ts", "1.ts", "2.ts")
+    ]
+    bench.origin.put("/split.m3u8", media_playlist(lines).encode())
+    draft = TaskDraft(
+        url=bench.origin.url("/split.m3u8"), filename="film", extensions={"on_param_change": "split", "report": True}
+    )
+    task = await bench.until_status(await bench.service.create(draft), COMPLETED)
+    paths = [Path(task.output), *(bench.save / f"film.p{number}.mp4" for number in (2, 3))]
+    assert all(path.is_file() for path in paths)
+    return task, paths
+
+
+@test
+async def test_all_files_of_a_split_result_are_verified(bench: Bench, larger: list[bytes]) -> None:
+    """By the service and at the file alike."""
+    await bench.service.start()
+    task, paths = await split(bench, larger)
+    found = await bench.service.verify(task.id, decode=True)
+    assert (True, []) == (found["ok"], found["problems"])
+    assert [str(path) for path in paths[1:]] == [part["file"] for part in found["parts"]]
+    assert [25, 50, 50] == [each["tracks"][0]["frames"] for each in (found, *found["parts"])]
+    assert paths[1:] == parts_beside(paths[0])
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+@test
+async def test_a_damaged_file_of_a_split_result_is_named(bench: Bench, larger: list[bytes], number: int) -> None:
+    """The others are looked at all the same."""
+    await bench.service.start()
+    task, paths = await split(bench, larger)
+    os.truncate(paths[number], paths[number].stat().st_size - 10)
+    found = await bench.service.verify(task.id, decode=False)
+    assert not found["ok"]
+    assert (paths[number].name, "broken") in [(each["file"], each["code"]) for each in found["problems"]]
+    assert {paths[number].name} == {each["file"] for each in found["problems"]}
+    assert 2 == len(found["parts"])
+
+
+@pytest.mark.parametrize("number", [1, 2])
+@test
+async def test_a_file_of_a_split_result_that_is_gone(bench: Bench, larger: list[bytes], number: int) -> None:
+    """
+    The service knows which; beside a file it is the one before the next, or, of the last, the packets that the report
+    misses.
+    """
+    await bench.service.start()
+    task, paths = await split(bench, larger)
+    report = json.loads(await bench.service.report(task.id))
+    paths[number].unlink()
+    found = await bench.service.verify(task.id, decode=False)
+    missing = {"file": paths[number].name, "code": "missing"}
+    assert (False, [missing]) == (found["ok"], found["problems"])
+    here = Checks().check(paths[0], report, decode=False, parts=parts_beside(paths[0]))
+    fewer = {"code": "fewer", "kind": "video", "expected": 125, "got": 75}
+    assert (False, [missing if number == 1 else fewer]) == (here["ok"], here["problems"])
+
+
+@pytest.mark.parametrize(
+    ("there", "parts"),
+    [("", ""), ("2", "2"), ("2 3", "2 3"), ("3", "2 3"), ("2 4", "2 3 4"), ("2 720", "2"), ("720", ""), ("1", "")],
+)
+def test_parts_beside_a_file(there: str, parts: str, tmp_path: Path) -> None:
+    """What is called like a part and follows another; one that is not there counts if the next is."""
+    for number in there.split():
+        (tmp_path / f"film.p{number}.mp4").touch()
+    assert [tmp_path / f"film.p{number}.mp4" for number in parts.split()] == parts_beside(tmp_path / "film.mp4")
+
+
+def test_packets_of_a_merger_that_tells_less() -> None:
+    """What is not told is not missed."""
+    streams: list[dict[str, Any]] = [{}, {"kind": "video"}, {"kind": "audio", "packets": 3}, {"kind": "subtitle"}]
+    assert ({"video": 0, "audio": 3}, 0) == packets_said({"tracks": [{"streams": streams}, {"streams": []}]})
+
+
+def test_parts_of_a_task() -> None:
+    """Where they were published, under whatever name; one that is unknown is looked for where it should be."""
+    companions = [
+        CompanionFile(suffix=suffix, output_id="", output=output)
+        for suffix, output in (("en.vtt", "/s/film.en.vtt"), ("p3.mp4", "/s/film.p3 (1).mp4"), ("report.json", "/s/x"))
+    ]
+    expected = [Path("/s/film.p2.mp4"), Path("/s/film.p3 (1).mp4")]
+    assert expected == parts_published(Path("/s/film.mp4"), companions)
+    assert [] == parts_published(Path("/s/film.mp4"), companions[:1])
 
 
 # -- Other streams ---------------------------------------------------------------------------------------------------

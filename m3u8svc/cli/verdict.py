@@ -2,6 +2,7 @@
 What a look at a file found, as rich shows it.
 """
 
+import os
 from collections.abc import Mapping
 from typing import Any  # Any: JSON values
 
@@ -16,8 +17,23 @@ from m3u8svc.redact import escape_controls
 
 def verdict(found: Mapping[str, Any]) -> RenderableType:
     """
-    A row a track, then what is wrong, then the verdict.
+    A row a track of every file, then what is wrong, then the verdict.
     """
+    lines = _file(found)
+    for part in found.get("parts") or ():
+        lines += [Text(escape_controls(os.path.basename(str(part["file"])))), *_file(part)]
+    if "report" in found:
+        lines.append(Text(words.VERIFY_REPORT.said(text=escape_controls(str(found["report"]["text"]))), "dim"))
+    wrong = [_problem(each) for each in found["problems"]]
+    last = words.VERIFY_OK if found["ok"] else words.VERIFY_BAD
+    return Group(
+        *lines,
+        *(Text(text, "red") for text in wrong),
+        Text(last.said(file=escape_controls(str(found["file"]))), "green" if found["ok"] else "red"),
+    )
+
+
+def _file(found: Mapping[str, Any]) -> list[RenderableType]:
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for name in words.VERIFY_COLUMNS:
         table.add_column(name.said(), no_wrap=True)
@@ -30,20 +46,10 @@ def verdict(found: Mapping[str, Any]) -> RenderableType:
             f"{track['packets']}/{track['samples']}",
             decoded,
         )
-    lines = [table] if found["tracks"] else []
     facts = [words.VERIFY_LENGTH.said(seconds=found["duration_s"], size=found["size"])]
     if found["av_drift_s"] is not None:
         facts.append(words.VERIFY_DRIFT.said(seconds=found["av_drift_s"]))
-    if "report" in found:
-        facts.append(words.VERIFY_REPORT.said(text=escape_controls(str(found["report"]["text"]))))
-    wrong = [_problem(each) for each in found["problems"]]
-    last = words.VERIFY_OK if found["ok"] else words.VERIFY_BAD
-    return Group(
-        *lines,
-        *(Text(fact, "dim") for fact in facts),
-        *(Text(text, "red") for text in wrong),
-        Text(last.said(file=escape_controls(str(found["file"]))), "green" if found["ok"] else "red"),
-    )
+    return [*([table] if found["tracks"] else ()), *(Text(fact, "dim") for fact in facts)]
 
 
 def _problem(problem: Mapping[str, Any]) -> str:
@@ -53,4 +59,5 @@ def _problem(problem: Mapping[str, Any]) -> str:
     phrase = words.PROBLEMS.get(str(problem["code"]))
     if phrase is None:
         return escape_controls(str(dict(problem)))
-    return escape_controls(phrase.said(**{"track": "", "expected": "", "got": "", **problem}))
+    file = f"{problem['file']}: " if "file" in problem else ""
+    return escape_controls(file + phrase.said(**{"track": "", "expected": "", "got": "", "kind": "", **problem}))

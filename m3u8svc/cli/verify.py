@@ -9,7 +9,7 @@ from typing import Any  # Any: JSON values
 
 import click
 
-from m3u8svc.checking import Checks
+from m3u8svc.checking import Checks, packets_said, parts_beside
 from m3u8svc.cli import words
 from m3u8svc.cli.client import EXIT_REFUSED, Client, CommandFailed
 from m3u8svc.cli.options import json_option, server_option
@@ -69,9 +69,10 @@ def _ask(target: str, server: str, *, decode: bool) -> dict[str, Any]:
 
 def _look(path: Path, *, decode: bool) -> dict[str, Any]:
     try:
-        return {"file": str(path), **Checks().check(path, _report_beside(path), decode=decode)}
+        found = Checks().check(path, _report_beside(path), decode=decode, parts=parts_beside(path))
     except CannotVerify as error:
         raise CommandFailed(error.text(words.language())) from None
+    return {"file": str(path), **found}
 
 
 def _report_beside(path: Path) -> dict[str, Any] | None:
@@ -86,9 +87,10 @@ def _report_beside(path: Path) -> dict[str, Any] | None:
         # What is compared must be there; the rest is for people.
         if not isinstance(found["result"]["size"], int) or not isinstance(found["summary"]["text"], str):
             raise TypeError
+        packets_said(found)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise CommandFailed(words.BAD_REPORT.said(path=report)) from None
     else:
         known: dict[str, Any] = found

@@ -301,9 +301,11 @@ REMOVED = Phrase(zh="{id} 已删除", en="{id} removed")
 
 VERIFY_HELP = Phrase(
     zh="逐包读取（并解码）FILE，或让服务校验任务 ID 的结果：结构、采样表、包数、时长、音画差；"
-    "旁边有 <名称>.report.json 时也与它比较。没有问题时退出状态为 0，否则为 1。",
+    "旁边有 <名称>.report.json 时也与它比较；"
+    "分成多个文件的结果（<名称>.p2.mp4……）一并校验。没有问题时退出状态为 0，否则为 1。",
     en="Read (and decode) FILE packet by packet, or let the service check the result of the task ID: its structure, "
-    "sample tables, packets, durations and A/V drift, and whether it is what <name>.report.json beside it says. "
+    "sample tables, packets, durations and A/V drift, and whether it is what <name>.report.json beside it says; "
+    "with it the further files of a split result, <name>.p2.mp4 and so on. "
     "Exit status 0 when nothing is wrong, else 1.",
 )
 QUICK_OPTION = Phrase(zh="只读取，不解码", en="Read every packet but decode none.")
@@ -335,6 +337,11 @@ PROBLEMS: Mapping[str, Phrase] = {
     "packets": Phrase(
         zh="轨道 {track}：应有 {expected} 个包，读到 {got} 个",
         en="track {track}: {expected} packets expected, {got} read",
+    ),
+    "missing": Phrase(zh="文件不存在", en="the file is not there"),
+    "fewer": Phrase(
+        zh="报告共有 {expected} 个 {kind} 包，文件中只有 {got} 个",
+        en="the report says {expected} packets of {kind} in all, there are {got}",
     ),
     "decode": Phrase(zh="轨道 {track}：{got} 个包无法解码", en="track {track}: {got} packets cannot be decoded"),
     "order": Phrase(zh="轨道 {track}：{got} 处时间倒退", en="track {track}: time runs backwards at {got} places"),

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO  # Any: JSON values, and what PyAV types by kin
 
 from m3u8svc.mux.box import enter_box
 from m3u8svc.mux.fmp4 import BrokenBoxes
-from m3u8svc.mux.verify import WrittenFile, read_back
+from m3u8svc.mux.verify import EMPTY_TEXT_BYTES, WrittenFile, read_back
 
 KINDS = {"vide": "video", "soun": "audio"}
 
@@ -70,7 +70,8 @@ def _read(container: Any, tracks: list[dict[str, Any]], *, decode: bool) -> None
     last: dict[int, int] = {}
     for packet in container.demux():
         track = tracks[packet.stream.index]
-        if packet.size:
+        # Between cues a text track has samples that say nothing: `WrittenFile` does not count them either.
+        if packet.size > (EMPTY_TEXT_BYTES if track["kind"] == "sbtl" else 0):
             track["packets"] += 1
             track["keyframes"] += bool(packet.is_keyframe)
             if packet.dts is not None:

@@ -136,6 +136,8 @@ class Source:
         self.fed_s = 0.0
         """What the file should last: the durations of all fed segments and kept holes."""
         self._began_s: float | None = None
+        self._skipped_s = 0.0
+        """How long what was left out on purpose before its first segment would have been."""
         self.cut: Cut | None = None
         """The cut it has come to: nothing is handed out until `cross`."""
 
@@ -205,7 +207,7 @@ class Source:
         self._forms = (picture or self._forms[0], sound or self._forms[1])
         self._last = checked
         if self._began_s is None:
-            self._began_s = max(checked.order.start_s - self.fed_s, 0.0)
+            self._began_s = max(checked.order.start_s - self._skipped_s - self.fed_s, 0.0)
         self.fed_s += checked.order.duration_s
         self._outbox.opened(self.track, checked.order.number)
         return checked
@@ -280,6 +282,8 @@ class Source:
             self.fed_s += hole.duration_s
         else:
             self.closes_hole = True
+            if self._began_s is None:
+                self._skipped_s += hole.duration_s
         self._outbox.taken(self.track, hole.number)
 
     def _check(self, order: Feed) -> None:

@@ -87,6 +87,13 @@ def walk(body: bytes, start: int, end: int) -> Iterator[Box]:
         start += box.end
 
 
+def spelled(kind: bytes) -> str:
+    """
+    What a box is called, for people; damage may have made it any four bytes.
+    """
+    return repr(kind)[2:-1]
+
+
 def _box(head: bytes, at: int, room: int) -> Box:
     if len(head) < 8:
         raise BrokenBoxes("cut off in a box header")
@@ -96,7 +103,7 @@ def _box(head: bytes, at: int, room: int) -> Box:
     elif size == 0:
         size = room
     if not content <= size <= room:
-        raise BrokenBoxes(f"box {kind!r} of {size} bytes where {room} are left")
+        raise BrokenBoxes(f"box {spelled(kind)} of {size} bytes where {room} are left")
     return Box(kind=kind, start=at, content=content, end=size)
 
 

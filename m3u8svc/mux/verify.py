@@ -7,10 +7,11 @@ from collections.abc import Callable
 
 import attrs
 
-from m3u8svc.mux.fmp4 import Box, BrokenBoxes, walk
+from m3u8svc.mux.fmp4 import Box, BrokenBoxes, spelled, walk
 
 MAX_MOOV_BYTES = 1 << 30
-_EMPTY_TEXT_BYTES = 2
+EMPTY_TEXT_BYTES = 2
+"""A sample of a text track that says nothing: its length, and no text."""
 
 PRead = Callable[[int, int], bytes]
 
@@ -69,7 +70,7 @@ def _top_box(head: bytes, room: int) -> tuple[bytes, int, int]:
     if length == 1:
         length, header = int.from_bytes(head[8:16]), 16
     if not header <= length <= room:
-        raise BrokenBoxes(f"box {head[4:8]!r} of {length} bytes where {room} are left")
+        raise BrokenBoxes(f"box {spelled(head[4:8])} of {length} bytes where {room} are left")
     return head[4:8], header, length
 
 
@@ -108,9 +109,9 @@ def count_texts(moov: bytes, stsz: Box) -> int:
     """
     same, count = struct.unpack_from(">II", moov, stsz.content + 4)
     if same:
-        return int(count) if same > _EMPTY_TEXT_BYTES else 0
+        return int(count) if same > EMPTY_TEXT_BYTES else 0
     sizes = struct.iter_unpack(">I", moov[stsz.content + 12 : stsz.content + 12 + 4 * count])
-    return sum(size > _EMPTY_TEXT_BYTES for (size,) in sizes)
+    return sum(size > EMPTY_TEXT_BYTES for (size,) in sizes)
 
 
 def _check_chunks(moov: bytes, stbl: Box, media: list[tuple[int, int]]) -> None:

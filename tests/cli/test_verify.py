@@ -22,6 +22,7 @@ FOUND: dict[str, Any] = {
     "problems": [],
     "tracks": [],
 }
+NO_TRACKS = b'{"result": {"size": 1}, "summary": {"text": ""}, "tracks": [3]}'
 
 
 @pytest.fixture(scope="session")
@@ -98,13 +99,46 @@ def test_a_file_that_is_not_the_reported_one(copy: Path, invoke: Invoke, wrong: 
     assert (1, [code]) == (result.exit_code, [each["code"] for each in json.loads(result.stdout)["problems"]])
 
 
-@pytest.mark.parametrize("content", [b"nonsense", b"[]", b'{"result": {}, "summary": {}}', b"\xff"])
+@pytest.mark.parametrize("content", [b"nonsense", b"[]", b'{"result": {}, "summary": {}}', b"\xff", NO_TRACKS])
 def test_a_report_that_is_none(copy: Path, invoke: Invoke, content: bytes) -> None:
     """It is named, and nothing is said to be right."""
     copy.with_suffix(".report.json").write_bytes(content)
     result = invoke("verify", str(copy))
     assert (1, "") == (result.exit_code, result.stdout)
     assert "film.report.json" in result.stderr
+
+
+@pytest.mark.parametrize(("locale", "said"), [(ENGLISH, "is not there"), (CHINESE, "不存在")])
+def test_the_files_of_a_split_result(copy: Path, invoke: Invoke, locale: str, said: str) -> None:
+    """All beside the first are looked at; what is wrong names its file."""
+    shutil.copy(copy, copy.with_name("film.p2.mp4"))
+    whole = invoke("verify", str(copy), locale=locale)
+    assert (0, 2) == (whole.exit_code, whole.stdout.count("video h264"))
+    assert "film.p2.mp4" in whole.stdout
+    copy.with_name("film.p2.mp4").rename(copy.with_name("film.p3.mp4"))
+    os.truncate(copy.with_name("film.p3.mp4"), 1000)
+    broken = invoke("verify", str(copy), locale=locale)
+    lines = broken.stdout.splitlines()
+    assert 1 == broken.exit_code
+    assert [True] == [said in line for line in lines if line.startswith("film.p2.mp4: ")]
+    assert [True] == ["box" in line for line in lines if line.startswith("film.p3.mp4: ")]
+
+
+@pytest.mark.parametrize(("dropped", "said"), [(0, True), (4, True), (5, False)])
+def test_a_last_file_that_is_gone(copy: Path, invoke: Invoke, dropped: int, said: bool) -> None:
+    """The report knows how many packets all files have; one that was dropped may be of any track."""
+    write_report(copy)
+    path = copy.with_suffix(".report.json")
+    streams = [
+        {"kind": "video", "packets": 80, "dropped": 0},
+        {"kind": "audio", "packets": 80, "dropped": dropped},
+        {"kind": "subtitle", "packets": 9, "dropped": 0},
+    ]
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"tracks": [{"track": "main", "streams": streams}]}))
+    result = invoke("verify", str(copy), locale=ENGLISH)
+    assert int(said) == result.exit_code
+    assert said == ("the report says 80 packets of video in all, there are 75" in result.stdout)
+    assert "packets of audio" not in result.stdout and "packets of subtitle" not in result.stdout
 
 
 def test_a_file_that_is_not_there(tmp_path: Path, invoke: Invoke) -> None:

@@ -346,6 +346,32 @@ class TestGaps:
             sorted_pts(outcome.target)[-1] - sound(outcome.target)[-1]
         )
 
+    def test_hole_closed_before_both(self, picture: Stream, streams: Streams, mux: Mux) -> None:
+        """The first segments left out of both tracks on purpose: the rest starts at 0, and nobody misses them."""
+        heard = streams.cut("heard-1s", streams.plain(), "a")
+        orders = []
+        for stream, track in ((picture, "main"), (heard, "audio1")):
+            for number, duration_s in enumerate(stream.durations_s[:3], 1):
+                orders.append(gap(number, keep=False, duration_s=duration_s) | {"track": track})
+            start_s = sum(stream.durations_s[:3])
+            orders += stream.orders(first=4, only=slice(3, None), track=track, start_s=start_s)
+        outcome = mux(orders, tracks=tracks("audio1"))
+        assert ("done", []) == (outcome.last["ev"], outcome.warned)
+        assert picture.frames[75:] == frame_hashes(outcome.target)
+        assert pytest.approx(0, abs=0.001) == min(first_pts(outcome.target, kind) for kind in ("video", "audio"))
+        assert pytest.approx(sum(heard.durations_s[3:]), abs=0.1) == outcome.last["dur"]
+
+    def test_lost_sound_after_a_hole_that_is_closed(self, picture: Stream, streams: Streams, mux: Mux) -> None:
+        """A sound that is shorter than its playlist says is still told of, whatever was left out before."""
+        heard = streams.cut("heard-1s", streams.plain(), "a")
+        first_s, *rest_s = heard.durations_s
+        orders = [gap(1, keep=False), *picture.orders(first=2, only=slice(1, None), start_s=1.0)]
+        orders += [gap(1, keep=False, duration_s=first_s) | {"track": "audio1"}]
+        *others, last = heard.orders(first=2, only=slice(1, None), track="audio1", start_s=first_s)
+        outcome = mux([*orders, *others, last | {"duration_s": 3.0}], tracks=tracks("audio1"))
+        [text] = [each["text"] for each in outcome.reports if each["ev"] == "warn"]
+        assert text.endswith(f"播放列表为 {sum(rest_s[:-1]) + 3.0:.1f} 秒")
+
 
 class TestSplit:
     """Several files with several tracks."""
