@@ -6,7 +6,7 @@ A worker takes the next job, asks for key and init section, fetches, decrypts, c
 soon as they are there.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -29,7 +29,7 @@ from m3u8svc.offerings import Gap, MediaFile, Part, SegmentOutcome
 from m3u8svc.redact import redact_url
 from m3u8svc.tasks.headers import request_headers
 from m3u8svc.tasks.ledger import SegmentRow
-from m3u8svc.tasks.merged import Merged, Missing, digest_of
+from m3u8svc.tasks.merged import Merged, Missing, PartsDigest, digest_of
 from m3u8svc.tasks.request import Purpose, Request
 from m3u8svc.tasks.retry import GiveUp, Retry, SkipSegment
 from m3u8svc.tasks.task import Task
@@ -184,6 +184,8 @@ class Download:
         self._unrecorded: dict[tuple[int, str], SegmentRow] = {}
         self._order = _in_order_of_time(plan)
         self._ends = {place[0]: place for place in self._order}
+        self._jobs = {_place(job): job for job in plan.jobs}
+        self._digest = PartsDigest()
         self._stored: dict[tuple[int, str], Stored] = {}
         self._dropped: set[tuple[int, str]] = set()
         self._inits: set[str] = set()
@@ -198,6 +200,8 @@ class Download:
         self.warnings: list[str] = []
         self._ledger = ledger or {}
         self._merged = merged or Merged()
+        self._gone = self._merged.parts
+        """How many parts, in their order, were let go of."""
         self._gate = None if merged is None else Gate(self._order, merged)
 
     async def run(self) -> None:
@@ -226,7 +230,8 @@ class Download:
         """
         Of a segment of the main stream; "" when it is not wanted.
         """
-        return next((job.identity for job in self._plan.jobs if _place(job) == (MAIN, position)), "")
+        job = self._jobs.get((MAIN, position))
+        return "" if job is None else job.identity
 
     async def fetch_one(self, position: int) -> Part:
         """
@@ -237,7 +242,7 @@ class Download:
         """
         place = (MAIN, position)
         if place not in self._ready:
-            [job] = [each for each in self._plan.jobs if place == _place(each)]
+            job = self._jobs[place]
             if not self._adopt(job):
                 await self._carry_out(job)
         return self._ready[place]
@@ -284,24 +289,20 @@ class Download:
 
     def digest(self, parts: int) -> str:
         """
-        What identifies the first `parts` of all parts.
+        What identifies the first `parts` of all parts. They only become more.
         """
-        return plan_digest(self._plan, parts)
+        self._digest.add(_planned(self._jobs, self._order[self._digest.count : parts]))
+        return self._digest.text
 
     def missing(self, parts: int) -> tuple[Missing, ...]:
         """
         The holes among the first `parts` of all parts that fetching has left.
         """
-        places = set(self._order[:parts])
+        holes = [(each, False) for each in self.skipped] + [(each, True) for each in self.lost]
+        places = set(self._order[:parts]) if holes else set()
         return tuple(
-            Missing(
-                track=each.track,
-                position=each.segment.position,
-                reason=each.reason,
-                status=each.status,
-                lost=each in self.lost,
-            )
-            for each in (*self.skipped, *self.lost)
+            Missing(track=each.track, position=each.segment.position, reason=each.reason, status=each.status, lost=lost)
+            for each, lost in holes
             if (each.track, each.segment.position) in places
         )
 
@@ -317,17 +318,15 @@ class Download:
         """
         The first `parts` of all parts are in the target for good: returns the files that are of no use any more.
         """
-        places = set(self._order[:parts])
+        passed = self._order[self._gone : parts]
+        self._gone = parts
         gone = []
-        for job in self._plan.jobs:
-            key = (job.segment.position, job.identity)
-            if _place(job) not in places or not isinstance(self._ready.get(_place(job)), MediaFile):
-                continue
-            stored = self._stored.get(key) or self._found.segments[key]
-            self.synced(stored)  # the target is
-            gone.append(stored)
-        for place in places:
-            self._ready.pop(place, None)
+        for place in passed:
+            if isinstance(self._ready.pop(place, None), MediaFile):
+                key = (place[1], self._jobs[place].identity)
+                stored = self._stored.get(key) or self._found.segments[key]
+                self.synced(stored)  # the target is
+                gone.append(stored)
         return gone
 
     def pass_cut(self, parts: int) -> None:
@@ -780,8 +779,11 @@ def plan_digest(plan: DownloadPlan, parts: int) -> str:
     """
     What identifies the first `parts` of all parts of a plan.
     """
-    planned = {_place(job): job.identity for job in plan.jobs}
-    return digest_of((*place, planned.get(place, "absent")) for place in _in_order_of_time(plan)[:parts])
+    return digest_of(_planned({_place(job): job for job in plan.jobs}, _in_order_of_time(plan)[:parts]))
+
+
+def _planned(jobs: Mapping[Place, SegmentJob], places: Iterable[Place]) -> Iterator[tuple[str, int, str]]:
+    return ((*place, jobs[place].identity if place in jobs else "absent") for place in places)
 
 
 def _gate_order(order: Sequence[Place]) -> Callable[[SegmentJob], int]:

@@ -6,8 +6,6 @@ so nothing is held in memory or written twice. What else libav writes of a chunk
 behind) never stays in the target. `moov` makes one moov of all of them at the end.
 """
 
-import io
-import os
 import struct
 from collections.abc import Sequence
 
@@ -15,7 +13,7 @@ import attrs
 
 from m3u8svc.mux.fmp4 import BrokenBoxes, walk
 from m3u8svc.mux.moov import Piece, Stamps, TrackTable, read_pieces, without_traks, write_moov
-from m3u8svc.mux.output import TargetFile
+from m3u8svc.mux.output import TargetFile, Written
 
 MDAT_HEADER_BYTES = 16
 MAX_MOOV_BYTES = 1 << 28
@@ -31,7 +29,7 @@ class ClosedChunk:
     shift: int
 
 
-class ChunkFile(io.RawIOBase):
+class ChunkFile(Written):
     """
     What libav sees as the file of one chunk: its media goes to the end of `target`, the rest is kept here.
 
@@ -45,20 +43,6 @@ class ChunkFile(io.RawIOBase):
         self._base = target.size_bytes
         self._head = bytearray()
         self._head_bytes: int | None = None
-        self._at = 0
-        self._end = 0
-
-    def readable(self) -> bool:
-        """Not through libav's output side."""
-        return False
-
-    def writable(self) -> bool:
-        """Always."""
-        return True
-
-    def seekable(self) -> bool:
-        """Always: the muxer patches sizes."""
-        return True
 
     def write(self, chunk: bytes) -> int:  # type: ignore[override]  # libav hands us bytes, nothing else
         """Write all of `chunk` at the current place."""
@@ -93,15 +77,6 @@ class ChunkFile(io.RawIOBase):
         self._target.seek(0)
         self._target.write(ftyp + mdat_header(0))
         self._base = self._target.size_bytes
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move the current place."""
-        self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._end}[whence]
-        return self._at
-
-    def tell(self) -> int:
-        """The current place."""
-        return self._at
 
     def finish(self) -> ClosedChunk:
         """

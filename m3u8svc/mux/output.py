@@ -67,7 +67,39 @@ class Pusher:
                 self._error = error
 
 
-class TargetFile(io.RawIOBase):
+class Written(io.RawIOBase):
+    """
+    What libav writes to through Python: a place, which it moves to patch sizes, and an end.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._at = 0
+        self._end = 0
+
+    def readable(self) -> bool:
+        """Not through libav's output side."""
+        return False
+
+    def writable(self) -> bool:
+        """Always."""
+        return True
+
+    def seekable(self) -> bool:
+        """Always: the muxer patches sizes."""
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move the current place."""
+        self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._end}[whence]
+        return self._at
+
+    def tell(self) -> int:
+        """The current place."""
+        return self._at
+
+
+class TargetFile(Written):
     """
     A new file at `path`, mode 0600, that never follows or replaces anything; or one that a child before us wrote, of
     which the first `resume_at` bytes count. libav writes to it through Python.
@@ -85,18 +117,6 @@ class TargetFile(io.RawIOBase):
         self._at = self._end = self._pushed = resume_at
         self._told = 0
 
-    def readable(self) -> bool:
-        """Not through libav's output side."""
-        return False
-
-    def writable(self) -> bool:
-        """Always."""
-        return True
-
-    def seekable(self) -> bool:
-        """Always: the muxer patches sizes."""
-        return True
-
     def write(self, chunk: bytes) -> int:  # type: ignore[override]  # libav hands us bytes, nothing else
         """Write all of `chunk` at the current place."""
         rest = memoryview(chunk)
@@ -113,15 +133,6 @@ class TargetFile(io.RawIOBase):
             self._told = 0
             self._alive()
         return len(chunk)
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move the current place."""
-        self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._end}[whence]
-        return self._at
-
-    def tell(self) -> int:
-        """The current place."""
-        return self._at
 
     def pread(self, size: int, at: int) -> bytes:
         """`size` bytes from `at`, whatever the current place."""

@@ -40,14 +40,35 @@ class Merged:
     missing: tuple[Missing, ...] = ()
 
 
+class PartsDigest:
+    """
+    What identifies parts in their order: of each its track, position and what was planned there. It grows with them, so
+    that a long film is not gone through anew at every checkpoint.
+    """
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+        self.count = 0
+
+    def add(self, parts: Iterable[tuple[str, int, str]]) -> None:
+        """The next parts."""
+        for part in parts:
+            self._hash.update(json.dumps(part).encode())
+            self.count += 1
+
+    @property
+    def text(self) -> str:
+        """Of all that were added, 64 hexadecimal digits."""
+        return self._hash.hexdigest()
+
+
 def digest_of(parts: Iterable[tuple[str, int, str]]) -> str:
     """
-    What identifies parts in their order: of each its track, position and what was planned there.
+    The same of all parts at once.
     """
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(json.dumps(part).encode())
-    return digest.hexdigest()
+    digest = PartsDigest()
+    digest.add(parts)
+    return digest.text
 
 
 def write_merged(merged: Merged) -> bytes:

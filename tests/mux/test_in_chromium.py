@@ -14,6 +14,7 @@ from playwright.sync_api import Route, sync_playwright
 
 from tests.integration.browser import ARGUMENTS, CHROMIUM
 from tests.mux.conftest import AAC, X264, Outcome, Streams, gap
+from tests.needs import lacking
 
 Mux = Callable[..., Outcome]
 
@@ -80,7 +81,13 @@ def played(film: Path) -> dict[str, Any]:  # Any: JSON
         return thread.submit(watch).result()
 
 
-@pytest.mark.skipif(not CHROMIUM.exists(), reason=f"needs Chromium at {CHROMIUM}")
+@pytest.fixture(autouse=True)
+def chromium() -> None:
+    """These tests are nothing without it."""
+    if not CHROMIUM.exists():
+        lacking(f"{CHROMIUM}: apt-get install chromium")
+
+
 @pytest.mark.parametrize("layout", ["mono", "stereo"])
 def test_sound_behind_a_kept_hole_is_in_step(layout: str, streams: Streams, mux: Mux) -> None:
     """What is heard after it is as far behind what was heard before as the film has it."""
@@ -94,7 +101,6 @@ def test_sound_behind_a_kept_hole_is_in_step(layout: str, streams: Streams, mux:
     assert pytest.approx([0, 1, 2, 5, 6, 7], abs=0.03) == [beep - first for beep in seen["beeps"]]
 
 
-@pytest.mark.skipif(not CHROMIUM.exists(), reason=f"needs Chromium at {CHROMIUM}")
 def test_film_that_begins_without_a_key_frame(streams: Streams, mux: Mux) -> None:
     """It plays, from the first key frame on; with the pictures before it Chromium refuses the whole file."""
     halves = ("-hls_time", "0.45", "-hls_flags", "split_by_time")
