@@ -125,17 +125,6 @@ def choose(master: MasterPlaylist, choice: VariantChoice) -> Variant:
     raise NoSuchVariant(wanted=escape_controls(choice.text), available=_list(map(variant_text, master.variants)))
 
 
-def best_variant(master: MasterPlaylist) -> Variant:
-    """
-    The variant with the highest BANDWIDTH, then the largest picture, then listed first. Audio-only ones are taken
-    only when there is nothing else (M9).
-
-    Raises:
-        NothingToDownload: no variant at all.
-    """
-    return choose(master, parse_variant_choice("best"))
-
-
 def is_audio_only(variant: Variant) -> bool:
     """
     Whether a variant says that it has no picture. One that says nothing may have one.
@@ -526,13 +515,6 @@ def choose_subtitles(master: MasterPlaylist, variant: Variant, wanted: Languages
         each for each in master.renditions if each.type == "SUBTITLES" and (named is None or each.group_id == named)
     ]
     return _wanted(group, wanted, "字幕")
-
-
-def audio_rendition(master: MasterPlaylist, variant: Variant) -> Rendition | None:
-    """
-    The audio that goes with `variant` when nobody asks for another (M4); None when it has no group.
-    """
-    return next(iter(choose_audio(master, variant, Languages(default=True)).renditions), None)
 
 
 def rendition_text(rendition: Rendition) -> str:

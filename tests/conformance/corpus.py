@@ -25,7 +25,7 @@ from m3u8svc.hls.playlist import (
     Segment,
     Variant,
 )
-from m3u8svc.hls.select import audio_rendition, best_variant
+from m3u8svc.hls.select import choose, choose_audio, parse_languages, parse_variant_choice
 from m3u8svc.hls.steering import alternatives, parse_steering_manifest
 from m3u8svc.tasks.wire import Inflate
 
@@ -210,11 +210,15 @@ def _multivariant(playlist: MasterPlaylist, entry: Entry) -> Words:
     if "alternatives" in asked:
         words["alternatives"] = {place: _alternatives(playlist, entry, int(place)) for place in asked["alternatives"]}
     if "best" in asked:
-        words["best"] = best_variant(playlist).uri
+        words["best"] = _best(playlist).uri
     if "audio" in asked:
-        audio = audio_rendition(playlist, best_variant(playlist))
+        audio = next(iter(choose_audio(playlist, _best(playlist), parse_languages("")).renditions), None)
         words["audio"] = audio and audio.name
     return words
+
+
+def _best(playlist: MasterPlaylist) -> Variant:
+    return choose(playlist, parse_variant_choice("best"))
 
 
 def _alternatives(playlist: MasterPlaylist, entry: Entry, place: int) -> list[str]:

@@ -14,7 +14,7 @@ from m3u8svc.errors import PlaylistError, PlaylistTooLarge, UnsupportedEncryptio
 from m3u8svc.hls.parse import parse_playlist
 from m3u8svc.hls.plan import plan_download
 from m3u8svc.hls.playlist import DateRange, MasterPlaylist, MediaPlaylist
-from m3u8svc.hls.select import best_variant, choose_audio, parse_languages
+from m3u8svc.hls.select import choose, choose_audio, parse_languages, parse_variant_choice
 from m3u8svc.hls.steering import alternatives
 from m3u8svc.tasks.wire import Inflate
 from m3u8svc.testing.playlists import (
@@ -331,8 +331,8 @@ def test_M9_sound_alone_is_picked_last() -> None:
         VariantLine(uri="odd", bandwidth=5, codecs="mp4a.40.2", resolution=(640, 360)),
         VariantLine(uri="film", bandwidth=1, codecs="avc1.4d401e,mp4a.40.2"),
     ]
-    assert best_variant(master(master_playlist(variants))).uri == BASE + "odd"
-    assert best_variant(master(master_playlist(variants[:1]))).uri == BASE + "sound"
+    assert choose(master(master_playlist(variants)), parse_variant_choice("best")).uri == BASE + "odd"
+    assert choose(master(master_playlist(variants[:1])), parse_variant_choice("best")).uri == BASE + "sound"
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,6 @@ from m3u8svc.hls.parse import parse_playlist
 from m3u8svc.hls.playlist import MasterPlaylist
 from m3u8svc.hls.select import (
     Chosen,
-    audio_rendition,
-    best_variant,
     choose,
     choose_audio,
     choose_subtitles,
@@ -264,7 +262,7 @@ def test_any_text_is_a_choice_or_a_selection_error(text: str) -> None:
 def test_M9_the_best_variant(variants: list[tuple[str, int, tuple[int, int] | None, str]], expected: str) -> None:
     """BANDWIDTH, then size, then order; sound alone only when there is nothing else."""
     lines = [VariantLine(uri=uri, bandwidth=bw, resolution=size, codecs=codecs) for uri, bw, size, codecs in variants]
-    assert f"http://h/{expected}" == best_variant(master(*lines)).uri
+    assert f"http://h/{expected}" == choose(master(*lines), parse_variant_choice("best")).uri
 
 
 def test_the_worst_variant_has_a_picture_where_one_has() -> None:
@@ -276,7 +274,7 @@ def test_the_worst_variant_has_a_picture_where_one_has() -> None:
 def test_no_variant_is_nothing_to_download() -> None:
     """A list of renditions alone."""
     with pytest.raises(NothingToDownload):
-        best_variant(master(renditions=(RenditionLine(group="a", name="x"),)))
+        choose(master(renditions=(RenditionLine(group="a", name="x"),)), parse_variant_choice("best"))
 
 
 def test_a_variant_in_words() -> None:
@@ -396,10 +394,9 @@ def test_an_audio_only_variant_needs_no_rendition() -> None:
 def test_the_audio_that_goes_with_a_variant() -> None:
     """The one there is without a wish."""
     playlist = master(VariantLine(uri="v", audio="g"), VariantLine(uri="w"), renditions=ALL)
-    found = audio_rendition(playlist, playlist.variants[0])
-    assert found is not None
+    [found] = choose_audio(playlist, playlist.variants[0], parse_languages("")).renditions
     assert "English" == found.name
-    assert audio_rendition(playlist, playlist.variants[1]) is None
+    assert () == choose_audio(playlist, playlist.variants[1], parse_languages("")).renditions
 
 
 def subtitles(wanted: str, group: str = "s") -> Chosen:
