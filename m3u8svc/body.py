@@ -1,6 +1,9 @@
 """
 The body of one answer on its way from the socket to a sink: timers, counts, back-pressure, an end that is checked.
 
+It stands still while the sink has not taken what it was given, and while a limit of rate has no room (`throttle`). Such
+time is nobody's silence: it counts for none of the timers.
+
 treq's and Twisted's own readers have none of these, and cancelling them leaves the socket open (anchors T4).
 """
 
@@ -19,10 +22,12 @@ from twisted.web.iweb import UNKNOWN_LENGTH, IResponse
 
 from m3u8svc.connections import ConnectedResponse
 from m3u8svc.disconnects import causes
-from m3u8svc.errors import BadResponse, BodyTooLarge, FetchTimeout, M3u8svcError, Truncated
+from m3u8svc.errors import BadResponse, BodyTooLarge, M3u8svcError, StallTimeout, TotalTimeout, Truncated
+from m3u8svc.tasks.addresses import Zone
 from m3u8svc.tasks.request import Request
 from m3u8svc.tasks.wire import Inflate, Slice
 from m3u8svc.waiting import log_failure
+from m3u8svc.wording import Said
 
 MIN_BYTES_PER_S = 1024
 """Slower than this over the whole silence window counts as silence."""
@@ -46,10 +51,64 @@ class Sink(Protocol):
         ...
 
 
+class Valve(Protocol):
+    """
+    What can be held back.
+    """
+
+    def hold(self) -> None:
+        """Read no more."""
+        ...
+
+    def release(self) -> None:
+        """Go on."""
+        ...
+
+
+class Share(Protocol):
+    """
+    What limits of rate leave to one body.
+    """
+
+    @property
+    def read_bytes(self) -> int:
+        """How much one read may bring."""
+        ...
+
+    def begin(self, valve: Valve) -> None:
+        """The body is there; from now on it is held and released."""
+        ...
+
+    def arrived(self, size_bytes: int) -> None:
+        """So much came."""
+        ...
+
+    def end(self) -> None:
+        """No more comes. Called any number of times."""
+        ...
+
+
+class Whole:
+    """
+    The share of what is under no limit.
+    """
+
+    read_bytes = 1 << 30
+
+    def begin(self, valve: Valve) -> None:
+        """It is never held."""
+
+    def arrived(self, size_bytes: int) -> None:
+        """As much as wants to."""
+
+    def end(self) -> None:
+        """Nothing is given back."""
+
+
 @attrs.frozen(kw_only=True)
 class FetchLimits:
     """
-    How long and how much; reliability.md 2.4. Time in which the sink holds us back does not count.
+    How long and how much; reliability.md 2.4. Time in which we hold back does not count.
     """
 
     connect_s: float = 15.0
@@ -71,6 +130,8 @@ class Answer:
     encoding: str
     hops: int
     deadline: float | None
+    reach: Zone = Zone.PUBLIC
+    """How near what it leads to may be."""
 
     @property
     def length(self) -> int | None:
@@ -98,7 +159,15 @@ class Body(TwistedProtocol):
     `done` fires once everything is with the sink; cancelling it aborts the connection (anchors T4).
     """
 
-    def __init__(self, clock: IReactorTime, answer: Answer, sink: Sink, step: Step | None, limits: FetchLimits) -> None:
+    def __init__(
+        self,
+        clock: IReactorTime,
+        answer: Answer,
+        sink: Sink,
+        step: Step | None,
+        limits: FetchLimits,
+        share: Share | None = None,
+    ) -> None:
         self.done: Deferred[None] = Deferred(self._cancelled)
         self.stored = 0
         self.length_known = True
@@ -108,17 +177,19 @@ class Body(TwistedProtocol):
         self._sink = sink
         self._step = step
         self._limits = limits
+        self._share = share or Whole()
         self._max_received = limits.max_bytes
         if isinstance(step, Slice) and answer.request.byterange is not None:
             self._max_received += answer.request.byterange.offset_bytes + DRAIN_BYTES
         self._received = 0
         self._queue: deque[bytes] = deque()
         self._held = False  # the sink has not taken the last chunk yet
+        self._throttled = False  # a limit of rate has no room
         self._pumping = False
         self._ended = False  # no more bytes will come, and the connection is no longer ours
         self._over = False  # `done` has fired
         self._excused_s = 0.0
-        self._held_since = 0.0
+        self._still_since = 0.0
         self._mark_at = clock.seconds()
         self._mark_received = 0
         self._tick: IDelayedCall | None = None
@@ -132,6 +203,7 @@ class Body(TwistedProtocol):
     def connectionMade(self) -> None:
         """The body begins."""
         if not self._over:
+            self._read_in_shares()
             self._schedule_tick()
 
     def dataReceived(self, data: bytes) -> None:
@@ -139,6 +211,7 @@ class Body(TwistedProtocol):
         if self._over or self._ended:
             return  # data may still come after a cancel
         self._received += len(data)
+        self._share.arrived(len(data))
         if self._step is None:
             self._deliver(data)
         else:
@@ -151,6 +224,7 @@ class Body(TwistedProtocol):
         if self._over or self._ended:
             return
         self._ended = True
+        self._share.end()
         try:
             self._accept_end(reason)
             for piece in self._step.finish() if self._step is not None else ():
@@ -163,15 +237,19 @@ class Body(TwistedProtocol):
     # How it ends.
 
     def _accept_end(self, reason: Failure) -> None:
+        response = self._answer.response
+        connection = response.connection if isinstance(response, ConnectedResponse) else None
         if reason.check(ResponseDone):
+            # A length that was wrong is none: only the content can tell whether this is all.
+            self.length_known = connection is None or not connection.overlong
             return
         if reason.check(PotentialDataLoss):
             self.length_known = False
-            if not (isinstance(self._answer.response, ConnectedResponse) and self._answer.response.connection.broken):
+            if connection is None or not connection.broken:
                 return
         wrapped = [] if reason.value is None else list(causes(reason.value))
         if any(isinstance(cause, _MalformedChunkedDataError) for cause in wrapped):
-            raise BadResponse(url=self._url, reason="分块编码有误") from reason.value
+            raise BadResponse(url=self._url, reason=Said("分块编码有误", "its chunks are not valid")) from reason.value
         expected: object = "?" if self._answer.length is None else self._answer.length
         raise Truncated(url=self._url, expected=expected, got=self._received) from reason.value
 
@@ -193,6 +271,7 @@ class Body(TwistedProtocol):
 
     def _stop(self) -> None:
         self._over = True
+        self._share.end()
         self._queue.clear()
         if self._tick is not None and self._tick.active():
             self._tick.cancel()
@@ -252,17 +331,13 @@ class Body(TwistedProtocol):
             return
         if taken is None:
             return
+        self._stand_still()
         self._held = True
-        self._held_since = self._clock.seconds()
-        if not self._ended:
-            self._wire.pauseProducing()
         taken.addCallbacks(self._taken, self._refused)
 
     def _taken(self, ignored: object) -> None:
         self._held = False
-        held_s = self._clock.seconds() - self._held_since
-        self._excused_s += held_s
-        self._mark_at += held_s
+        self._excuse()
         if self._pumping or self._over:
             return
         self._pumping = True
@@ -273,7 +348,7 @@ class Body(TwistedProtocol):
             return
         if self._ended:
             self._finish_if_taken()
-        else:
+        elif not self._is_still:
             self._wire.resumeProducing()
 
     def _refused(self, failure: Failure) -> None:
@@ -282,11 +357,64 @@ class Body(TwistedProtocol):
             log_failure("a sink whose fetch was over", failure)
         self._fail(failure)
 
+    # Standing still.
+
+    @property
+    def _is_still(self) -> bool:
+        return self._held or self._throttled
+
+    def hold(self) -> None:
+        """A limit of rate has no room."""
+        if not (self._throttled or self._ended or self._over):
+            self._stand_still()
+            self._throttled = True
+
+    def release(self) -> None:
+        """It has some again."""
+        if not self._throttled:
+            return
+        self._throttled = False
+        self._excuse()
+        if not (self._is_still or self._ended or self._over):
+            self._read_in_shares()
+            self._wire.resumeProducing()
+
+    def began(self) -> None:
+        """
+        It was delivered. With that Twisted lets the connection go on, whatever we said meanwhile, so that whoever
+        delivers a body has to call this; the rest of what came with the headers may still follow.
+        """
+        if self._ended or self._over:
+            return
+        self._share.begin(self)
+        if self._is_still:
+            self._wire.pauseProducing()
+
+    def _stand_still(self) -> None:
+        if not self._is_still:
+            self._still_since = self._clock.seconds()
+        if not self._ended:
+            self._wire.pauseProducing()
+
+    def _excuse(self) -> None:
+        """
+        Time in which we stood still is no silence of the origin's.
+        """
+        if not self._is_still:
+            still_s = self._clock.seconds() - self._still_since
+            self._excused_s += still_s
+            self._mark_at += still_s
+
+    def _read_in_shares(self) -> None:
+        response = self._answer.response
+        if isinstance(response, ConnectedResponse):
+            response.connection.read_at_most(self._share.read_bytes)
+
     # Time.
 
     def _schedule_tick(self) -> None:
         delay_s = self._limits.silence_s / _TICKS_PER_SILENCE
-        if self._answer.deadline is not None and not self._held:  # held, the deadline moves on with the clock
+        if self._answer.deadline is not None and not self._is_still:  # still, the deadline moves on with the clock
             left_s = self._answer.deadline + self._excused_s - self._clock.seconds()
             delay_s = max(0.0, min(delay_s, left_s))
         self._tick = self._clock.callLater(delay_s, self._look)
@@ -296,12 +424,12 @@ class Body(TwistedProtocol):
         Is it still coming? Looking now and then is cheaper than resetting a timer for every chunk.
         """
         now = self._clock.seconds()
-        if not self._held and not self._ended:
+        if not self._is_still and not self._ended:
             if self._answer.deadline is not None and now >= self._answer.deadline + self._excused_s:
-                self._fail(FetchTimeout(url=self._url, what="total", seconds=self._limits.total_s))
+                self._fail(TotalTimeout(url=self._url, seconds=self._limits.total_s))
             elif self._received - self._mark_received >= MIN_BYTES_PER_S * self._limits.silence_s:
                 self._mark_at, self._mark_received = now, self._received
             elif now - self._mark_at >= self._limits.silence_s:
-                self._fail(FetchTimeout(url=self._url, what="silence", seconds=self._limits.silence_s))
+                self._fail(StallTimeout(url=self._url, seconds=self._limits.silence_s))
         if not self._over:
             self._schedule_tick()

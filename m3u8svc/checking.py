@@ -3,23 +3,32 @@ Finished files looked at once more: a child process with libav reads a file, and
 file's report says (DESIGN 5.5). All blocking: the service does this in threads.
 """
 
+import contextlib
 import itertools
 import json
+import math
 import os
 import re
 import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any  # Any: JSON values
 
 from m3u8svc.errors import CannotVerify
+from m3u8svc.reins import BEGIN_BYTES, BEGIN_S, Allowance, hold
+from m3u8svc.sandbox.level import Box, read_box
 from m3u8svc.tasks.task import CompanionFile
+from m3u8svc.wording import Said
 
 CHILD_MODULE = "m3u8svc.mux.check"
 LONGEST_S = 3600.0
+MOST_ANSWER_BYTES = 8 << 20
+MOST_WORD = 100
+READ_A_SECOND = 2 << 20
+"""One second of processor time for so many bytes: sound has many small packets."""
 TOLERANCE_S = 0.5
 TOLERANCE = 0.01
 COUNTED = ("video", "audio")
@@ -31,7 +40,12 @@ class Checks:
     The checks that run now.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, boxed: Callable[[Box], None] = lambda box: None) -> None:
+        """
+        Args:
+            boxed: told of the box of every child, in the thread of its caller.
+        """
+        self._boxed = boxed
         self._running: set[subprocess.Popen[bytes]] = set()
         self._lock = threading.Lock()
         self._stopped = False
@@ -47,7 +61,7 @@ class Checks:
             CannotVerify: there is no file, or one cannot be looked at.
         """
         if not path.is_file():
-            raise CannotVerify(path=path, reason="不是文件")
+            raise CannotVerify(path=path, reason=Said("不是文件", "it is no file"))
         found = self._look(path, decode=decode)
         if report is not None:
             found["problems"] += differences(found, report)
@@ -78,9 +92,10 @@ class Checks:
     def _look(self, path: Path, *, decode: bool) -> dict[str, Any]:
         argv = [sys.executable, "-I", "-m", CHILD_MODULE, str(os.getpid())]
         order = json.dumps({"path": os.path.abspath(path), "decode": decode}).encode() + b"\n"
+        allowance = _allowance(path, decode=decode)
         with self._lock:
             if self._stopped:
-                raise CannotVerify(path=path, reason="服务正在停止")
+                raise CannotVerify(path=path, reason=Said("服务正在停止", "the service is stopping"))
             child = subprocess.Popen(
                 argv,
                 stdin=subprocess.PIPE,
@@ -91,19 +106,77 @@ class Checks:
             )
             self._running.add(child)
         try:
-            output, _ = child.communicate(order, timeout=LONGEST_S)
-        except subprocess.TimeoutExpired:
-            raise CannotVerify(path=path, reason=f"{LONGEST_S:.0f} 秒内没有结果") from None
+            unheld = hold(child.pid, allowance)
+            output, late = _answer(child, order)
         finally:
             child.kill()
             child.wait()
+            for pipe in (child.stdin, child.stdout):
+                if pipe is not None:
+                    with contextlib.suppress(OSError):  # it went with its order unread
+                        pipe.close()
             with self._lock:
                 self._running.discard(child)
+        if late:
+            raise CannotVerify(
+                path=path, reason=Said(f"{LONGEST_S:.0f} 秒内没有结果", f"no result within {LONGEST_S:.0f} s")
+            )
         try:
-            found: dict[str, Any] = json.loads(output)
-        except ValueError:
-            raise CannotVerify(path=path, reason=f"校验进程意外退出（{child.returncode}）") from None
+            found = looked_at(json.loads(output))
+            self._boxed(read_box(found.pop("box"), unheld))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            raise CannotVerify(
+                path=path,
+                reason=Said(
+                    f"校验进程意外退出（{child.returncode}）",
+                    f"the process that checks it ended unexpectedly ({child.returncode})",
+                ),
+            ) from None
         return found
+
+
+def _answer(child: subprocess.Popen[bytes], order: bytes) -> tuple[bytes, bool]:
+    """What a child answers, no more than that may be, and whether it took too long."""
+    assert child.stdin is not None
+    assert child.stdout is not None
+    late = threading.Event()
+
+    def end() -> None:
+        late.set()
+        child.kill()
+
+    timer = threading.Timer(LONGEST_S, end)
+    timer.start()
+    try:
+        with contextlib.suppress(BrokenPipeError):  # its answer tells
+            child.stdin.write(order)
+            child.stdin.close()
+        return child.stdout.read(MOST_ANSWER_BYTES), late.is_set()
+    finally:
+        timer.cancel()
+
+
+def looked_at(found: Any) -> dict[str, Any]:
+    """
+    An answer whose values are what they should be: the child may have been taken over by the file. Pure.
+
+    Raises:
+        ValueError, TypeError, KeyError: it is nonsense.
+    """
+    numbers = [found["size"], found["duration_s"], *(track["samples"] for track in found["tracks"])]
+    if not all(isinstance(each, int | float) and math.isfinite(each) and each >= 0 for each in numbers):
+        raise ValueError(f"numbers {numbers!r}")
+    words = [*(each["code"] for each in found["problems"]), *(track["kind"] for track in found["tracks"])]
+    if not all(isinstance(each, str) and len(each) <= MOST_WORD for each in words):
+        raise ValueError(f"words {words!r}")
+    known: dict[str, Any] = found
+    return known
+
+
+def _allowance(path: Path, *, decode: bool) -> Allowance:
+    """Reading a file takes as long as it is large; to decode it may take all the time there is, on every processor."""
+    cpu_s = LONGEST_S * (os.cpu_count() or 1) if decode else BEGIN_S + path.stat().st_size / READ_A_SECOND
+    return Allowance(cpu_s=cpu_s, file_bytes=BEGIN_BYTES)
 
 
 def differences(found: Mapping[str, Any], report: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -6,16 +6,19 @@ the result itself is renamed into place; they follow it, so that a run after a c
 them under one name or the other. A storage sees each as a result of its own, of a task of its own.
 """
 
+import errno
 import os
-from collections.abc import Iterable, Sequence
+import stat
+from collections.abc import Iterable
 from pathlib import Path
 
 import attrs
 from twisted.logger import Logger
 
 from m3u8svc.errors import DiskError, DiskFull, M3u8svcError
+from m3u8svc.nofollow import Folder
 from m3u8svc.offerings import Companion, Storage
-from m3u8svc.places import file_identity
+from m3u8svc.places import file_identity, identity_of
 from m3u8svc.replacing import publish_over, remove_replaced
 from m3u8svc.tasks.task import CompanionFile, Task
 from m3u8svc.waiting import InThread, settled
@@ -37,12 +40,14 @@ def prepare(staged: Path, file_time: float | None) -> str:
     """
     Give one finished file its mode and time; returns the identity it will be known by. Blocking.
     """
-    os.chmod(staged, 0o644)
-    if file_time is not None:
-        os.utime(staged, (file_time, file_time))
-    with open(staged, "rb") as file:
+    with Folder.at(staged.parent) as folder, folder.read(staged.name) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(staged))
+        os.fchmod(file.fileno(), 0o644)
+        if file_time is not None:
+            os.utime(file.fileno(), (file_time, file_time))
         os.fsync(file.fileno())  # the time is part of the identity: after a power cut it must still be this one
-    return file_identity(staged)
+        return identity_of(os.fstat(file.fileno()))
 
 
 async def publish_beside(
@@ -111,12 +116,13 @@ def forget_staged(staged: Path) -> None:
     Remove a hidden file and the hidden companions beside it: all that a run which did not end may have left. Blocking.
     """
     try:
-        names: Sequence[str] = os.listdir(staged.parent)
+        folder = Folder.at(staged.parent)
     except (FileNotFoundError, NotADirectoryError):
         return  # never made; or the save directory is a file, and the task failed over it
-    for name in names:
-        if name == staged.name or name.startswith(f"{staged.name}."):
-            (staged.parent / name).unlink(missing_ok=True)
+    with folder:
+        for name in folder.names():
+            if name == staged.name or name.startswith(f"{staged.name}."):
+                folder.remove_ours(name)
 
 
 def name_beside(location: str, name: str, extension: str) -> str:

@@ -10,6 +10,7 @@ Flags win over the file, the file over the defaults. Settings saved over the API
 
 import difflib
 import re
+import secrets
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -19,14 +20,25 @@ from typing import Any  # Any: a value out of TOML before its rule has seen it, 
 import attrs
 from platformdirs import user_state_dir
 
+from m3u8svc.access import passwords
+from m3u8svc.access.forwarding import Front, Trusted, checked_base_path, parse_trusted
+from m3u8svc.access.passwords import PasswordHash, User, checked_password, hash_password, parse_hash
+from m3u8svc.access.roles import Role
+from m3u8svc.access.tokens import checked_name
 from m3u8svc.errors import ConfigError, SelectionError, SkipExpressionError
 from m3u8svc.hls.select import parse_languages, parse_subtitle_files, parse_variant_choice
 from m3u8svc.hls.skip import parse_skip_expression
 from m3u8svc.redact import MASK, is_secret_header, redact_text
+from m3u8svc.tasks.concurrency import IN_ALL, PER_HOST, Ceilings
 from m3u8svc.tasks.directories import is_system_directory
+from m3u8svc.tasks.headers import parse_header_host
 from m3u8svc.tasks.plugins import PluginChoice
+from m3u8svc.tasks.reach import MODES, Allowed, Mode, parse_allowed
+from m3u8svc.tasks.reserve import Reserve, parse_reserve
+from m3u8svc.tasks.schedule import LEAST_RATE, MAX_RATE, BadSchedule, is_rate, parse_rate, parse_schedule
 from m3u8svc.tasks.task import (
     DEFAULT_NAMES,
+    LIMIT_NAMES,
     MAX_THREADS,
     PARAM_CHANGES,
     PROXY_TYPES,
@@ -34,11 +46,13 @@ from m3u8svc.tasks.task import (
     Settings,
     SystemSettings,
 )
+from m3u8svc.weblimits import WebLimits, allowed_range, limit_names
 
 DEFAULT_LISTEN = ("tcp:8080:interface=127.0.0.1",)
 DEFAULT_SAVE_DIR = "~/Downloads/m3u8svc"
 DEFAULT_MAX_ACTIVE = 3
 MAX_ACTIVE = 1000
+MAX_CONNECTIONS = 10_000
 MAX_CREDENTIAL_BYTES = 255
 """What SOCKS5 can carry (RFC 1929)."""
 
@@ -61,19 +75,45 @@ class Configuration:
     What the service is told at start. Paths may begin with ``~`` or be relative; whoever uses them resolves them. An
     empty `database` is the SQLite file in `home`. `choice` says which plugins are wanted, `plugins` holds each one's
     table as it is, for the plugin to read.
-    `file` is where this was read from, "" for nowhere.
+    `listen_named` is what the operator knows `listen` as: the flag, or the key of the file.
+    `file` is where this was read from, "" for nowhere. `save_roots` are directories, besides those that are configured
+    as places, in which alone a request may save. `front` is what stands before us, `hosts` are the further names we are
+    asked for by, `users` those who have a password.
     """
 
     listen: tuple[str, ...] = DEFAULT_LISTEN
+    listen_named: str = "--listen"
     home: str = attrs.field(factory=lambda: str(default_home()))
     save_dir: str = DEFAULT_SAVE_DIR
+    save_roots: tuple[str, ...] = ()
     max_active: int = DEFAULT_MAX_ACTIVE
+    max_connections: int = IN_ALL
+    max_connections_per_host: int = PER_HOST
     database: str = attrs.field(default="", repr=False)  # a password may be in it
     system: SystemSettings = attrs.field(factory=SystemSettings)
     choice: PluginChoice = attrs.field(factory=PluginChoice)
     plugins: Mapping[str, Mapping[str, Any]] = attrs.field(factory=lambda: MappingProxyType({}), repr=False)
+    reserve: Reserve = attrs.field(factory=Reserve)
+    web: WebLimits = attrs.field(factory=WebLimits)
+    front: Front = attrs.field(factory=Front)
+    hosts: tuple[str, ...] = ()
+    users: tuple[User, ...] = ()
+    network_mode: Mode = "auto"
+    """Whether requests may go to the local network and this machine (`tasks.reach`); "auto": by who can reach us."""
+    network_allow: tuple[Allowed, ...] = ()
     file: str = ""
     trace_hooks: bool = False
+
+    @property
+    def ceilings(self) -> Ceilings:
+        """How many requests at once the service makes at most."""
+        return Ceilings(per_host=self.max_connections_per_host, in_all=self.max_connections)
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Where the operator lets results and segments lie."""
+        settings = self.system.settings
+        return (self.save_dir, *self.save_roots, settings.save_location, settings.temp_directory)
 
 
 def load_configuration(
@@ -94,10 +134,14 @@ def load_configuration(
     problems: list[Problem] = []
     sources = _Sources(environ, read_file, problems)
     document = {name: sources.resolve(value, name) for name, value in _parse(text, file).items()}
-    tables = {name: _table(document, name, problems) for name in ("settings", "plugins")}
-    given = _checked(document, _RULES, "", problems, others=tuple(tables))
+    tables = {name: _table(document, name, problems) for name in _TABLES}
+    given = _checked(document, _RULES, "", problems, others=(*tables, "users"))
     settings = _checked(tables["settings"], _SETTING_RULES, "settings.", problems)
-    beside = {name: settings.pop(name) for name in DEFAULT_NAMES if name in settings}
+    limits = _checked(tables["limits"], _LIMIT_RULES, "limits.", problems)
+    network = _checked(tables["network"], _NETWORK_RULES, "network.", problems)
+    web = _checked(tables["web"], _WEB_RULES, "web.", problems)
+    users = _users(document.get("users", []), problems)
+    beside = {name: settings.pop(name) for name in (*DEFAULT_NAMES, *LIMIT_NAMES) if name in settings}
     named = {name: tables["plugins"].pop(name) for name in tuple(_CHOICE_RULES) if name in tables["plugins"]}
     choice = _checked(named, _CHOICE_RULES, "plugins.", problems)
     if not any(where.startswith("settings.proxy_") for where, _ in problems):
@@ -108,9 +152,16 @@ def load_configuration(
     plugins = {name: MappingProxyType(_plain(table)) for name, table in tables["plugins"].items()}
     return Configuration(
         **given,
+        listen_named="listen" if "listen" in given else "--listen",
         system=SystemSettings(settings=Settings(**settings), **beside),
         choice=PluginChoice(**choice),
         plugins=MappingProxyType(plugins),
+        reserve=limits.get("disk_reserve", Reserve()),
+        web=WebLimits(**{name: value for name, value in web.items() if name in limit_names()}),
+        front=Front(trusted=web.get("trusted_proxies", ()), base_path=web.get("base_path", "")),
+        hosts=web.get("hosts", ()),
+        users=users,
+        **{f"network_{name}": value for name, value in network.items()},
         file=file,
     )
 
@@ -124,13 +175,17 @@ def with_flags(configuration: Configuration, **given: Any) -> Configuration:
     """
     problems: list[Problem] = []
     wanted = {name: value for name, value in given.items() if value is not None}
-    for name in wanted.keys() - _RULES.keys():
+    for name in wanted.keys() - _FLAG_RULES.keys():
         raise TypeError(f"there is no flag for {name}")
     accepted: dict[str, Any] = {}
     for name, value in wanted.items():
-        _apply(_RULES[name], name, value, f"--{name.replace('_', '-')}", accepted, problems)
+        _apply(_FLAG_RULES[name], name, value, _FLAGS.get(name) or f"--{name.replace('_', '-')}", accepted, problems)
     _raise_all(problems)
-    return attrs.evolve(configuration, **accepted)
+    front = {"trusted": accepted.pop("trusted_proxies", None), "base_path": accepted.pop("base_path", None)}
+    if "listen" in accepted:
+        accepted["listen_named"] = "--listen"
+    given_front = {name: value for name, value in front.items() if value is not None}
+    return attrs.evolve(configuration, **accepted, front=attrs.evolve(configuration.front, **given_front))
 
 
 # -- Reading ---------------------------------------------------------------------------------------------------------
@@ -295,6 +350,12 @@ def _directory(value: Any) -> str:
     return path
 
 
+def _directories(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not value:
+        raise ValueError('must be a list of directories such as ["/srv/media"]')
+    return tuple(_directory(_path(each)) for each in value)
+
+
 def _boolean(value: Any) -> bool:
     if isinstance(value, _Outside) and value in ("true", "false"):
         return value == "true"
@@ -319,6 +380,25 @@ def _endpoints(value: Any) -> tuple[str, ...]:
     return tuple(_text(each) for each in value)
 
 
+def _mode(value: Any) -> Mode:
+    if value not in MODES:
+        raise ValueError(f"must be one of {', '.join(MODES)}")
+    found: Mode = str(value)  # type: ignore[assignment]  # one of them, as was just seen
+    return found
+
+
+def _allow(value: Any) -> tuple[Allowed, ...]:
+    if not isinstance(value, list | tuple) or not all(isinstance(each, str) for each in value):
+        raise ValueError('must be a list of addresses such as ["192.168.1.20:8080", "10.0.0.0/8:80,443"]')
+    allowed = []
+    for each in value:
+        try:
+            allowed.append(parse_allowed(_text(each)))
+        except ValueError as error:
+            raise ValueError(f"must be a list of addresses; {_shown('allow', each)} {error}") from error
+    return tuple(allowed)
+
+
 def _name(value: Any) -> str:
     if not _text(value):
         raise ValueError("must be a name")
@@ -332,6 +412,12 @@ def _seconds(value: Any) -> float:
     if isinstance(number, bool) or not isinstance(number, int | float) or not 0.05 <= number <= 600:
         raise ValueError("must be a number of seconds from 0.05 to 600")
     return float(number)
+
+
+def _reserve(value: Any) -> Reserve:
+    if type(value) is int and value >= 0:
+        return Reserve(size_bytes=value)
+    return parse_reserve(_text(value) if isinstance(value, str) else "")
 
 
 def _names(value: Any) -> tuple[str, ...]:
@@ -392,10 +478,104 @@ def _selection(parser: Callable[[str], object], value: Any) -> str:
     return str(value)
 
 
+def _header_hosts(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not all(isinstance(each, str) for each in value):
+        raise ValueError('must be a list of hosts such as ["cdn.example", "*.cdn.example"]')
+    try:
+        return tuple(dict.fromkeys(parse_header_host(_text(each)) for each in value))
+    except ValueError:
+        raise ValueError('must be a list of hosts such as ["cdn.example", "*.cdn.example"]') from None
+
+
+def _rate(value: Any) -> int:
+    """Bytes per second, as a number or as people write it."""
+    try:
+        rate = parse_rate(_text(value)) if isinstance(value, str) else value
+    except ValueError:
+        rate = None
+    if type(rate) is not int or not is_rate(rate):
+        raise ValueError(f"must be 0 for no limit, or {LEAST_RATE} to {MAX_RATE} bytes per second, such as '2M'")
+    return rate
+
+
+def _rate_schedule(value: Any) -> str:
+    schedule = _text(value).strip()
+    try:
+        parse_schedule(schedule)
+    except BadSchedule as error:
+        raise ValueError(f"must be a schedule ({error})") from error
+    return schedule
+
+
 def _param_change(value: Any) -> str:
     if value not in PARAM_CHANGES:
         raise ValueError(f"must be one of {', '.join(PARAM_CHANGES)}")
     return str(value)
+
+
+def _proxies(value: Any) -> Trusted:
+    if not isinstance(value, list | tuple) or not all(isinstance(each, str) for each in value):
+        raise ValueError('must be a list of addresses, networks such as 10.0.0.0/8, or "unix"')
+    proxies = []
+    for each in value:
+        try:
+            proxies.append(parse_trusted(_text(each)))
+        except ValueError as error:
+            raise ValueError(f"{error}; {_shown('trusted_proxies', each)} is none") from error
+    return tuple(proxies)
+
+
+def _host_names(value: Any) -> tuple[str, ...]:
+    example = 'must be a list of names as browsers show them, such as ["nas.lan:8080"]'
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise ValueError(example)
+    for each in value:
+        if not _HOST.fullmatch(each):
+            raise ValueError(f"{example}; {_shown('hosts', each)} is none")
+    return tuple(each.lower() for each in value)
+
+
+def _base_path(value: Any) -> str:
+    return checked_base_path(_text(value))
+
+
+def _users(value: Any, problems: list[Problem]) -> tuple[User, ...]:
+    """
+    The users of ``[[users]]``. Passwords from outside are hashed here: only hashes are kept.
+    """
+    if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
+        if value is not _UNREADABLE:
+            problems.append(("users", "must be tables, each [[users]]"))
+        return ()
+    users: list[User] = []
+    for index, table in enumerate(value):
+        where = f"users[{index}]."
+        found = _checked(table, _USER_RULES, where, problems)
+        problems += [(where + name, "is needed") for name in ("name", "password") if name not in table]
+        if any(user.name == found.get("name") for user in users):
+            problems.append((where + "name", f"there is another user {found['name']}"))
+        elif {"name", "password"} <= found.keys():
+            users.append(User(name=found["name"], role=found.get("role", Role.USER), password=found["password"]))
+    return tuple(users)
+
+
+def _user_name(value: Any) -> str:
+    return checked_name(_text(value))
+
+
+def _password(value: Any) -> PasswordHash:
+    text = _text(value)
+    if text.startswith(passwords.PREFIX):
+        return parse_hash(text)
+    if not isinstance(value, _Outside):
+        raise ValueError('must be a hash as m3u8svc password prints it, or come from {"$file" = …} or {"$env" = …}')
+    return hash_password(checked_password(text), secrets.token_bytes(passwords.SALT_BYTES))
+
+
+def _role(value: Any) -> Role:
+    if value not in list(Role):
+        raise ValueError(f"must be one of {', '.join(Role)}")
+    return Role(value)
 
 
 def _proxy_problems(settings: Settings) -> Iterator[Problem]:
@@ -412,7 +592,10 @@ _RULES: dict[str, Rule] = {
     "listen": _endpoints,
     "home": _path,
     "save_dir": _path,
+    "save_roots": _directories,
     "max_active": _integer(1, MAX_ACTIVE),
+    "max_connections": _integer(1, MAX_CONNECTIONS),
+    "max_connections_per_host": _integer(1, MAX_CONNECTIONS),
     "database": _text,
 }
 _BY_NAME: dict[str, Rule] = {
@@ -437,5 +620,28 @@ _SETTING_RULES: dict[str, Rule] = {name: _BY_NAME.get(name, _boolean) for name i
     "on_param_change": _param_change,
     "low_disk": _boolean,
     "report": _boolean,
+    "header_hosts": _header_hosts,
+    "limit_rate": _rate,
+    "limit_rate_per_host": _rate,
+    "limit_schedule": _rate_schedule,
 }
+_TABLES = ("settings", "plugins", "limits", "network", "web")
+_HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[1-9][0-9]{0,4})?")
+_WEB_RULES: dict[str, Rule] = {
+    "trusted_proxies": _proxies,
+    "base_path": _base_path,
+    "hosts": _host_names,
+    **{name: _integer(*allowed_range(name)) for name in limit_names()},
+}
+_USER_RULES: dict[str, Rule] = {"name": _user_name, "password": _password, "role": _role}
+_LIMIT_RULES: dict[str, Rule] = {"disk_reserve": _reserve}
 _CHOICE_RULES: dict[str, Rule] = {"enabled": _names, "disabled": _names, "required": _names, "deadline_s": _seconds}
+_NETWORK_RULES: dict[str, Rule] = {"mode": _mode, "allow": _allow}
+_FLAG_RULES: dict[str, Rule] = _RULES | {
+    "network_mode": _mode,
+    "network_allow": _allow,
+    "trusted_proxies": _proxies,
+    "base_path": _base_path,
+}
+_FLAGS = {"network_allow": "--allow", "trusted_proxies": "--trusted-proxy"}
+"""Flags that are not called as their field is."""

@@ -4,8 +4,10 @@ The log a user asks for with ``debug_log``: every request and decision of one ta
 Lines gather in the work directory and are published beside the result when the run ends, well or not.
 """
 
+import errno
 import os
 import shutil
+import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +16,8 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from m3u8svc.places import TRIES
+from m3u8svc.nofollow import Folder
+from m3u8svc.places import TRIES, rename_without_replacing
 from m3u8svc.redact import redact_text
 from m3u8svc.tasks.names import numbered
 from m3u8svc.waiting import InThread, settled
@@ -50,7 +53,7 @@ class DebugLog:
         self._lines.append(f"{at}Z {redact_text(text)}\n")
         if len(self._lines) >= FLUSH_LINES:
             lines, self._lines = self._lines, []
-            self._appended.addCallback(lambda _: self._in_thread(_append, self._path, lines))
+            self._appended.addCallback(lambda _: self._in_thread(_append_to, self._path, lines))
             self._appended.addErrback(self._lost, len(lines))
 
     def _lost(self, failure: Failure, count: int) -> None:
@@ -67,31 +70,52 @@ class DebugLog:
             await settled(self._in_thread(_publish, self._path, lines, directory, name, self._task_id))
 
 
-def _append(path: Path, lines: list[str]) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+def _append(folder: Folder, name: str, lines: list[str]) -> None:
+    descriptor = folder.open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    if os.fstat(descriptor).st_nlink > 1:  # another name of a file that is not ours
+        os.close(descriptor)
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), name)
     with os.fdopen(descriptor, "a", encoding="utf-8", errors="backslashreplace") as log:
         log.writelines(lines)
 
 
+def _append_to(path: Path, lines: list[str]) -> None:
+    with Folder.at(path.parent) as folder:
+        _append(folder, path.name, lines)
+
+
 def _publish(path: Path, lines: list[str], directory: Path, name: str, task_id: str) -> None:
-    _append(path, lines)
     first = f"m3u8svc debug log of task {task_id}\n"
-    target = _free(directory, name, first)
-    staged = directory / f".{task_id}.debug.part"
-    staged.unlink(missing_ok=True)
-    _append(staged, [first])
-    with open(path, "rb") as log, open(staged, "ab") as copy:
-        shutil.copyfileobj(log, copy)  # by pieces: a log of a long film is large
-    os.replace(staged, target)
+    staged = f".{task_id}.debug.part"
+    with Folder.at(path.parent) as work, Folder.at(directory) as folder:
+        _append(work, path.name, lines)
+        folder.remove_ours(staged)
+        with work.read(path.name) as log, folder.create(staged) as copy:
+            copy.write(first.encode())
+            shutil.copyfileobj(log, copy)  # by pieces: a log of a long film is large
+        _put(folder, staged, name, first.encode())
 
 
-def _free(directory: Path, name: str, first: str) -> Path:
+def _put(folder: Folder, staged: str, name: str, first: bytes) -> None:
+    """
+    Rename the log to the first name that is free, or has an earlier log of the same task.
+    """
     for number in range(TRIES):
-        candidate = directory / f"{numbered(name, number)}.debug.log"
-        if not os.path.lexists(candidate):
-            return candidate
-        if candidate.is_file() and not candidate.is_symlink():
-            with open(candidate, encoding="utf-8", errors="replace") as existing:
-                if existing.readline(200) == first:
-                    return candidate
-    return directory / f"{name}.{number}.debug.log"
+        target = f"{numbered(name, number)}.debug.log"
+        if _begins_with(folder, target, first):
+            return folder.rename(staged, target)
+        try:
+            return rename_without_replacing(folder, staged, folder, target)
+        except FileExistsError:
+            continue
+    raise OSError(errno.EEXIST, os.strerror(errno.EEXIST), f"{name}.debug.log")
+
+
+def _begins_with(folder: Folder, name: str, first: bytes) -> bool:
+    try:
+        if not stat.S_ISREG(folder.status(name).st_mode):
+            return False
+    except FileNotFoundError:
+        return False
+    with folder.read(name) as existing:
+        return existing.read(len(first)) == first

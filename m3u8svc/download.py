@@ -6,44 +6,70 @@ A worker takes the next job, asks for key and init section, fetches, decrypts, c
 soon as they are there.
 """
 
+import math
+from array import array
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence, Set
+from functools import partial
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
 
 import attrs
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
-from twisted.web.iweb import IAgent
 
-from m3u8svc.errors import Fault, M3u8svcError, MissingInit, SegmentError, SegmentFailed, SkippedByStatus
-from m3u8svc.fetch import Fetched, Fetcher, FetchLimits
-from m3u8svc.hls.decrypt import Decryptor, decryption_for, read_data_uri, read_key
-from m3u8svc.hls.media import Media, MediaCheck, check_init
-from m3u8svc.hls.plan import Absent, DownloadPlan, SegmentJob, init_identity
+from m3u8svc.errors import (
+    DecryptError,
+    Fault,
+    HttpStatusError,
+    M3u8svcError,
+    MissingInit,
+    NotMedia,
+    RetriesExhausted,
+    SegmentError,
+    SegmentFailed,
+    SegmentSlow,
+    SkippedByStatus,
+)
+from m3u8svc.fetch import Fetched, FetchLimits
+from m3u8svc.held import FilesNow, Held, JobsOf, Ready
+from m3u8svc.hls.decrypt import decryption_for, read_data_uri, read_key
+from m3u8svc.hls.media import Media, check_init
+from m3u8svc.hls.plan import Absent, DownloadPlan, Place, SegmentJob, init_identity
 from m3u8svc.hls.playlist import MAIN, InitSection, Key, Segment, is_of_texts
 from m3u8svc.hls.uri import host_of
-from m3u8svc.hooks import Hooks
+from m3u8svc.keepingpace import Gate
 from m3u8svc.offerings import Gap, MediaFile, Part, SegmentOutcome
 from m3u8svc.redact import redact_url
-from m3u8svc.tasks.headers import request_headers
-from m3u8svc.tasks.ledger import SegmentRow
+from m3u8svc.segmentsink import Digest, SegmentSink, is_sealed
+from m3u8svc.tasks.budget import Budget
+from m3u8svc.tasks.completeness import UNVERIFIED
+from m3u8svc.tasks.ledger import Ledger, SegmentRow
 from m3u8svc.tasks.merged import Merged, Missing, PartsDigest, digest_of
 from m3u8svc.tasks.request import Purpose, Request
-from m3u8svc.tasks.retry import GiveUp, Retry, SkipSegment
-from m3u8svc.tasks.task import Task
+from m3u8svc.tasks.retry import MAY_BE_EXPIRED, GiveUp, Retry, SkipSegment, Tally, speaks_for_itself
 from m3u8svc.tasks.tracker import Tracker
-from m3u8svc.waiting import Once, together
+from m3u8svc.tasks.turns import Turns
+from m3u8svc.underway import Transfer, UnderWay
+from m3u8svc.waiting import Once, beside, either, together
+from m3u8svc.wire import Wire
+from m3u8svc.wording import Said
 from m3u8svc.workdir import Listing, PartFile, Stored, WorkDir
 
-Place = tuple[str, int]
-"""Track and position of a segment."""
+T = TypeVar("T")
 
-AUTOMATIC_THREADS = 16
 KEY_BYTES = 4 << 10
 INIT_BYTES = 16 << 20
 SEGMENT_BYTES = 2 << 30
+LOOK_AT_CLOCK = 16
+TURN_S = 0.008
+"""How long one turn of taking over what is there may last: others use the reactor, too."""
+AHEAD = 1.25
+"""
+So many workers for each request that may be under way, where the task sets no number: whoever stores a segment leaves
+his connection to another one meanwhile.
+"""
 SLOWEST = 20.0
 """A segment may take this many times its own duration, at least a minute (reliability.md 2.4)."""
 
@@ -68,59 +94,6 @@ def segment_label(track: str, position: int) -> str:
     return f"{position:05d}.ts" if track == MAIN else f"{track}-{position:05d}"
 
 
-@attrs.frozen(kw_only=True)
-class Wire:
-    """
-    How this task's requests go out: scoped headers, the hooks, the one door.
-    """
-
-    task: Task
-    hooks: Hooks
-    fetcher: Fetcher
-    note: Callable[[str], None]
-    """Takes a line for the task's debug log."""
-    withheld: set[str] = attrs.field(factory=set)
-    """Names of headers that did not go to some host, for the task's warnings."""
-
-    async def request(self, url: str, purpose: Purpose, *, segment: Segment | None = None) -> Request:
-        """
-        A request of this task, as the pipeline of `prepare_request` leaves it.
-        """
-        spec = self.task.spec
-        scoped = request_headers(spec.headers, spec.address, url)
-        self.withheld.update(scoped.withheld)
-        request = Request(
-            url=url,
-            purpose=purpose,
-            headers=scoped.headers,
-            byterange=segment.byterange if segment else None,
-            position=segment.position if segment else None,
-            insecure=spec.settings.allow_insecure_https,
-        )
-        prepared: Request = await self.hooks.pipeline("prepare_request", "request", request, task=self.task)
-        return prepared
-
-    def agent_for(self, attempt: int) -> Callable[[Request], Awaitable[IAgent]]:
-        """
-        Asks the hooks for the agent of a request, fail-closed.
-        """
-
-        async def ask(request: Request) -> IAgent:
-            agent: IAgent = await self.hooks.ask("provide_agent", request=request, task=self.task, attempt=attempt)
-            return agent
-
-        return ask
-
-    async def read(self, request: Request, *, max_bytes: int, attempt: int = 1) -> tuple[Fetched, bytes]:
-        """
-        A small body, whole.
-        """
-        limits = FetchLimits(max_bytes=max_bytes, total_s=60.0)
-        fetched, body = await self.fetcher.read(request, agent_for=self.agent_for(attempt), limits=limits)
-        self.note(f"{request.purpose.value} {fetched.status} {len(body)}B {redact_url(fetched.url)}")
-        return fetched, body
-
-
 class Elsewhere(Protocol):
     """
     Other places that hold the main stream.
@@ -141,10 +114,51 @@ class Nowhere:
         return ()
 
 
+class Renewal(Protocol):
+    """
+    The links of what is planned, which may expire.
+    """
+
+    def renewed(self, job: SegmentJob) -> SegmentJob:
+        """The job with the links that are good now."""
+        ...
+
+    def key_name(self, uri: str) -> str:
+        """What the key at this link was called first."""
+        ...
+
+    async def renew(self, job: SegmentJob, tried: SegmentJob, error: M3u8svcError, *, again: bool) -> bool:
+        """
+        Whether there are other links now than those `tried`, which failed with `error`. `again`: they were new.
+
+        Raises:
+            NeedsUrl: nobody but the user can get others.
+        """
+        ...
+
+
+class AsPlanned:
+    """
+    Links stay what they are.
+    """
+
+    def renewed(self, job: SegmentJob) -> SegmentJob:
+        """The job as it is."""
+        return job
+
+    def key_name(self, uri: str) -> str:
+        """Its only link."""
+        return uri
+
+    async def renew(self, job: SegmentJob, tried: SegmentJob, error: M3u8svcError, *, again: bool) -> bool:
+        """No."""
+        return False
+
+
 class Download:
     """
     One plan being carried out. `found` is what earlier runs left; `record` takes ledger rows; `elsewhere` knows where
-    else a segment may be when its own place fails.
+    else a segment may be when its own place fails, `links` what to do when its link has expired.
     """
 
     log = Logger()
@@ -162,6 +176,7 @@ class Download:
         merge_despite_status: bool,
         tells_of_absent: bool = True,
         elsewhere: Elsewhere | None = None,
+        links: Renewal | None = None,
         merged: Merged | None = None,
         ledger: Mapping[Place, SegmentRow] | None = None,
     ) -> None:
@@ -176,20 +191,31 @@ class Download:
         self._merge_despite_status = merge_despite_status
         self._tells_of_absent = tells_of_absent
         self._elsewhere = elsewhere or Nowhere()
+        self._links = links or AsPlanned()
         self._moved = False
         """Whether another place has helped out: from then on it is asked first."""
         self._once = Once()
-        self._ready: dict[Place, Part] = {}
+        threads = self._task.spec.settings.download_threads
+        self._workers = threads or math.ceil(AHEAD * wire.hosts.ceilings.per_host)
+        self._budget = Budget(segments=len(plan.jobs), workers=min(len(plan.jobs), threads))
+        self._under_way = UnderWay(
+            clock,
+            closed_for_s=wire.hosts.closed_for_s,
+            may_ask_twice=self._budget.spend_spare,
+            is_limited=wire.is_limited,
+            say=self._say_what_is_waited_for,
+            show=lambda text: setattr(tracker, "waits_for", text),
+        )
+        self._unverified = 0
+        self._ready = Ready(plan.jobs, self._file_of)
         self._awaited: dict[Place, list[Deferred[None]]] = {}
         self._unrecorded: dict[tuple[int, str], SegmentRow] = {}
-        self._order = _in_order_of_time(plan)
-        self._ends = {place[0]: place for place in self._order}
-        self._jobs = {_place(job): job for job in plan.jobs}
+        self._order = plan.order
         self._digest = PartsDigest()
-        self._stored: dict[tuple[int, str], Stored] = {}
+        self._stored = Held(plan.jobs, workdir)
         self._dropped: set[tuple[int, str]] = set()
         self._inits: set[str] = set()
-        self.rows: dict[Place, SegmentRow] = {}
+        self.rows = Ledger()
         """How each segment ended that is there or was skipped, so far."""
         self._damage: dict[Place, str] = {}
         self.sources: dict[Place, str] = {}
@@ -212,26 +238,64 @@ class Download:
             SegmentFailed: a segment was given up.
             SkippedByStatus: all is fetched but what ``http.code=`` left out, and the task may not merge without it.
         """
-        merged = set(self._order[: self._merged.parts])
-        self._remember(merged)
+        self._remember()
         for absent in self._plan.absent:
-            if (absent.track, absent.position) not in merged:
+            if not self._is_merged((absent.track, absent.position)):
                 self._put(self._gap(absent, keep=absent.declared))
-        wanted = [job for job in self._plan.jobs if _place(job) not in merged and not self._adopt(job)]
-        if self._gate is not None:
-            wanted.sort(key=_gate_order(self._order))
-        jobs = iter(wanted)
-        workers = min(len(wanted), self._task.spec.settings.download_threads or AUTOMATIC_THREADS)
-        await together(*(self._work(jobs) for _ in range(workers)))
+        wanted, hosts = await self._wanted()
+        workers = min(len(wanted), self._workers)
+        turns = Turns(JobsOf(self._plan.jobs, wanted), workers=workers)
+        await self._in_turns(range(len(wanted)), lambda number: turns.add(number, hosts[number]))
+        try:
+            await beside(together(*(self._work(turns) for _ in range(workers))), self._under_way.watch())
+        finally:
+            if self._budget.spent:
+                self.log.info("task {task} asked again {count} times", task=self._task.id, count=self._budget.spent)
+        if self._unverified:
+            self.warnings.append(f"{self._unverified} 个分片：{UNVERIFIED}")
         if self.skipped and not self._merge_despite_status:
             raise SkippedByStatus(count=len(self.skipped))
+
+    async def _wanted(self) -> tuple[Sequence[int], Sequence[str]]:
+        """
+        The numbers of the jobs to carry out, and the host of each; what is there already is taken over.
+        """
+        jobs, wanted, hosts = self._plan.jobs, array("I"), [""]
+
+        def take_over(number: int) -> None:
+            if not self._is_merged(jobs.place(number)) and not self._adopt(number):
+                wanted.append(number)
+                host = _authority(jobs.uri(number))
+                hosts.append(hosts[-1] if host == hosts[-1] else host)  # one text for all
+
+        await self._in_turns(range(len(jobs)), take_over)
+        if self._gate is None:
+            return wanted, hosts[1:]
+        # Whoever waits at the gate must not keep an earlier one from it: they go in order, whatever the host.
+        ranks: dict[int, int] = {}
+        await self._in_turns(wanted, lambda number: ranks.update({number: self._order.find(jobs.place(number))}))
+        return sorted(wanted, key=ranks.__getitem__), [""] * len(wanted)
+
+    async def _in_turns(self, numbers: Iterable[int], work: Callable[[int], None]) -> None:
+        """
+        Do this for each of many. Others have their turn meanwhile.
+        """
+        turn_began = self._clock.seconds()
+        for count, number in enumerate(numbers):
+            work(number)
+            if count % LOOK_AT_CLOCK == 0 and self._clock.seconds() - turn_began > TURN_S:
+                await deferLater(self._clock, 0)
+                turn_began = self._clock.seconds()
+
+    def _is_merged(self, place: Place) -> bool:
+        return self._merged.parts > 0 and self._order.find(place) < self._merged.parts
 
     def identity(self, position: int) -> str:
         """
         Of a segment of the main stream; "" when it is not wanted.
         """
-        job = self._jobs.get((MAIN, position))
-        return "" if job is None else job.identity
+        number = self._plan.jobs.find((MAIN, position))
+        return "" if number < 0 else self._plan.jobs.identity(number)
 
     async def fetch_one(self, position: int) -> Part:
         """
@@ -242,17 +306,16 @@ class Download:
         """
         place = (MAIN, position)
         if place not in self._ready:
-            job = self._jobs[place]
-            if not self._adopt(job):
-                await self._carry_out(job)
+            number = self._plan.jobs.find(place)
+            if not self._adopt(number):
+                await self._carry_out(self._plan.jobs[number])
         return self._ready[place]
 
     def listing(self) -> Listing:
         """
         What is on disk now: found there, or fetched since.
         """
-        segments = {**self._found.segments, **self._stored}
-        left = {key: stored for key, stored in segments.items() if key not in self._dropped}
+        left = FilesNow(self._found.segments, self._stored, frozenset(self._dropped))
         return Listing(segments=left, inits=self._found.inits | self._inits)
 
     def drop(self, places: Set[Place]) -> list[Stored]:
@@ -260,38 +323,84 @@ class Download:
         Forget the files of these places, which are no usable media; returns them.
         """
         dropped = []
-        for job in self._plan.jobs:
-            key = (job.segment.position, job.identity)
-            if _place(job) in places:
+        for number in sorted(self._plan.jobs.find(place) for place in places):
+            if number >= 0:
+                self._ready.remove(self._plan.jobs.place(number))
+                key = self._key_of(number)
                 stored = self._stored.pop(key, None) or self._found.segments.get(key)
                 self._dropped.add(key)
                 self._unrecorded.pop(key, None)
                 dropped += [] if stored is None else [stored]
         return dropped
 
+    def _key_of(self, number: int) -> tuple[int, str]:
+        return self._plan.jobs.place(number)[1], self._plan.jobs.identity(number)
+
     async def parts(self) -> AsyncIterator[Part]:
         """
-        Every segment of every track that is not merged yet, in order of time, as a file or as a gap; waits for each.
+        Every segment of every track that is not merged yet, in order of time, as a file or as a gap; waits for each. A
+        file that an earlier run left is read first, just ahead of whoever takes it, if its digest is on record.
         """
-        for place in self._order[self._merged.parts :]:
+        for place in self._order.between(self._merged.parts, len(self._order)):
             if place not in self._ready:
                 arrival: Deferred[None] = Deferred()
                 self._awaited.setdefault(place, []).append(arrival)
                 await arrival
-            yield self._ready[place]
+            yield await self._as_recorded(place)
+
+    async def read_through(self) -> None:
+        """
+        Look at everything as if it was merged: for those who only keep the files.
+        """
+        async for _ in self.parts():
+            continue
+
+    async def _as_recorded(self, place: Place) -> Part:
+        """
+        What is there for a place. A file of an earlier run whose bytes are not what that run wrote is fetched again: a
+        size is soon right, and nothing wrong shall get into a film (R-INT-2).
+        """
+        part, row = self._ready[place], self._ledger.get(place)
+        if not isinstance(part, MediaFile) or row is None or not row.digest:
+            return part
+        job = self._plan.jobs[self._plan.jobs.find(place)]
+        key = (place[1], job.identity)
+        if key in self._stored or row.identity != job.identity:
+            return part
+        if await self._workdir.digest(part.path) == row.digest:
+            return part
+        self.warnings.append(f"{segment_label(*place)} 的内容与记录的校验和不符，重新下载")
+        self.log.warn("task {task}: {name} is not what was written", task=self._task.id, name=segment_label(*place))
+        await self._workdir.let_go([self._found.segments[key]])
+        self._tracker.lost(size_bytes=part.size_bytes)
+        await self._carry_out(job)
+        return self._ready[place]
 
     def files(self) -> list[MediaFile]:
         """
         The segments that are there, in order of time.
         """
-        ready = [self._ready[place] for place in self._order if place in self._ready]
+        ready = [self._ready[place] for place in self._order if self._ready.is_file(place)]
         return [part for part in ready if isinstance(part, MediaFile)]
+
+    def init_paths(self) -> dict[str, Path]:
+        """
+        Where each init section is, or would be, by its identity.
+        """
+        return {identity: self._workdir.init_path(identity) for identity in self._plan.init_identities}
+
+    def file(self, place: Place) -> MediaFile | None:
+        """
+        The segment of this place, if it is there.
+        """
+        part = self._ready[place] if self._ready.is_file(place) else None
+        return part if isinstance(part, MediaFile) else None
 
     def digest(self, parts: int) -> str:
         """
         What identifies the first `parts` of all parts. They only become more.
         """
-        self._digest.add(_planned(self._jobs, self._order[self._digest.count : parts]))
+        self._digest.add(_planned(self._plan, self._digest.count, parts))
         return self._digest.text
 
     def missing(self, parts: int) -> tuple[Missing, ...]:
@@ -299,31 +408,30 @@ class Download:
         The holes among the first `parts` of all parts that fetching has left.
         """
         holes = [(each, False) for each in self.skipped] + [(each, True) for each in self.lost]
-        places = set(self._order[:parts]) if holes else set()
         return tuple(
             Missing(track=each.track, position=each.segment.position, reason=each.reason, status=each.status, lost=lost)
             for each, lost in holes
-            if (each.track, each.segment.position) in places
+            if self._order.find((each.track, each.segment.position)) < parts
         )
 
     def left_behind(self) -> list[Stored]:
         """
         Files of parts that were merged already, which an earlier run did not come to remove.
         """
-        places = set(self._order[: self._merged.parts])
-        keys = [(job.segment.position, job.identity) for job in self._plan.jobs if _place(job) in places]
+        numbers = [self._plan.jobs.find(place) for place in self._order.between(0, self._merged.parts)]
+        keys = [self._key_of(number) for number in numbers if number >= 0]
         return [self._found.segments[key] for key in keys if key in self._found.segments]
 
     def let_go(self, parts: int) -> list[Stored]:
         """
         The first `parts` of all parts are in the target for good: returns the files that are of no use any more.
         """
-        passed = self._order[self._gone : parts]
+        passed = self._order.between(self._gone, parts)
         self._gone = parts
         gone = []
         for place in passed:
-            if isinstance(self._ready.pop(place, None), MediaFile):
-                key = (place[1], self._jobs[place].identity)
+            if self._ready.remove(place):
+                key = self._key_of(self._plan.jobs.find(place))
                 stored = self._stored.get(key) or self._found.segments[key]
                 self.synced(stored)  # the target is
                 gone.append(stored)
@@ -336,22 +444,22 @@ class Download:
         if self._gate is not None:
             self._gate.pass_cut(parts)
 
-    def _remember(self, merged: Set[Place]) -> None:
+    def _remember(self) -> None:
         """
         Count what is merged already, and say again what was to be said of it.
         """
         holes = {(each.track, each.position): each for each in self._merged.missing}
-        for job in self._plan.jobs:
-            if _place(job) not in merged:
-                continue
+        numbers = [self._plan.jobs.find(place) for place in self._order.between(0, self._merged.parts)]
+        for number in sorted(number for number in numbers if number >= 0):
+            job = self._plan.jobs[number]
             row = self._ledger.get(_place(job))
             if row is None or row.identity != job.identity:  # not stored yet when the service died
                 row = SegmentRow(track=job.track, position=job.segment.position, identity=job.identity)
             hole = holes.get(_place(job))
             if hole is None:
-                self.rows[_place(job)] = row
+                self.rows.put(row)
             elif not hole.lost:
-                self.rows[_place(job)] = attrs.evolve(row, outcome="skipped", reason=hole.reason, status=hole.status)
+                self.rows.put(attrs.evolve(row, outcome="skipped", reason=hole.reason, status=hole.status))
             self._tracker.adopt(size_bytes=0 if hole else row.size_bytes)
             if hole is not None:
                 left = LeftOut(segment=job.segment, reason=hole.reason, status=hole.status, track=job.track)
@@ -363,7 +471,7 @@ class Download:
         """
         Segments of another plan for the same playlists that earlier runs left, and that this one leaves out.
         """
-        left_out = [job for job in whole.jobs if not isinstance(self._ready.get(_place(job)), MediaFile)]
+        left_out = [job for job in whole.jobs if not self._ready.is_file(_place(job))]
         found = [(job, self._look_up(job)) for job in left_out]
         return [self._media_file(job, *there) for job, there in found if there is not None]
 
@@ -383,16 +491,19 @@ class Download:
             self._record(row)
         self._unrecorded.clear()
 
-    def _adopt(self, job: SegmentJob) -> bool:
+    def _adopt(self, number: int) -> bool:
+        if self._key_of(number) not in self._found.segments:
+            return False
+        job = self._plan.jobs[number]
         found = self._look_up(job)
         if found is None:
             return False
         stored, init = found
-        segment = job.segment
         self._tracker.adopt(size_bytes=stored.size_bytes)
-        self.rows[_place(job)] = _row(job, stored, attempts=1)
+        row = _row(job, stored, attempts=1)
+        self.rows.put(row)
         if not stored.synced:
-            self._unrecorded[segment.position, job.identity] = self.rows[_place(job)]
+            self._unrecorded[job.segment.position, job.identity] = row
         self._put(self._media_file(job, stored, init))
         return True
 
@@ -408,37 +519,93 @@ class Download:
         init = self._workdir.init_path(init_identity(job.segment.init, job.track))
         return (stored, init) if init.name in self._found.inits else None
 
-    async def _work(self, jobs: Iterator[SegmentJob]) -> None:
-        for job in jobs:
+    async def _work(self, turns: Turns[SegmentJob]) -> None:
+        while (turn := turns.take(self._is_closed)) is not None:
+            group, job = turn
             if self._gate is not None:
                 await self._gate.enter(_place(job))
             await self._carry_out(job)
+            turns.done(group)
+        self._under_way.all_begun()
+
+    def _is_closed(self, authority: str) -> bool:
+        return self._wire.hosts.closed_for_s(self._wire.host(f"http://{authority}/")) > 0
 
     async def _carry_out(self, job: SegmentJob) -> None:
         """
         One segment to its end: on disk, left out, or the task's failure.
         """
-        attempt = 1
-        if self._moved and await self._from_elsewhere(job, attempt):
+        if self._moved and await self._from_elsewhere(job, 1):
             return
+        transfer = self._transfer(job)
+        self._under_way.add(transfer)
+        try:
+            await self._see_through(job, transfer)
+        finally:
+            self._under_way.remove(transfer)
+
+    async def _see_through(self, job: SegmentJob, transfer: Transfer) -> None:
+        attempt, tally, renewed = 1, Tally(), False
         while True:
+            transfer.begin(attempt)
+            tried = self._links.renewed(job)
             try:
-                part = await self._attempt(job, attempt)
+                part = await self._attempt_twice(tried, transfer)
             except M3u8svcError as error:
+                attempt += max(0, error.attempts - 1)  # of a key or an init section
                 decision = await self._decide(job, error, attempt)
                 if isinstance(decision, SkipSegment):
                     self._leave_out(job, decision, attempt)
                     return await self._tell(job, "skipped", attempt, reason=decision.reason)
+                renewed = await self._links.renew(job, tried, error, again=renewed)
+                if renewed:
+                    attempt += 1
+                    continue
+                decision, error = self._within_bounds(decision, error, tally)
                 if isinstance(decision, GiveUp):
                     if error.fault is Fault.ORIGIN and await self._from_elsewhere(job, attempt + 1):
                         return
                     self._give_up(job, error, attempt)
                     return await self._tell(job, "lost", attempt, reason=error.text("en"))
-                await self._sleep(decision.delay_s)
+                transfer.next_at = self._clock.seconds() + decision.delay_s
+                await self._wire.sleep(decision.delay_s)
                 attempt += 1
                 continue
             self._done(job, part, attempt)
             return await self._tell(job, "done", attempt, size_bytes=part.size_bytes)
+
+    def _within_bounds(
+        self, decision: Retry | GiveUp, error: M3u8svcError, tally: Tally
+    ) -> tuple[Retry | GiveUp, M3u8svcError]:
+        """
+        A decision within what this error is worth and the task may ask for at all, and the error it ends with, if so.
+        """
+        if isinstance(decision, GiveUp):
+            return decision, error
+        if error.attempts or not tally.allows(error):
+            return GiveUp(), error
+        if not self._budget.spend():
+            ending = error if speaks_for_itself(error) else RetriesExhausted(limit=self._budget.limit, cause=error)
+            return GiveUp(), ending
+        return decision, error
+
+    def _transfer(self, job: SegmentJob) -> Transfer:
+        url = job.segment.uri
+        return Transfer(label=segment_label(job.track, job.segment.position), url=url, host=self._wire.host(url))
+
+    def _say_what_is_waited_for(self, waited_s: float, transfers: Sequence[Transfer]) -> None:
+        """
+        The end takes long: say why, in the log and among the task's incidents.
+        """
+        self.log.info(
+            "task {task} has waited {seconds} s for its last segments: {segments}",
+            task=self._task.id,
+            seconds=round(waited_s),
+            segments="、".join(self._under_way.describe(each) for each in transfers),
+        )
+        for each in transfers:
+            error = SegmentSlow(name=each.label, host=each.host, url=each.url)
+            self._wire.failed(error, attempt=each.attempt, segment=each.label)
 
     async def _from_elsewhere(self, job: SegmentJob, attempt: int) -> bool:
         """
@@ -448,7 +615,8 @@ class Download:
             return False
         for stand_in in await self._elsewhere.stand_ins(job.segment):
             try:
-                part = await self._attempt(attrs.evolve(job, segment=stand_in), attempt)
+                stand_in_job = attrs.evolve(job, segment=stand_in)
+                part = await self._attempt(stand_in_job, self._transfer(stand_in_job), attempt)
             except M3u8svcError as error:
                 if error.fault is not Fault.ORIGIN:
                     raise
@@ -483,6 +651,8 @@ class Download:
         await self._wire.hooks.tell("segment_finished", segment=job.segment, outcome=outcome, task=self._task)
 
     async def _decide(self, job: SegmentJob, error: M3u8svcError, attempt: int) -> Retry | SkipSegment | GiveUp:
+        if not error.attempts:  # else they were noted where they were made
+            self._wire.failed(error, attempt=attempt, segment=segment_label(job.track, job.segment.position))
         position = job.segment.position
         decision: Retry | SkipSegment | GiveUp = await self._wire.hooks.ask(
             "after_failure", segment=job.segment, error=error, attempt=attempt, task=self._task
@@ -497,25 +667,19 @@ class Download:
         )
         return decision
 
-    async def _sleep(self, delay_s: float) -> None:
-        self._tracker.sleeping += 1
-        try:
-            await deferLater(self._clock, delay_s)
-        finally:
-            self._tracker.sleeping -= 1
-
     def _done(self, job: SegmentJob, part: MediaFile, attempts: int) -> None:
         self._tracker.finished(size_bytes=part.size_bytes)
         row = _row(job, self._stored[part.position, job.identity], attempts)
         row = attrs.evolve(row, reason=self._damage.get(_place(job), ""))
-        self._unrecorded[part.position, job.identity] = self.rows[_place(job)] = row
+        self._unrecorded[part.position, job.identity] = row
+        self.rows.put(row)
         self._put(part)
 
     def _leave_out(self, job: SegmentJob, decision: SkipSegment, attempts: int) -> None:
         segment = job.segment
         self._tracker.finished(size_bytes=0)
         self.skipped.append(LeftOut(segment=segment, reason=decision.reason, status=decision.status, track=job.track))
-        self.rows[_place(job)] = SegmentRow(
+        row = SegmentRow(
             track=job.track,
             position=segment.position,
             identity=job.identity,
@@ -524,7 +688,8 @@ class Download:
             reason=decision.reason,
             status=decision.status,
         )
-        self._record(self.rows[_place(job)])
+        self.rows.put(row)
+        self._record(row)
         # What follows moves up in the whole presentation, or not at all: a rendition alone keeps its hole.
         self._put(self._gap(_absent(job, decision.reason), keep=job.track != MAIN))
 
@@ -541,26 +706,45 @@ class Download:
         self.lost.append(LeftOut(segment=segment, reason=reason, status=None, track=job.track, attempts=attempts))
         self._put(self._gap(_absent(job, failed.text("zh")), keep=True))
 
-    async def _attempt(self, job: SegmentJob, attempt: int) -> MediaFile:
+    async def _attempt_twice(self, job: SegmentJob, transfer: Transfer) -> MediaFile:
+        """
+        One attempt, helped by a second request if it holds up the end.
+        """
+
+        async def second() -> MediaFile:
+            self._wire.note(f"segment {job.segment.position} is slow: asked for a second time")
+            return await self._attempt(job, transfer, transfer.attempt, is_second=True)
+
+        return await either(self._attempt(job, transfer, transfer.attempt), second, transfer.second)
+
+    async def _attempt(
+        self, job: SegmentJob, transfer: Transfer, attempt: int, *, is_second: bool = False
+    ) -> MediaFile:
         segment = job.segment
-        key = None if segment.key is None else await self._key(segment.key)
+        key = None if segment.key is None else await self._key(segment.key, job.track)
         init = None if segment.init is None else await self._init(segment.init, job.track)
-        request = await self._wire.request(segment.uri, Purpose.SEGMENT, segment=segment)
-        part = self._workdir.part(f"{segment.position:08d}-{job.identity}")
-        sink = SegmentSink(segment, key, part, self._tracker, of_texts=is_of_texts(job.track))
-        limits = FetchLimits(max_bytes=SEGMENT_BYTES, total_s=max(60.0, SLOWEST * segment.duration_s))
+        request = await self._wire.request(
+            segment.uri, Purpose.SEGMENT, reach=self._wire.reaches.of(job.track), segment=segment
+        )
+        part = self._workdir.part(f"{segment.position:08d}-{job.identity}" + ("-second" if is_second else ""))
         try:
-            fetched = await self._wire.fetcher.fetch(
-                request, sink, agent_for=self._wire.agent_for(attempt), limits=limits
-            )
-            media = sink.finish(length_known=fetched.length_known)
+            fetched, media = await self._into(part, job, key, request, attempt, partial(self._sent, transfer))
             if media.kind == "fmp4" and init is None:
                 raise MissingInit(position=segment.position, reason="")
+            if not transfer.take():  # the other request was whole before
+                raise CancelledError()
+            self._under_way.took(transfer)
             stored = await self._keep(job, part, media, fetched)
-            self._stored[segment.position, job.identity] = stored
+        except DecryptError:
+            self._doubt(segment.key, key)
+            await part.discard()
+            raise
         except BaseException:  # also when cancelled: nothing half-written stays
             await part.discard()
             raise
+        if not (fetched.length_known or media.sized or is_sealed(segment)):
+            await self._confirm(job, stored, partial(self._digest_of, job, key, request, attempt))
+        self._stored[segment.position, job.identity] = stored
         shown = f"{fetched.status} {fetched.size_bytes}B {media.kind} {redact_url(fetched.url)}"
         self._wire.note(f"segment {segment.position} {shown}")
         if media.damage:
@@ -569,14 +753,94 @@ class Download:
             self.warnings.append(f"{where}第 {segment.position} 个分片：{media.damage}")
         return self._media_file(job, stored, init)
 
+    def _sent(self, transfer: Transfer) -> None:
+        self._under_way.sent(transfer)
+        self._budget.cover(self._under_way.at_once)
+
+    async def _digest_of(self, job: SegmentJob, key: bytes | None, request: Request, attempt: int) -> str:
+        """
+        What another copy of the segment would be known by.
+        """
+        copy = Digest()
+        await self._into(copy, job, key, request, attempt, lambda: None)
+        return copy.digest
+
+    async def _into(
+        self,
+        part: "PartFile | Digest",
+        job: SegmentJob,
+        key: bytes | None,
+        request: Request,
+        attempt: int,
+        sent: Callable[[], None],
+    ) -> tuple[Fetched, Media]:
+        """
+        The segment's bytes, checked and decrypted.
+        """
+        segment = job.segment
+        sink = SegmentSink(segment, key, part, self._tracker, of_texts=is_of_texts(job.track))
+        limits = FetchLimits(max_bytes=SEGMENT_BYTES, total_s=max(60.0, SLOWEST * segment.duration_s))
+        fetched = await self._wire.fetch(request, sink, attempt=attempt, limits=limits, sent=sent, at_s=segment.start_s)
+        return fetched, sink.finish(length_known=fetched.length_known)
+
+    async def _confirm(self, job: SegmentJob, stored: Stored, fetch_again: Callable[[], Awaitable[str]]) -> None:
+        """
+        Nobody said how long the segment is, and its end looks like any other place in it: compare it with another
+        copy, or say that it was not (R-INT-1).
+
+        Raises:
+            SegmentError: the other copy is another one.
+        """
+        digest = ""
+        if self._budget.spend_spare():
+            try:
+                digest = await fetch_again()
+            except M3u8svcError as error:
+                self._wire.note(f"segment {job.segment.position} could not be confirmed: {error}")
+            except BaseException:  # stopped meanwhile: the next run shall not take it for a good one
+                await self._workdir.let_go([stored])
+                raise
+        if not digest:
+            self._unverified += 1
+            self._damage[_place(job)] = UNVERIFIED
+        elif digest != stored.digest:
+            await self._workdir.let_go([stored])
+            why = Said(
+                "服务器未给出长度，两次取得的内容不同",
+                "the server gives no length, and the content differed when fetched twice",
+            )
+            raise SegmentError(position=job.segment.position, reason=why)
+
     async def _keep(self, job: SegmentJob, part: PartFile, media: Media, fetched: Fetched) -> Stored:
         wanted_time = fetched.last_modified if self._task.spec.settings.use_server_file_time else None
         return await self._workdir.keep(part, job.segment.position, job.identity, media.kind, modified_at=wanted_time)
 
-    async def _key(self, key: Key) -> bytes:
-        return await self._once.get(f"key {key.uri}", lambda: self._fetch_key(key))
+    async def _key(self, key: Key, track: str) -> bytes:
+        return await self._shared(self._name_of(key), key.uri, lambda: self._fetch_key(key, track))
 
-    async def _fetch_key(self, key: Key) -> bytes:
+    async def _shared(self, name: str, link: str, make: Callable[[], Awaitable[T]]) -> T:
+        """
+        What all who need `name` share, asked for at `link`. Somebody else may be asking at another one: that it has
+        expired says nothing of this one.
+        """
+
+        async def asked() -> T:
+            try:
+                return await make()
+            except HttpStatusError as error:
+                raise _Refused(link, error) from error
+
+        while True:
+            try:
+                return await self._once.get(name, asked)
+            except _Refused as refused:
+                if refused.link == link:
+                    raise refused.error from None
+
+    def _name_of(self, key: Key) -> str:
+        return f"key {self._links.key_name(key.uri)}"
+
+    async def _fetch_key(self, key: Key, track: str) -> bytes:
         if key.value is not None:
             return key.value
         provided: bytes | None = await self._wire.hooks.ask("provide_key", key=key, task=self._task)
@@ -584,39 +848,86 @@ class Download:
             return provided
         if key.uri.startswith("data:"):
             return read_key(read_data_uri(key.uri, KEY_BYTES), key.uri)
-        request = await self._wire.request(key.uri, Purpose.KEY)
-        _, body = await self._wire.read(request, max_bytes=KEY_BYTES)
-        return read_key(body, key.uri)
+
+        async def ask(attempt: int) -> bytes:
+            request = await self._wire.request(key.uri, Purpose.KEY, reach=self._wire.reaches.of(track))
+            _, body = await self._wire.read(request, max_bytes=KEY_BYTES, attempt=attempt)
+            return read_key(body, key.uri)
+
+        return await self._wire.insist("key", ask, final=MAY_BE_EXPIRED, may_ask_again=self._budget.spend)
+
+    def _doubt(self, key: Key | None, value: bytes | None) -> None:
+        """
+        What a key opened is nonsense: the server may have another one by now (R-INT-1). It is asked once more for all
+        segments that had the old one, if the budget has room.
+        """
+        if key is None or key.value is not None or not self._once.has(self._name_of(key), value):
+            return  # or somebody else has doubted it
+        if self._budget.spend():
+            self._once.forget(self._name_of(key), value)
 
     async def _init(self, init: InitSection, track: str) -> Path:
         identity = init_identity(init, track)
         path = self._workdir.init_path(identity)
         if path.name in self._found.inits:
             return path
-        return await self._once.get(f"init {identity}", lambda: self._fetch_init(init, path))
+        link = init.uri if init.key is None else f"{init.uri} {init.key.uri}"
+        return await self._shared(f"init {identity}", link, lambda: self._fetch_init(init, path, track))
 
-    async def _fetch_init(self, init: InitSection, path: Path) -> Path:
+    async def _fetch_init(self, init: InitSection, path: Path, track: str) -> Path:
         if init.uri.startswith("data:"):
             body = read_data_uri(init.uri, INIT_BYTES)
         else:
-            request = await self._wire.request(init.uri, Purpose.INIT)
-            _, body = await self._wire.read(attrs.evolve(request, byterange=init.byterange), max_bytes=INIT_BYTES)
+            body = await self._wire.insist(
+                "init", partial(self._ask_init, init, track), final=MAY_BE_EXPIRED, may_ask_again=self._budget.spend
+            )
         if init.key is not None and init.iv is not None:
-            decryption = decryption_for(init.key, await self._key(init.key), init.iv, 0)
-            body = decryption.update(body) + decryption.finish()
+            body = await self._opened_init(init.key, init.iv, body, track)
         check_init(body)
         stored = await self._workdir.store_bytes(path.name, body)
         self._inits.add(path.name)
         return stored
 
+    async def _opened_init(self, key: Key, iv: bytes, body: bytes, track: str) -> bytes:
+        value = await self._key(key, track)
+        decryption = decryption_for(key, value, iv, 0)
+        try:
+            body = decryption.update(body) + decryption.finish()
+            check_init(body)
+        except NotMedia as error:
+            self._doubt(key, value)
+            why = Said(
+                "初始化段解密后不是媒体数据，密钥可能不对",
+                "the Media Initialization Section decrypted is no media; the key may be wrong",
+            )
+            raise DecryptError(position=0, reason=why) from error
+        except DecryptError:
+            self._doubt(key, value)
+            raise
+        return body
+
+    async def _ask_init(self, init: InitSection, track: str, attempt: int) -> bytes:
+        request = await self._wire.request(init.uri, Purpose.INIT, reach=self._wire.reaches.of(track))
+        wanted = attrs.evolve(request, byterange=init.byterange)
+        _, body = await self._wire.read(wanted, max_bytes=INIT_BYTES, attempt=attempt)
+        return body
+
     def _put(self, part: Part) -> None:
         place = (part.track, part.position)
-        self._ready[place] = part
+        self._ready.put(part)
         if self._gate is not None:
             self._gate.add(part)
         for arrival in self._awaited.pop(place, []):
             if not arrival.called:  # called: whoever waited was cancelled
                 arrival.callback(None)
+
+    def _file_of(self, job: SegmentJob) -> MediaFile:
+        key = (job.segment.position, job.identity)
+        stored = self._stored.get(key) or self._found.segments[key]
+        init = None
+        if job.segment.init is not None:
+            init = self._workdir.init_path(init_identity(job.segment.init, job.track))
+        return self._media_file(job, stored, init)
 
     def _media_file(self, job: SegmentJob, stored: Stored, init: Path | None) -> MediaFile:
         segment = job.segment
@@ -630,7 +941,7 @@ class Download:
             size_bytes=stored.size_bytes,
             track=job.track,
             start_s=segment.start_s,
-            last=self._ends.get(job.track) == _place(job),
+            last=self._order.ends.get(job.track) == _place(job),
         )
 
     def _gap(self, absent: Absent, *, keep: bool) -> Gap:
@@ -642,112 +953,23 @@ class Download:
             keep=keep,
             track=absent.track,
             start_s=absent.start_s,
-            last=self._ends[absent.track] == (absent.track, absent.position),
+            last=self._order.ends[absent.track] == (absent.track, absent.position),
         )
 
 
-class Gate:
+class _Refused(Exception):
     """
-    Keeps a low-disk download from running away from its merge: what is on disk beyond the next checkpoint stays small.
-
-    It knows the cuts as the merger will make them, as far as all parts are there. A segment may be fetched unless the
-    merger has a cut to come to, with all that it takes, and behind it enough for the next one is there already. So
-    whoever is held back is let in again by what the merger has in its hands.
+    An answer to a request that several wait for, and at which link it was asked.
     """
 
-    def __init__(self, order: Sequence[Place], merged: Merged) -> None:
-        self._order = order
-        self._index = {place: index for index, place in enumerate(order)}
-        self._cuts = attrs.evolve(merged.cuts, splices=dict(merged.cuts.splices))
-        self._frontier = merged.parts
-        self._known: list[int] = []
-        """Cuts before the frontier that the merger has not passed."""
-        self._there: dict[int, Part] = {}
-        self._waiting: list[Deferred[None]] = []
-
-    def add(self, part: Part) -> None:
-        """A part is there."""
-        self._there[self._index[part.track, part.position]] = part
-        while (following := self._there.get(self._frontier)) is not None:
-            if self._cuts.comes_before(is_main=following.track == MAIN):
-                self._cuts.cut()
-                self._known.append(self._frontier)
-            self._cuts.add(
-                track=following.track,
-                splice=following.discontinuity_sequence,
-                size_bytes=_size(following),
-                last=following.last,
-            )
-            self._frontier += 1
-
-    def pass_cut(self, parts: int) -> None:
-        """The merger is beyond this cut."""
-        self._known = [each for each in self._known if each > parts]
-        for index in [index for index in self._there if index < min(parts, self._frontier)]:
-            del self._there[index]
-        waiting, self._waiting = self._waiting, []
-        for each in waiting:
-            if not each.called:  # called: whoever waited was cancelled
-                each.callback(None)
-
-    async def enter(self, place: Place) -> None:
-        """Wait until this segment may be fetched."""
-        while self._holds_back(self._index[place]):
-            released: Deferred[None] = Deferred()
-            self._waiting.append(released)
-            await released
-
-    def _holds_back(self, index: int) -> bool:
-        if not self._known or self._known[0] > index:
-            return False
-        behind = sum(_size(part) for at, part in self._there.items() if self._known[0] <= at < index)
-        return behind >= self._cuts.due_bytes
+    def __init__(self, link: str, error: HttpStatusError) -> None:
+        super().__init__()
+        self.link = link
+        self.error = error
 
 
-def _size(part: Part) -> int:
-    return part.size_bytes if isinstance(part, MediaFile) else 0
-
-
-class SegmentSink:
-    """
-    What a segment's bytes go through: counted, decrypted, recognised, written. One `write` per chunk off the wire.
-    """
-
-    def __init__(
-        self, segment: Segment, key: bytes | None, part: PartFile, tracker: Tracker, *, of_texts: bool
-    ) -> None:
-        self._position = segment.position
-        self._decryption: Decryptor | None = None
-        if segment.key is not None and key is not None and segment.iv is not None:
-            self._decryption = decryption_for(segment.key, key, segment.iv, segment.position)
-        self._check = MediaCheck(segment.position, of_texts=of_texts)
-        self._part = part
-        self._tracker = tracker
-
-    def write(self, chunk: bytes) -> Deferred[None] | None:
-        """
-        Take a chunk; a Deferred asks the connection to pause.
-        """
-        self._tracker.received(len(chunk))
-        if self._decryption is not None:
-            chunk = self._decryption.update(chunk)
-        return self._part.write(self._check.feed(chunk))
-
-    def finish(self, *, length_known: bool) -> Media:
-        """
-        The last bytes; says what the segment holds.
-
-        Raises:
-            DecryptError, NotMedia: it is not what it should be.
-            SegmentError: nobody said how long it is, and it does not end where its container ends (R-INT-1).
-        """
-        if self._decryption is not None:
-            self._part.write(self._check.feed(self._decryption.finish()))
-        rest, media = self._check.finish()
-        self._part.write(rest)
-        if not media.complete and not length_known:
-            raise SegmentError(position=self._position, reason=media.damage or "数据不完整")
-        return media
+def _authority(uri: str) -> str:
+    return uri.partition("://")[2].partition("/")[0]
 
 
 def _row(job: SegmentJob, stored: Stored, attempts: int) -> SegmentRow:
@@ -779,29 +1001,14 @@ def plan_digest(plan: DownloadPlan, parts: int) -> str:
     """
     What identifies the first `parts` of all parts of a plan.
     """
-    return digest_of(_planned({_place(job): job for job in plan.jobs}, _in_order_of_time(plan)[:parts]))
+    return digest_of(_planned(plan, 0, parts))
 
 
-def _planned(jobs: Mapping[Place, SegmentJob], places: Iterable[Place]) -> Iterator[tuple[str, int, str]]:
-    return ((*place, jobs[place].identity if place in jobs else "absent") for place in places)
-
-
-def _gate_order(order: Sequence[Place]) -> Callable[[SegmentJob], int]:
-    """Sorts jobs as the merger takes them: whoever waits at the gate must not keep an earlier one from it."""
-    index = {place: number for number, place in enumerate(order)}
-    return lambda job: index[_place(job)]
+def _planned(plan: DownloadPlan, first: int, last: int) -> Iterator[tuple[str, int, str]]:
+    for place in plan.order.between(first, last):
+        number = plan.jobs.find(place)
+        yield *place, "absent" if number < 0 else plan.jobs.identity(number)
 
 
 def _place(job: SegmentJob) -> Place:
     return job.track, job.segment.position
-
-
-def _in_order_of_time(plan: DownloadPlan) -> list[Place]:
-    """
-    Where every part of the plan stands: tracks side by side, each in the order of its playlist.
-    """
-    jobs = [(job.segment.start_s, job.track, job.segment.position) for job in plan.jobs]
-    absent = [(each.start_s, each.track, each.position) for each in plan.absent if each.track in plan.tracks]
-    rank = {track: number for number, track in enumerate(plan.tracks)}
-    ordered = sorted(jobs + absent, key=lambda each: (each[0], rank[each[1]], each[2]))
-    return [(track, position) for _, track, position in ordered]

@@ -18,7 +18,14 @@ class Failover:
     """
 
     def __init__(self, sniffer: Sniffer, presentation: Presentation) -> None:
-        self._load: Callable[[], AsyncIterator[MediaPlaylist]] = lambda: sniffer.elsewhere(presentation)
+        self._sniffer = sniffer
+        self.renew(presentation)
+
+    def renew(self, presentation: Presentation) -> None:
+        """
+        The presentation was read again: links to other places are new, too.
+        """
+        self._load: Callable[[], AsyncIterator[MediaPlaylist]] = lambda: self._sniffer.elsewhere(presentation)
         self._once = Once()
 
     async def stand_ins(self, segment: Segment) -> Sequence[Segment]:
@@ -33,7 +40,7 @@ class Failover:
         The presentation with what it declares as GAP taken from another place that has it (S14).
         """
         main, *others = presentation.streams
-        if not any(segment.gap for segment in main.playlist.segments):
+        if not main.playlist.segments.has_gaps:
             return presentation
         playlist = main.playlist
         for other in await self._playlists():

@@ -5,6 +5,8 @@ The lock is `flock` on a file that is never removed: it ends with the process, w
 The pid in the file is for people; it decides nothing.
 """
 
+import contextlib
+import errno
 import fcntl
 import os
 import stat
@@ -15,7 +17,7 @@ from urllib.parse import quote
 import attrs
 
 from m3u8svc.config import default_home
-from m3u8svc.errors import DiskError, HomeLocked
+from m3u8svc.errors import DiskError, HomeLocked, from_os_error
 from m3u8svc.places import make_directory
 
 _LOCK = "lock"
@@ -40,6 +42,11 @@ class Home:
         return "sqlite:///" + quote(os.fsencode(self.database))
 
     @property
+    def tokens(self) -> Path:
+        """The file of the tokens."""
+        return self.path / "tokens.json"
+
+    @property
     def lock(self) -> Path:
         """The file whose lock is the right to use this directory."""
         return self.path / _LOCK
@@ -57,10 +64,17 @@ class HeldHome:
     def write_pid(self) -> None:
         """
         Say in the lock file who has it. Again after a fork: the child has the lock then.
+
+        Raises:
+            M3u8svcError: what the system says to it (`from_os_error`), such as that there is no room.
         """
-        if self._descriptor is not None:
+        if self._descriptor is None:
+            return
+        try:
             os.ftruncate(self._descriptor, 0)
             os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+        except OSError as error:
+            raise from_os_error(error, self.home.lock) from error
 
     def release(self) -> None:
         """
@@ -68,7 +82,8 @@ class HeldHome:
         """
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
-            os.ftruncate(descriptor, 0)
+            with contextlib.suppress(OSError):  # a pid that stays in a file nobody has locked misleads nobody
+                os.ftruncate(descriptor, 0)
             fcntl.flock(descriptor, fcntl.LOCK_UN)  # not by closing alone: a forked child may have the file open too
             os.close(descriptor)
 
@@ -85,16 +100,33 @@ def open_home(path: Path | None = None) -> HeldHome:
 
     Raises:
         HomeLocked: another process has it.
-        DiskError: it cannot be made or used, is a symlink, is not ours, or others may write to it.
+        DiskError: it is a symlink, is not ours, or others may write to it.
+        M3u8svcError: whatever else the system says (`from_os_error`), such as that there is no room.
     """
-    home = Home((path or default_home()).expanduser().absolute())
+    home = find_home(path or default_home())
+    try:
+        return _take(home)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise DiskError(path=home.path, reason=os.strerror(errno.ELOOP)) from error
+        raise from_os_error(error, home.path) from error
+
+
+def find_home(path: Path) -> Home:
+    """
+    A state directory that another process may have, for what needs no lock; made if it is not there.
+
+    Raises:
+        M3u8svcError: as `open_home` does, without the lock.
+    """
+    home = Home(path.expanduser().absolute())
     try:
         if not os.path.lexists(home.path):
             make_directory(home.path, 0o700)
         _check(home.path)
-        return _take(home)
     except OSError as error:
-        raise DiskError(path=home.path, reason=error.strerror or str(error)) from error
+        raise from_os_error(error, home.path) from error
+    return home
 
 
 def _check(path: Path) -> None:

@@ -22,7 +22,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from m3u8svc.errors import Fault, InvalidUrl, M3u8svcError, PluginError
-from m3u8svc.hls.playlist import ByteRange, MediaPlaylist, Segment
+from m3u8svc.hls.playlist import ByteRange, MediaPlaylist, Segment, SegmentList
 from m3u8svc.hookspecs import FAIL_CLOSED, KINDS
 from m3u8svc.offerings import Note, SegmentGroup, Skip
 from m3u8svc.pluginthreads import RunPlain
@@ -400,6 +400,8 @@ def _without_secrets(plugin: str, value: Any) -> Any:
             return segment_for_plugin(value)
         case MediaPlaylist() | SegmentGroup():
             return attrs.evolve(value, segments=_without_secrets(plugin, value.segments))
+        case SegmentList():
+            return value.shown(segment_for_plugin)  # when it is looked at: there may be a hundred thousand
         case tuple():
             return tuple(_without_secrets(plugin, each) for each in value)
         case _:

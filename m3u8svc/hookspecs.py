@@ -14,7 +14,7 @@ Arguments are passed by name; an implementation takes those it wants. Hooks retu
 `hooks.py` does the calling. The examples are whole plugins: a test runs each.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal  # Any: a plugin's configuration and options are its own
 
 import pluggy
@@ -221,7 +221,7 @@ def choose_variant(master: MasterPlaylist, task: Task) -> Variant | None:
 
 @hookspec
 def skip_segments(
-    segments: tuple[Segment, ...], groups: tuple[SegmentGroup, ...], playlist: MediaPlaylist, task: Task
+    segments: Sequence[Segment], groups: tuple[SegmentGroup, ...], playlist: MediaPlaylist, task: Task
 ) -> Iterable[Skip | Note] | None:
     """
     *union*: after each media playlist. Segments to leave out, each with a reason people will read in the task; a `Note`
@@ -329,7 +329,8 @@ def provide_key(key: Key, task: Task) -> bytes | None:
 def after_failure(segment: Segment, error: M3u8svcError, attempt: int, task: Task) -> FailureDecision | None:
     """
     *ask*: one attempt at a segment failed (`attempt` counts from 1). What now; None = no opinion. Default: backoff,
-    Retry-After and the ``http.code=`` rules of the skip expression.
+    Retry-After and the ``http.code=`` rules of the skip expression. A task has a budget of extra requests, and a key or
+    an init section is asked for again before its segments hear of it: beyond that, `Retry` becomes `GiveUp`.
 
     Returns:
         `Retry`, `SkipSegment` or `GiveUp`.
@@ -341,7 +342,7 @@ def after_failure(segment: Segment, error: M3u8svcError, attempt: int, task: Tas
         class Plugin:
             @hookimpl
             def after_failure(self, error, attempt):
-                if error.code == "timeout" and attempt <= 20:
+                if error.code.startswith("timeout") and attempt <= 20:
                     return Retry(delay_s=1.0)
                 return None
     """

@@ -22,30 +22,38 @@ from twisted.web.iweb import IAgent
 
 from m3u8svc.companions import forget_staged, identify, name_beside, prepare, publish_beside, remove_beside
 from m3u8svc.debuglog import DebugLog
-from m3u8svc.download import Download, Wire, plan_digest, segment_label
+from m3u8svc.diskwatch import Ground, insist_on_mounts, places_of
+from m3u8svc.download import Download, plan_digest, segment_label
 from m3u8svc.errors import (
     DiskError,
     DiskFull,
+    DiskGone,
+    HttpStatusError,
     M3u8svcError,
     MergeError,
     MergeLost,
+    NeedsUrl,
+    NotAPlaylist,
     PluginError,
     SegmentsUnusable,
     SeparateAudio,
     SilentTrack,
     SkippedByStatus,
+    UnsafePath,
     from_os_error,
 )
 from m3u8svc.failover import Failover
 from m3u8svc.fetch import Fetcher
 from m3u8svc.hls.groups import missing_groups, parse_groups
-from m3u8svc.hls.plan import DownloadPlan, init_identity, plan_presentation
+from m3u8svc.hls.plan import DownloadPlan, Place, plan_presentation
 from m3u8svc.hls.playlist import MAIN, MediaPlaylist, Presentation
 from m3u8svc.hls.skip import Selection, SkipRules, parse_skip_expression, select_skips
 from m3u8svc.hooks import BUILTIN_PREFIX
+from m3u8svc.hosts import Hosts
 from m3u8svc.kept import Kept, bring_back, find_kept, forget_kept, keep_segments, remove_kept
 from m3u8svc.loading import PluginSet
 from m3u8svc.lowdisk import JOURNAL, LettingGo, find_merged, forget_merged
+from m3u8svc.nofollow import Folder
 from m3u8svc.offerings import (
     Companion,
     LowDisk,
@@ -57,12 +65,14 @@ from m3u8svc.offerings import (
     Storage,
     TrackInfo,
 )
-from m3u8svc.places import make_directory, publish_path
+from m3u8svc.places import publish_path
 from m3u8svc.probe import Probe
 from m3u8svc.redact import redact_text, redact_url
+from m3u8svc.refresh import Links, Memory
 from m3u8svc.replacing import Past, publish_over, remove_replaced
 from m3u8svc.report import (
     bounded,
+    changed_playlist,
     evidence_of,
     left_out_by_status,
     notes_of_plugin,
@@ -74,16 +84,24 @@ from m3u8svc.report import (
     track_info,
     unusable_of,
     warnings_of,
+    withheld_headers,
 )
+from m3u8svc.roots import Rules, insist_on_place
 from m3u8svc.sniff import Sniffer
 from m3u8svc.tasks.again import seen_by_job
 from m3u8svc.tasks.completeness import Report, make_report, presentation_of
-from m3u8svc.tasks.ledger import SegmentRow
+from m3u8svc.tasks.incidents import with_incident
+from m3u8svc.tasks.ledger import Ledger, SegmentRow, Sizes
 from m3u8svc.tasks.merged import Merged
 from m3u8svc.tasks.names import result_name
-from m3u8svc.tasks.task import CompanionFile, Phase, Progress, Task
+from m3u8svc.tasks.remembered import write_presentation
+from m3u8svc.tasks.retry import MAY_BE_EXPIRED
+from m3u8svc.tasks.task import CompanionFile, Incident, Phase, Progress, Task
 from m3u8svc.tasks.tracker import Tracker
+from m3u8svc.throttle import Throttle
 from m3u8svc.waiting import InThread, beside, settled, together
+from m3u8svc.wire import Wire
+from m3u8svc.wording import Said
 from m3u8svc.workdir import Listing, WorkDir
 
 R = TypeVar("R")
@@ -107,6 +125,28 @@ class Tools:
     plugins: PluginSet
     direct_agent: IAgent
     boot_id: str
+    hosts: Hosts = attrs.field(default=attrs.Factory(lambda tools: Hosts(tools.clock), takes_self=True))
+    """What the process knows of the hosts it asks."""
+    throttle: Throttle = attrs.field(
+        default=attrs.Factory(lambda tools: Throttle(tools.clock, wall=tools.wall), takes_self=True)
+    )
+    """The limits of rate."""
+
+    def wire(self, task: Task, *, note: Callable[[str], None]) -> Wire:
+        """
+        How the requests of a task go out; `note` takes lines for its debug log.
+        """
+        return Wire(
+            task=task,
+            hooks=self.plugins.hooks,
+            fetcher=self.fetcher,
+            hosts=self.hosts,
+            clock=self.clock,
+            wall=self.wall,
+            chance=self.chance,
+            note=note,
+            throttle=self.throttle,
+        )
 
 
 @attrs.frozen(kw_only=True)
@@ -125,6 +165,13 @@ def makes_file(task: Task) -> bool:
     Whether there is anything to merge.
     """
     return not task.spec.settings.no_merge_ts and task.spec.extensions.merger != "none"
+
+
+def leaves_no_segments(task: Task) -> bool:
+    """
+    Whether nothing is left of its segments once it is done: neither for the user nor to fill its holes.
+    """
+    return makes_file(task) and not task.spec.settings.keep_ts_files and not task.needs_work
 
 
 def mergeable(task: Task, plugins: PluginSet, presentation: Presentation) -> tuple[Presentation, tuple[str, ...]]:
@@ -215,7 +262,8 @@ def has_segments(task: Task) -> bool:
 
 class Job:
     """
-    One run. `ledger` is what earlier runs recorded of segments, `past` the result that this one is to replace.
+    One run. `ledger` is what earlier runs recorded of segments, `past` the result that this one is to replace, `rules`
+    say where files may lie.
     """
 
     log = Logger()
@@ -225,16 +273,20 @@ class Job:
         task: Task,
         tools: Tools,
         journal: Journal,
-        ledger: Iterable[SegmentRow] = (),
+        ledger: Ledger | Iterable[SegmentRow] = (),
         past: Past | None = None,
+        rules: Rules | None = None,
     ) -> None:
         self._task = task if past is None else seen_by_job(task)
         self._past = past
-        self._ledger = {(row.track, row.position): row for row in ledger if row.outcome == "done"}
+        self._rules_of_places = rules or Rules()
+        known = ledger if isinstance(ledger, Ledger) else Ledger(ledger)
+        known.keep_done()
+        self._ledger: Mapping[Place, SegmentRow] = known
         self._settings = task.spec.settings
         self._tools = tools
         self._journal = journal
-        self._expected = {(row.position, row.identity): row.size_bytes for row in self._ledger.values()}
+        self._expected = Sizes(known)
         self._name = result_name(task.spec)
         self._directory = Path(self._settings.save_location)
         self._workdir = WorkDir(work_path(task), clock=tools.clock, in_thread=tools.in_thread, boot_id=tools.boot_id)
@@ -246,14 +298,24 @@ class Job:
             wall=tools.wall,
             in_thread=tools.in_thread,
         )
-        self._wire = Wire(task=task, hooks=tools.plugins.hooks, fetcher=tools.fetcher, note=self._debug.note)
+        self.incidents = task.incidents
+        """The last things that went wrong, those of this run among them."""
+        self._wire = attrs.evolve(
+            tools.wire(task, note=self._debug.note), incident=self._note_incident, asleep=self._tracker.asleep
+        )
         self._tracks: tuple[TrackInfo, ...] = (TrackInfo(track=MAIN, kind="main"),)
         self._failover: Failover | None = None
+        self._links: Links | None = None
+        self._memory = Memory(self._workdir)
         self._rules: SkipRules = parse_skip_expression(self._settings.skip_ts_info)
+        self._ground: Ground | None = None
         self._published = False
         self.placed = False
         """Whether the new result may have its name already: from then on a failure leaves it there."""
         self.warnings: list[str] = list(task.spec.warnings)
+
+    def _note_incident(self, incident: Incident) -> None:
+        self.incidents = with_incident(self.incidents, incident)
 
     def progress(self) -> Progress:
         """
@@ -268,12 +330,30 @@ class Job:
         Raises:
             M3u8svcError: the task failed, and why; what was fetched is kept.
         """
+        self._tools.throttle.begin_task(self._task.id, self._task.spec.extensions.limit_rate)
+        try:
+            return await self._run()
+        except M3u8svcError as error:
+            if self._ground is not None and not isinstance(error, DiskGone):
+                # A file that is missing, a segment that is no media: whatever it was, it was the disk's.
+                await self._in_thread(self._ground.check)
+            raise
+        finally:
+            self._tools.throttle.end_task(self._task.id)
+
+    async def _run(self) -> Outcome:
         self._tracker.enter(Phase.SNIFF)
         self._tools.plugins.need(self._task.spec.extensions)
+        await self._in_thread(insist_on_mounts, places_of(self._task))
+        for field in ("save_location", "temp_directory"):
+            place = getattr(self._settings, field)
+            await self._in_thread(insist_on_place, field, place, self._rules_of_places)
         await self._bring_back()
+        await self._look_for_earlier_work()
         listing = await self._workdir.open(self._expected)
         try:
-            await self._in_thread(make_directory, self._directory, 0o755)  # work may lie elsewhere
+            await self._in_thread(_make, self._directory)  # work may lie elsewhere
+            self._ground = await self._in_thread(Ground.of, self._directory, self._workdir.path)
             self._debug.note(f"url {redact_url(self._task.spec.url)} settings {self._settings}")
             recovered = await self._recover()
             if recovered is not None:
@@ -301,6 +381,7 @@ class Job:
             raise
         finally:
             await self._publish_debug_log()
+            self._workdir.close()
 
     def _download(self, planned: Planned, listing: Listing, merged: Merged | None) -> Download:
         return Download(
@@ -313,6 +394,7 @@ class Job:
             record=self._journal.segment,
             merge_despite_status=self._rules.merge_despite_status or not self._makes_file,
             elsewhere=self._failover,
+            links=self._links,
             merged=merged,
             ledger=self._ledger,
         )
@@ -326,9 +408,16 @@ class Job:
     async def discard(self, *, keep_work: bool = False) -> None:
         """
         Remove everything a run may have left behind that is not a published result; `keep_work` leaves the segments.
+
+        Raises:
+            UnsafePath: a link is in the way, and what it leads to is left.
         """
+        unsafe: UnsafePath | None = None
         if not keep_work:
-            await self.clean_up()
+            try:
+                await self.clean_up()
+            except UnsafePath as error:  # the rest may lie elsewhere
+                unsafe = error
         if self._task.spec.extensions.merger != "none":  # an earlier run may have made a file, whatever is wanted now
             try:
                 staged = self._storage.staging(self._task, self._name, self._extension)
@@ -338,6 +427,8 @@ class Job:
                 await self._in_thread(forget_staged, staged)
         await self._in_thread(forget_kept, self._directory, self._task.id)
         await self._in_thread(_forget_report, self._directory / f".{self._task.id}.part.{REPORT_SUFFIX}")
+        if unsafe is not None:
+            raise unsafe
 
     async def remove_output(self) -> None:
         """
@@ -410,6 +501,22 @@ class Job:
     def _old_output(self) -> str:
         return "" if self._past is None else self._past.task.output
 
+    async def _look_for_earlier_work(self) -> None:
+        """
+        Say so where an earlier run fetched segments and there is no work directory any more: another disk is mounted in
+        the place of the one it was on, or the task was sent to another place.
+        """
+        place, fetched = self._workdir.path.parent, self._task.progress.segments_done
+        if not fetched or self._past is not None or await self._in_thread(os.path.lexists, self._workdir.path):
+            return
+        self.warnings.append(f"此前下载的 {fetched} 个分片不在 {place} 现在的磁盘上（换了磁盘或目录），重新下载")
+        self.log.warn(
+            "task {task} begins anew: the {count} segments it fetched are not on the disk that is at {place} now",
+            task=self._task.id,
+            count=fetched,
+            place=str(place),
+        )
+
     async def _bring_back(self) -> None:
         """
         Segments that the task kept are used again, where they are still what they were.
@@ -430,31 +537,94 @@ class Job:
             before = list(self.warnings)
             remembered: Presentation = await self._in_thread(presentation_of, self._past.report)
             planned, found = await self._planned(self._mergeable(remembered), listing)
-            if self._all_there(planned.plan, found):
+            if await self._in_thread(self._all_there, planned.plan, found):
                 return planned, found
             self.warnings = before  # something has to be fetched: the server says from where
-        sniffer = Sniffer(
-            wire=self._wire, clock=self._tools.clock, in_thread=self._tools.in_thread, chance=self._tools.chance
+        read_before = await self._memory.exists()
+        sniffer = self._sniffer(final=MAY_BE_EXPIRED if read_before else frozenset())
+        try:
+            presentation = self._mergeable(await self._read_playlists(sniffer))
+        except (HttpStatusError, NotAPlaylist) as error:
+            if read_before and (isinstance(error, NotAPlaylist) or error.status in MAY_BE_EXPIRED):
+                raise NeedsUrl(url=self._task.spec.url, cause=error) from error
+            raise
+        self._failover = Failover(sniffer, presentation)
+        presentation = await self._failover.filled(presentation)
+        written: bytes = await self._in_thread(write_presentation, presentation)
+        self._links = self._links_of(presentation, written)
+        return await self._planned(presentation, await self._as_remembered(presentation, written, listing))
+
+    def _sniffer(self, *, final: frozenset[int], settles: bool = True) -> Sniffer:
+        return Sniffer(
+            wire=self._wire,
+            clock=self._tools.clock,
+            in_thread=self._tools.in_thread,
+            final=final,
+            settles=settles,
         )
+
+    async def _read_playlists(self, sniffer: Sniffer) -> Presentation:
         spec = self._task.spec
         pasted = await self._journal.playlist_text() if spec.has_playlist else None
-        presentation = self._mergeable(await sniffer.presentation(spec.address, pasted))
-        self._failover = Failover(sniffer, presentation)
-        return await self._planned(await self._failover.filled(presentation), listing)
+        return await sniffer.presentation(spec.address, pasted)
+
+    def _links_of(self, presentation: Presentation, written: bytes) -> Links | None:
+        """
+        How the links of the playlists are renewed; not at all if the playlist came with the task.
+        """
+        if self._task.spec.has_playlist:
+            return None
+        return Links(
+            presentation,
+            written=written,
+            task_id=self._task.id,
+            url=self._task.spec.url,
+            reload=self._read_again,
+            clock=self._tools.clock,
+            in_thread=self._tools.in_thread,
+            note=self._debug.note,
+        )
+
+    async def _read_again(self) -> Presentation:
+        """
+        The playlists as they are now, as a run would plan them.
+        """
+        sniffer = self._sniffer(final=MAY_BE_EXPIRED, settles=False)
+        presentation, _ = mergeable(self._task, self._tools.plugins, await self._read_playlists(sniffer))
+        assert self._failover is not None  # links are renewed of what was planned
+        self._failover.renew(presentation)
+        return await self._failover.filled(presentation)
+
+    async def _as_remembered(self, presentation: Presentation, written: bytes, listing: Listing) -> Listing:
+        """
+        What of the files is still of use, now that the playlists were read once more (R-INT-3). From here on these are
+        the ones that the task is planned by.
+        """
+        found = await self._memory.recollect(presentation, written, listing)
+        if found.same:
+            return listing
+        for track, comparison in found.tracks:
+            if comparison.lost:
+                changed = changed_playlist(track, comparison)
+                self.warnings.append(changed.text("zh"))
+                self.log.warn("task {task}: {code} {error}", task=self._task.id, code=changed.code, error=str(changed))
+        if found.remade:  # what a low-disk merge has taken is of the other version
+            await self._in_thread(forget_merged, self._workdir.path)
+            remade = {track for track, comparison in found.tracks if comparison.remade}
+            self._ledger = {place: row for place, row in self._ledger.items() if place[0] not in remade}
+        if found.dropped or found.stale_inits:
+            listing = await self._memory.forget(found, listing)
+        await self._memory.keep(written)
+        return listing
 
     @property
     def _repairs(self) -> bool:
         return self._task.again is not None and self._task.again.kind == "repair"
 
     def _all_there(self, plan: DownloadPlan, listing: Listing) -> bool:
-        inits = {
-            self._workdir.init_path(init_identity(job.segment.init, job.track)).name
-            for job in plan.jobs
-            if job.segment.init
-        }
-        return inits <= listing.inits and all(
-            (job.segment.position, job.identity) in listing.segments for job in plan.jobs
-        )
+        inits = {self._workdir.init_path(identity).name for identity in plan.init_identities}
+        keys = ((plan.jobs.place(number)[1], plan.jobs.identity(number)) for number in range(len(plan.jobs)))
+        return inits <= listing.inits and all(key in listing.segments for key in keys)
 
     async def _planned(self, presentation: Presentation, listing: Listing) -> tuple[Planned, Listing]:
         self._tracker.enter(Phase.PLAYLIST)
@@ -480,6 +650,7 @@ class Job:
             clock=self._tools.clock,
             in_thread=self._tools.in_thread,
             record=self._journal.segment,
+            links=self._links,
             remembers=self._task.spec.extensions.low_disk,
         )
 
@@ -532,6 +703,7 @@ class Job:
         if self._makes_file:
             return await self._make_file(planned, download, merged)
         await download.run()
+        await download.read_through()
         size = sum(file.size_bytes for file in download.files())
         report = await self._report(planned, download, {"size": size}, {})
         staged = self._storage.staging(self._task, self._name, "")
@@ -707,6 +879,7 @@ class Job:
             tracks=self._tracks,
             on_param_change="split" if wanted.on_param_change == "split" else "keep",
             subtitle_files=tuple(kind for kind in ("vtt", "srt") if kind in wanted.subtitle_files.split(",")),
+            sources=(self._workdir.path,),
             low_disk=low_disk,
         )
 
@@ -719,7 +892,7 @@ class Job:
                 if letting_go is not None:
                     letting_go.file_time = status.st_mtime
                 return status.st_mtime
-        raise MergeError(reason="没有可合并的分片")
+        raise MergeError(reason=Said("没有可合并的分片", "there are no segments to merge"))
 
     async def _keep(self, planned: Planned, download: Download) -> Kept:
         files = download.files()
@@ -767,59 +940,76 @@ class Job:
         )
 
     def _all_warnings(self, download: Download | None) -> tuple[str, ...]:
-        withheld = [f"请求头 {name} 未发送到其他站点" for name in sorted(self._wire.withheld)]
+        withheld = withheld_headers(self._wire.withheld)
         fetching = [] if download is None else left_out_by_status(download) + download.warnings
-        return bounded([*withheld, *self.warnings, *fetching])
+        return bounded([*withheld, *self._wire.downgrades, *self.warnings, *fetching])
 
     async def _in_thread(self, function: Callable[..., R], *arguments: object) -> R:
         try:
-            result: R = await settled(self._tools.in_thread(function, *arguments))
+            result: R = await settled(self._tools.in_thread(self._on_ground, function, *arguments))
         except OSError as error:
             raise from_os_error(error, self._directory) from error
         return result
+
+    def _on_ground(self, function: Callable[..., R], *arguments: object) -> R:
+        if self._ground is not None:
+            self._ground.check()
+        return function(*arguments)
+
+
+def _make(directory: Path) -> None:
+    with Folder.at(directory, made_with=0o755):
+        pass
 
 
 def _write_text(path: Path, text: str) -> None:
     """
     Write a list, or remove what an earlier run wrote when there is nothing to list any more.
     """
-    if text:
-        path.write_text(text, encoding="utf-8")
-    else:
-        path.unlink(missing_ok=True)
+    with Folder.at(path.parent) as folder:
+        folder.remove_ours(path.name)
+        if text:
+            with folder.create(path.name) as file:
+                file.write(text.encode())
 
 
 def _write_report(path: Path, report: Report, task_id: str) -> None:
     """
     Write the report of a result that is about to be published, over what an earlier attempt left. Blocking.
     """
-    with open(path, "wb") as file:
-        file.write(report.whole(task_id=task_id))
+    with Folder.at(path.parent) as folder:
+        folder.remove_ours(path.name)
+        with folder.create(path.name) as file:
+            file.write(report.whole(task_id=task_id))
 
 
 def _forget_report(staged: Path) -> None:
     """
     Remove the hidden report that a run without a file may have left. Blocking.
     """
-    with suppress(FileNotFoundError, NotADirectoryError):
-        staged.unlink()
+    with suppress(FileNotFoundError, NotADirectoryError), Folder.at(staged.parent) as folder:
+        folder.remove_ours(staged.name)
 
 
 def _publish_skip_list(skip_file: Path, output: Path) -> None:
     """
     Put the skip list beside the result, if there is one. Blocking.
     """
-    if skip_file.exists():
-        part = output.with_name(f".{output.name}.skip.part")  # the work directory may be on another file system
-        shutil.copyfile(skip_file, part)
+    part = output.with_name(f".{output.name}.skip.part")  # the work directory may be on another file system
+    with suppress(FileNotFoundError), Folder.at(skip_file.parent) as work, work.read(skip_file.name) as listed:
+        with Folder.at(output.parent) as folder:
+            folder.remove_ours(part.name)
+            with folder.create(part.name, 0o644) as copy:
+                shutil.copyfileobj(listed, copy)
         publish_path(part, output.parent, f"{output.name}_skip", ".txt")
-        skip_file.unlink()
+        work.remove(skip_file.name)
 
 
 def _kept_result(directory: Path) -> Published:
     """
     A directory of kept segments as a result: its size is that of the media. Blocking.
     """
-    media = [entry for entry in directory.iterdir() if entry.suffix not in (".txt", ".m3u8")]
-    size = sum(entry.stat().st_size for entry in media if not entry.name.startswith("init-"))
+    with Folder.at(directory) as folder:
+        media = [name for name in folder.names() if os.path.splitext(name)[1] not in (".txt", ".m3u8")]
+        size = sum(folder.status(name).st_size for name in media if not name.startswith("init-"))
     return Published(location=str(directory), size_bytes=size, local=True)

@@ -11,15 +11,16 @@ import errno
 import hashlib
 import os
 import re
-import shutil
+import stat
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import attrs
 
 from m3u8svc.hls.playlist import MAIN
+from m3u8svc.nofollow import Folder, read_file
 from m3u8svc.offerings import MediaFile, TrackInfo
-from m3u8svc.places import TRIES, make_directory, publish_path, sync_directory
+from m3u8svc.places import TRIES, publish_path
 from m3u8svc.tasks.completeness import Report
 from m3u8svc.tasks.names import numbered
 
@@ -58,8 +59,8 @@ def keep_segments(
     if found is None or _listed(files) != _text(found / FILE_LIST):
         hidden = _hidden(directory, task_id)
         forget_kept(directory, task_id)
-        make_directory(hidden, 0o755)
-        _fill(hidden, files, task_id, tracks)
+        with Folder.at(hidden, made_with=0o755) as folder:
+            _fill(folder, files, task_id, tracks)
         if found is None:
             found = publish_path(hidden, directory, name, "")
         else:
@@ -73,7 +74,7 @@ def bring_back(kept: Path, report: Report, work: Path) -> list[str]:
     sections they need. Only those that are still what was written: the task's `report` knows the digests. Returns the
     names of those that are not. Blocking.
     """
-    make_directory(work, 0o700)
+    folder = Folder.at(work, made_with=0o700)
     there = {(track, position): (name, init) for track, position, name, init in _kept_files(kept)}
     wanted = dict(report.inits)
     damaged: list[str] = []
@@ -82,24 +83,24 @@ def bring_back(kept: Path, report: Report, work: Path) -> list[str]:
         if not line.sha256 or not name:
             continue
         digest = wanted.pop(line.init, None)  # once for each init section
-        if digest is not None and not _bring(kept / init, digest, work / f"init-{line.init}.mp4"):
+        if digest is not None and not _bring(kept / init, digest, folder, f"init-{line.init}.mp4"):
             damaged.append(init)
         kind = _KIND[os.path.splitext(name)[1]]
-        if not _bring(kept / name, line.sha256, work / f"{line.position:08d}-{line.identity}.{kind}"):
+        if not _bring(kept / name, line.sha256, folder, f"{line.position:08d}-{line.identity}.{kind}"):
             damaged.append(name)
     return damaged
 
 
-def _bring(source: Path, digest: str, target: Path) -> bool:
-    if target.exists():
+def _bring(source: Path, digest: str, folder: Folder, name: str) -> bool:
+    if folder.holds(name):
         return True
     try:
-        with open(source, "rb") as file:
+        with read_file(source) as file:
             same = digest == hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:  # gone, or no file any more: it is fetched again
         return False
     if same:
-        _link(source, target)
+        _link(source, folder, name)
     return same
 
 
@@ -119,29 +120,35 @@ def _kept_files(kept: Path) -> Iterable[tuple[str, int, str, str]]:
                 yield track, int(line.rpartition("-")[2].partition(".")[0]), line, init
 
 
-def _link(source: Path, target: Path) -> None:
+def _link(source: Path, folder: Folder, name: str) -> None:
     """
     The same file under another name, or a copy of it: whole or not at all.
     """
     try:
-        os.link(source, target)
+        with Folder.at(source.parent) as here:
+            here.link(source.name, name, folder)
     except FileExistsError:
         return
-    except OSError:  # another file system, or one without hard links: copy, which raises if that fails too
-        part = target.with_name(target.name + ".part")
-        shutil.copy2(source, part)
-        with open(part, "rb") as file:
-            os.fsync(file.fileno())  # under this name a file is believed to be whole (DESIGN 6)
-        os.rename(part, target)
+    except OSError as error:  # another file system, or one without hard links: copy, which raises if that fails too
+        if error.errno == errno.ELOOP:
+            raise
+        with read_file(source) as original:
+            folder.copy(original, f"{name}.part")  # under its name a file is believed to be whole (DESIGN 6)
+        folder.rename(f"{name}.part", name)
 
 
 def forget_kept(directory: Path, task_id: str) -> None:
     """
     Remove what a run that did not end left of a directory.
     """
-    hidden = _hidden(directory, task_id)
-    if hidden.is_dir() and not hidden.is_symlink():
-        shutil.rmtree(hidden)
+    hidden = _hidden(directory, task_id).name
+    try:
+        folder = Folder.at(directory)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    with folder:
+        if folder.holds(hidden) and not stat.S_ISREG(folder.status(hidden).st_mode):
+            folder.remove_tree(hidden)
 
 
 def remove_kept(path: Path) -> None:
@@ -153,12 +160,18 @@ def remove_kept(path: Path) -> None:
     listed = _OURS_IN_LIST.findall(_text(path / FILE_LIST))
     for playlist in (*others, PLAYLIST):
         listed += _OURS_IN_PLAYLIST.findall(_text(path / playlist))
-    # The playlist last: it says whose the directory is.
-    for name in [*listed, *others, *([MASTER] if others else []), FILE_LIST, PLAYLIST]:
-        if not (path / name).is_dir():  # a directory of that name is not ours
-            (path / name).unlink(missing_ok=True)
     try:
-        path.rmdir()
+        folder = Folder.at(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    with folder:
+        # The playlist last: it says whose the directory is.
+        for name in [*listed, *others, *([MASTER] if others else []), FILE_LIST, PLAYLIST]:
+            if folder.holds(name) and not stat.S_ISDIR(folder.status(name).st_mode):  # a directory is not ours
+                folder.remove(name)
+    try:
+        with Folder.at(path.parent) as above:
+            above.remove_directory(path.name)
     except OSError as error:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT, errno.ENOTDIR):  # the last: a link to it
             raise
@@ -166,7 +179,8 @@ def remove_kept(path: Path) -> None:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8", errors="replace")
+        with read_file(path) as file:
+            return file.read().decode("utf-8", "replace")
     except FileNotFoundError:
         return ""
 
@@ -175,33 +189,34 @@ def _complete(found: Path, hidden: Path) -> None:
     """
     Move everything of `hidden` into `found`, the lists last; what somebody put there besides stays.
     """
-    for name in sorted(os.listdir(hidden), key=lambda name: name in (PLAYLIST, FILE_LIST)):
-        os.replace(hidden / name, found / name)
-    sync_directory(found)
-    shutil.rmtree(hidden)  # not empty: a link is not renamed over another link to the same file
+    with Folder.at(found) as into, Folder.at(hidden) as here, Folder.at(hidden.parent) as above:
+        for name in sorted(here.names(), key=lambda name: name in (PLAYLIST, FILE_LIST)):
+            here.rename(name, name, into)
+        into.sync()
+        above.remove_tree(hidden.name)  # not empty: a link is not renamed over another link to the same file
 
 
 def _hidden(directory: Path, task_id: str) -> Path:
     return directory / f".{task_id}.part.segments"
 
 
-def _fill(hidden: Path, files: Sequence[MediaFile], task_id: str, tracks: Sequence[TrackInfo]) -> None:
+def _fill(folder: Folder, files: Sequence[MediaFile], task_id: str, tracks: Sequence[TrackInfo]) -> None:
     inits: dict[Path, str] = {}
     for file in files:
         if file.init is not None and file.init not in inits:
             inits[file.init] = f"init-{len(inits) + 1}.mp4"
-            _copy(file.init, hidden / inits[file.init])
-        _copy(file.path, hidden / segment_name(file))
-    _write(hidden / FILE_LIST, _listed(files))
+            _copy(file.init, folder, inits[file.init])
+        _copy(file.path, folder, segment_name(file))
+    _write(folder, FILE_LIST, _listed(files))
     others = [track for track in tracks if track.track != MAIN]
     for track in others:
         own = [file for file in files if file.track == track.track]
-        _write(hidden / f"{track.track}.m3u8", "\n".join(_playlist(own, inits, task_id)) + "\n")
+        _write(folder, f"{track.track}.m3u8", "\n".join(_playlist(own, inits, task_id)) + "\n")
     if others:
-        _write(hidden / MASTER, "\n".join(_master(files, others)) + "\n")
+        _write(folder, MASTER, "\n".join(_master(files, others)) + "\n")
     main = [file for file in files if file.track == MAIN]
-    _write(hidden / PLAYLIST, "\n".join(_playlist(main, inits, task_id)) + "\n")
-    sync_directory(hidden)
+    _write(folder, PLAYLIST, "\n".join(_playlist(main, inits, task_id)) + "\n")
+    folder.sync()
 
 
 def _listed(files: Sequence[MediaFile]) -> str:
@@ -270,8 +285,8 @@ def find_kept(directory: Path, name: str, task_id: str) -> Path | None:
     for number in range(TRIES):
         candidate = directory / numbered(name, number)
         try:
-            with open(candidate / PLAYLIST, encoding="utf-8", errors="replace") as playlist:
-                if f"# m3u8svc task {task_id}\n" in playlist.readlines(4096)[:2]:
+            with read_file(candidate / PLAYLIST) as playlist:
+                if f"# m3u8svc task {task_id}\n".encode() in playlist.readlines(4096)[:2]:
                     return candidate
         except OSError:
             if not os.path.lexists(candidate):
@@ -279,18 +294,22 @@ def find_kept(directory: Path, name: str, task_id: str) -> Path | None:
     return None
 
 
-def _copy(source: Path, target: Path) -> None:
+def _copy(source: Path, folder: Folder, name: str) -> None:
     try:
-        os.link(source, target)
-    except OSError:  # another file system, or one without hard links: copy, which raises if that fails too
-        shutil.copy2(source, target)
-    os.chmod(target, 0o644)  # in the work directory it was ours alone
-    with open(target, "rb") as file:
+        with Folder.at(source.parent) as here:
+            here.link(source.name, name, folder)
+    except OSError as error:  # another file system, or one without hard links: copy, which raises if that fails too
+        if error.errno in (errno.ELOOP, errno.EEXIST):
+            raise
+        with read_file(source) as original:
+            folder.copy(original, name)
+    with folder.read(name) as file:
+        os.fchmod(file.fileno(), 0o644)  # in the work directory it was ours alone
         os.fsync(file.fileno())
 
 
-def _write(path: Path, text: str) -> None:
-    with open(path, "x", encoding="utf-8") as file:
-        file.write(text)
+def _write(folder: Folder, name: str, text: str) -> None:
+    with folder.create(name, 0o644) as file:
+        file.write(text.encode())
         file.flush()
         os.fsync(file.fileno())

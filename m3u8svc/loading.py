@@ -39,6 +39,7 @@ from m3u8svc.redact import redact_text
 from m3u8svc.tasks.plugins import DEADLINE_S, PluginChoice, PluginState, PluginStatus
 from m3u8svc.tasks.task import Extensions
 from m3u8svc.waiting import together
+from m3u8svc.wording import Said, joined, said
 
 GROUP = PROJECT
 """The entry-point group."""
@@ -148,7 +149,7 @@ class PluginSet:
         for name in extensions.plugins:
             status = self._statuses.get(name)
             if status is None:
-                raise PluginUnavailable(plugin=name, reason="未安装")
+                raise PluginUnavailable(plugin=name, reason=Said("未安装", "it is not installed"))
             status = self._now(status)
             if status.state is not PluginState.ACTIVE:
                 raise PluginUnavailable(plugin=name, reason=status.reason)
@@ -166,11 +167,20 @@ class PluginSet:
         for name, options in plugins.items():
             status = self._statuses.get(name)
             if status is None:
-                known = "、".join(sorted(self._statuses)) or "（没有安装插件）"
-                raise OptionError(path=f"plugins.{name}", reason=f"没有这个插件；已安装：{known}")
+                known = joined(sorted(self._statuses), zh="、", en=", ") or Said("（没有安装插件）", "none")
+                why = said(
+                    "没有这个插件；已安装：{known}", "there is no such plugin; those installed: {known}", known=known
+                )
+                raise OptionError(path=f"plugins.{name}", reason=why)
             status = self._now(status)
             if status.state is not PluginState.ACTIVE:
-                raise OptionError(path=f"plugins.{name}", reason=f"插件不可用（{status.state.value}）：{status.reason}")
+                why = said(
+                    "插件不可用（{state}）：{reason}",
+                    "the plugin cannot be used ({state}): {reason}",
+                    state=status.state.value,
+                    reason=status.reason,
+                )
+                raise OptionError(path=f"plugins.{name}", reason=why)
             await self._check(name, options)
 
     async def _check(self, name: str, options: Mapping[str, Any]) -> None:
@@ -181,9 +191,9 @@ class PluginSet:
             path = f"plugins.{name}.{below}" if below else f"plugins.{name}"
             raise OptionError(path=path, reason=error.fields["reason"]) from error
         except M3u8svcError as error:
-            raise OptionError(path=f"plugins.{name}", reason=error.text("zh")) from error
+            raise OptionError(path=f"plugins.{name}", reason=Said(error.text("zh"), error.text("en"))) from error
         if not checked and options:
-            raise OptionError(path=f"plugins.{name}", reason="这个插件没有选项")
+            raise OptionError(path=f"plugins.{name}", reason=Said("这个插件没有选项", "this plugin takes no options"))
 
     async def close(self) -> None:
         """

@@ -13,8 +13,8 @@ from typing import NoReturn
 from twisted.internet.defer import Deferred
 
 from m3u8svc.download import Download
+from m3u8svc.nofollow import Folder, read_file
 from m3u8svc.offerings import Checkpoint
-from m3u8svc.places import sync_directory
 from m3u8svc.tasks.merged import Merged, read_merged, write_merged
 from m3u8svc.workdir import WorkDir
 
@@ -77,7 +77,8 @@ def find_merged(directory: Path, target: Path) -> Merged | None:
     What an earlier run wrote down, if the target is still there for it. Blocking.
     """
     try:
-        merged = read_merged((directory / RECORD).read_bytes())
+        with read_file(directory / RECORD) as file:
+            merged = read_merged(file.read())
         whole = merged is not None and target.stat().st_size >= merged.size_bytes
         return merged if whole and (directory / JOURNAL).exists() else None
     except FileNotFoundError:
@@ -88,9 +89,10 @@ def forget_merged(directory: Path) -> bool:
     """
     Begin anew: what was written down counts no more. Returns whether there was anything. Blocking.
     """
-    known = (directory / RECORD).exists()
-    (directory / RECORD).unlink(missing_ok=True)
-    (directory / JOURNAL).unlink(missing_ok=True)
-    if known:
-        sync_directory(directory)  # or a power cut brings back a record of what is gone
+    with Folder.at(directory) as folder:
+        known = folder.holds(RECORD)
+        folder.remove_ours(RECORD)
+        folder.remove_ours(JOURNAL)
+        if known:
+            folder.sync()  # or a power cut brings back a record of what is gone
     return known

@@ -14,6 +14,7 @@ every way out but success the child is gone and nothing is left at the target or
 """
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -31,9 +32,9 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from m3u8svc.childwords import Nonsense, companions_of, details_of, most_bytes, seconds, text, track_of, whole
 from m3u8svc.errors import (
     CheckpointLost,
-    DiskError,
     DiskFull,
     MergeError,
     MergerDied,
@@ -41,13 +42,20 @@ from m3u8svc.errors import (
     VerifyError,
     from_os_error,
 )
+from m3u8svc.handing import Hand
 from m3u8svc.hls.cuts import Cuts
 from m3u8svc.hls.playlist import MAIN
+from m3u8svc.nofollow import Folder
 from m3u8svc.offerings import Checkpoint, Companion, Gap, LowDisk, MediaFile, MergeJob, MergeProgress, MergeResult, Part
 from m3u8svc.redact import escape_controls
+from m3u8svc.reins import BEGIN_BYTES, Allowance, hold
+from m3u8svc.sandbox.level import Box, read_box
 from m3u8svc.waiting import InThread, settled
+from m3u8svc.wording import Said, in_english
 
 CHILD_MODULE = "m3u8svc.mux"
+HANDING_FD = 3
+"""Where the child has its end of a `Hand`."""
 WINDOW = 64
 """How many parts the child may have before it has read them: the pipe holds no more."""
 SILENCE_S = 60.0
@@ -76,10 +84,11 @@ class Done:
 
 @attrs.frozen(kw_only=True)
 class Failed:
-    """The child says that there will be no file; `fault` is its word for the cause."""
+    """The child says that there will be no file; `fault` is its word for the cause, `errno` the system's, or 0."""
 
     fault: str
     reason: str
+    errno: int = 0
 
 
 @attrs.frozen(kw_only=True)
@@ -216,9 +225,23 @@ class Child(ProcessProtocol):
 
     log = Logger()
 
-    def __init__(self, *, reactor: Any, job: MergeJob, script: Script, on_taken: MergeProgress) -> None:
+    def __init__(
+        self,
+        *,
+        reactor: Any,
+        job: MergeJob,
+        script: Script,
+        on_taken: MergeProgress,
+        boxed: Callable[[Box], None] = lambda box: None,
+        allowance: Allowance | None = None,
+    ) -> None:
         # reactor is Any: zope interfaces do not combine into one type
         self._reactor = reactor
+        self.hand: Hand | None = None
+        """Makes further files for it, where its job may need some."""
+        self._boxed = boxed
+        self._allowance = allowance or Allowance()
+        self._unheld: tuple[str, ...] = ()
         self._job = job
         self._script = script
         self._on_taken = on_taken
@@ -229,12 +252,16 @@ class Child(ProcessProtocol):
         self._hungry_for: str | None = None
         self._ended = False
         self._closing = False
+        self._is_boxed = False
         self._reading = (MAIN, 0)
         self._line = b""
+        self._said = 0
+        self._tracks = frozenset(track.track for track in job.tracks)
         self._stderr = b""
         self._watch: Any = None  # IDelayedCall
         self._killer: Any = None  # IDelayedCall
         self._hung = False
+        self._raves = False
         self.warnings: list[Warned] = []
         self._spans: list[dict[str, Any]] = []  # Any: JSON
         self._lost: list[dict[str, Any]] = []  # Any: JSON
@@ -244,6 +271,7 @@ class Child(ProcessProtocol):
 
     def connectionMade(self) -> None:
         """The child was started: tell it its job and what is there already."""
+        self._hold()
         self._write(
             op="job",
             target=os.path.abspath(self._job.target),
@@ -253,6 +281,8 @@ class Child(ProcessProtocol):
             tracks=[attrs.asdict(track) for track in self._job.tracks],
             on_param_change=self._job.on_param_change,
             subtitle_files=self._job.subtitle_files,
+            sources=None if self._job.sources is None else [os.path.abspath(path) for path in self._job.sources],
+            handed=self.hand is not None,
             **self._script.low_disk_fields(),
         )
         self.pump()
@@ -267,13 +297,21 @@ class Child(ProcessProtocol):
             if index > self._begin and index in self._script.cuts:
                 self._cut(self._script.cut_at(index))
             self._sent[part.track] += 1
+            self._allowance = self._allowance.and_part(part)
             self._write(**_order(part))
             if part.last:
                 self._write(op="track_end", track=part.track)
         if self._script.complete and self._begin + self._sent.total() == len(parts) and not self._ended:
             self._ended = True
             self._write(op="end")
+        if self._begin + self._sent.total() > sent:
+            self._hold()
         self._watch_over()
+
+    def _hold(self) -> None:
+        pid = getattr(self.transport, "pid", None)
+        if pid is not None:
+            self._unheld = hold(pid, self._allowance)
 
     def _cut(self, parts: int) -> None:
         """
@@ -292,15 +330,19 @@ class Child(ProcessProtocol):
         self._killer = self._reactor.callLater(TERM_S, self._signal, "KILL")
 
     def outReceived(self, data: bytes) -> None:
-        """Reports, a line each."""
+        """Reports, a line each. What follows nonsense is not listened to, nor is what came before it believed."""
+        if self._raves:
+            return
         *lines, self._line = (self._line + data).split(b"\n")
-        if len(self._line) > MAX_LINE_BYTES:
+        self._said += len(data)
+        if len(self._line) > MAX_LINE_BYTES or self._said > most_bytes(self._sent.total()):
             lines, self._line = [b""], b""
         for line in lines:
             try:
                 self._hear(json.loads(line))
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
                 self.log.warn("the muxing child talks nonsense: {line}", line=escape_controls(repr(line[:200])))
+                self._raves = True
                 self._signal("KILL")
                 return
         self._watch_over()
@@ -317,44 +359,69 @@ class Child(ProcessProtocol):
         if self._stderr:
             text = escape_controls(self._stderr.decode("utf-8", "replace"))
             self.log.debug("the muxing child printed: {text}", text=text)
-        self.outcome.callback(self._report or self._death(reason))
+        self.outcome.callback(self._death(reason) if self._raves or self._report is None else self._report)
 
     def _hear(self, report: dict[str, Any]) -> None:  # Any: JSON
         match report["ev"]:
+            case "box":
+                if self._is_boxed:  # by then it has read media, and may be somebody else's
+                    raise Nonsense("boxed twice")
+                self._is_boxed = True
+                self._boxed(read_box(report, self._unheld))
+            case "make":
+                if self.hand is None:
+                    raise Nonsense("nothing is handed over")
+                self.hand.make(text(report, "suffix"))
             case "open":
-                self._reading = (str(report.get("track", MAIN)), int(report["n"]))
+                self._reading = (track_of(report, self._tracks), whole(report, "n"))
                 self._hungry_for = None
             case "seg":
-                self._taken[str(report.get("track", MAIN))] += 1
-                self._on_taken(self._begin + self._taken.total())
-                self.pump()
+                self._take(track_of(report, self._tracks))
             case "hungry":
-                self._hungry_for, self._heard = str(report["track"]), int(report["heard"])
+                self._hungry_for, self._heard = track_of(report, self._tracks), whole(report, "heard")
+                if self._heard > self._sent.total():
+                    raise Nonsense(f"{self._heard} heard of {self._sent.total()}")
                 self.pump()
             case "warn":
-                track = str(report.get("track", MAIN))
-                self.warnings.append(Warned(track=track, position=int(report["n"]), text=str(report["text"])))
+                track, position = track_of(report, self._tracks), whole(report, "n")
+                self.warnings.append(Warned(track=track, position=position, text=text(report, "text")))
             case "lost":
-                self._lost.append({name: report[name] for name in ("track", "n", "reason")})
+                place = {"track": track_of(report, self._tracks), "n": whole(report, "n")}
+                self._lost.append({**place, "reason": text(report, "reason")})
             case "span":
-                self._spans.append({name: report[name] for name in ("track", "n", "file", "from", "to")})
+                place = {"track": track_of(report, self._tracks), "n": whole(report, "n")}
+                times = {"from": seconds(report, "from"), "to": seconds(report, "to")}
+                self._spans.append({**place, "file": whole(report, "file"), **times})
             case "checkpoint":
-                self._script.pass_cut(int(report["parts"]), int(report["size"]), made=bool(report["made"]))
+                if self._job.low_disk is None:
+                    raise Nonsense("no checkpoints are wanted")
+                self._script.pass_cut(whole(report, "parts"), whole(report, "size"), made=bool(report["made"]))
             case "closing":
                 self._closing = True
             case "done":
                 self._report = self._as_done(report)
             case "failed":
-                self._report = Failed(fault=str(report["fault"]), reason=str(report["reason"]))
+                number = whole(report, "errno", 0)
+                self._report = Failed(fault=text(report, "fault"), reason=text(report, "reason"), errno=number)
+            case "ready" | "alive":
+                pass
+            case other:
+                raise Nonsense(f"report {other!r}")
+
+    def _take(self, track: str) -> None:
+        """A part was read to its end."""
+        self._taken[track] += 1
+        if self._taken[track] > self._sent[track]:
+            raise Nonsense(f"more of {track} was read than there is")
+        self._on_taken(self._begin + self._taken.total())
+        self.pump()
 
     def _as_done(self, report: dict[str, Any]) -> Done:  # Any: JSON
         return Done(
-            size_bytes=int(report["size"]),
-            duration_s=float(report["dur"]),
-            companions=tuple(
-                Companion(path=Path(each["path"]), suffix=str(each["suffix"])) for each in report.get("companions", ())
-            ),
-            details={**report.get("details", {}), "spans": self._spans, "lost": self._lost},
+            size_bytes=whole(report, "size"),
+            duration_s=seconds(report, "dur"),
+            companions=companions_of(report, self._job.target),
+            details={**details_of(report), "spans": self._spans, "lost": self._lost},
         )
 
     def _death(self, reason: Failure) -> Died:
@@ -362,7 +429,8 @@ class Child(ProcessProtocol):
         error = reason.value
         number = error.signal if isinstance(error, ProcessTerminated) else None
         if self._hung:
-            return Died(how=f"{SILENCE_S:.0f} s 无响应", signalled=True, position=position, track=track)
+            how = Said(f"{SILENCE_S:.0f} s 无响应", f"no sign of life for {SILENCE_S:.0f} s")
+            return Died(how=how, signalled=True, position=position, track=track)
         if number is not None:
             return Died(how=signal.Signals(number).name, signalled=True, position=position, track=track)
         status = 0 if isinstance(error, ProcessDone) else getattr(error, "exitCode", None)
@@ -421,8 +489,20 @@ class Muxing:
 
     log = Logger()
 
-    def __init__(self, *, reactor: Any, in_thread: InThread, max_children: int = 3) -> None:
+    def __init__(
+        self,
+        *,
+        reactor: Any,
+        in_thread: InThread,
+        max_children: int = 3,
+        boxed: Callable[[Box], None] = lambda box: None,
+    ) -> None:
+        """
+        Args:
+            boxed: told of the box of every child.
+        """
         # reactor is Any: zope interfaces do not combine into one type
+        self._boxed = boxed
         self._reactor = reactor
         self._in_thread = in_thread
         self._slots = DeferredSemaphore(max_children)
@@ -461,7 +541,14 @@ class Muxing:
                 await pulling.stop()
             finally:  # also when cancelled a second time
                 if useless:
-                    await settled(self._in_thread(_remove, job.target))
+                    await self._drop(job.target)
+
+    async def _drop(self, target: Path) -> None:
+        """Remove what is of no use; where that cannot be done, why the merge ended counts more."""
+        try:
+            await settled(self._in_thread(_remove, target))
+        except OSError as error:
+            self.log.warn("{target} cannot be removed: {reason}", target=target.name, reason=error.strerror)
 
     async def _clear(self, target: Path) -> None:
         """Remove what an earlier attempt left behind."""
@@ -503,7 +590,7 @@ class Muxing:
                     deaths.append((track, position))
                     self.log.warn(
                         "the muxing child died ({how}) at segment {position} of {track}, feeding it again",
-                        how=how,
+                        how=in_english(how),
                         position=position,
                         track=track,
                         target=job.target.name,
@@ -513,12 +600,16 @@ class Muxing:
         self, job: MergeJob, script: Script, pulling: "_Background", progress: MergeProgress
     ) -> tuple[Outcome, list[Warned]]:
         """One child from start to end. Whatever ends this, the process is gone afterwards."""
-        child = Child(reactor=self._reactor, job=job, script=script, on_taken=progress)
-        argv = [sys.executable, "-I", "-u", "-m", CHILD_MODULE, str(os.getpid())]
-        try:
-            self._reactor.spawnProcess(child, sys.executable, argv, env={"LC_ALL": "C.UTF-8"}, path="/")
-        except OSError as error:
-            raise MergerDied(how=f"cannot be started: {error.strerror}", position=0) from error
+        begun = await self._size(job.target) if script.merged else 0
+        child = Child(
+            reactor=self._reactor,
+            job=job,
+            script=script,
+            on_taken=progress,
+            boxed=self._boxed,
+            allowance=Allowance(file_bytes=BEGIN_BYTES + begun),
+        )
+        self._start(child, job)
         script.changed = child.pump
         gone = _Watched(child.outcome)
         try:
@@ -527,7 +618,37 @@ class Muxing:
         finally:
             script.changed = lambda: None
             child.stop()
-            await gone.end()
+            try:
+                await gone.end()
+            finally:
+                if child.hand is not None:
+                    await child.hand.close()
+
+    def _start(self, child: Child, job: MergeJob) -> None:
+        argv = [sys.executable, "-I", "-u", "-m", CHILD_MODULE, str(os.getpid())]
+        descriptors: dict[int, int | str] = {0: "w", 1: "r", 2: "r"}
+        try:
+            if job.on_param_change == "split" or job.subtitle_files:
+                child.hand = Hand(job.target, in_thread=self._in_thread, failed=child.stop)
+                descriptors[HANDING_FD] = child.hand.theirs.fileno()
+            # No `path`: with one Twisted forks, and the copy of our page tables takes 10 to 30 ms of the reactor.
+            self._reactor.spawnProcess(child, sys.executable, argv, env={"LC_ALL": "C.UTF-8"}, childFDs=descriptors)
+        except OSError as error:
+            if child.hand is not None:
+                child.hand.let_go()
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                raise from_os_error(error, job.target.parent) from error
+            raise MergerDied(how=f"cannot be started: {error.strerror}", position=0) from error
+        if child.hand is not None:
+            child.hand.theirs.close()
+
+    async def _size(self, target: Path) -> int:
+        """How large the file is that a merge goes on with."""
+        try:
+            size: int = await settled(self._in_thread(os.path.getsize, target))
+        except OSError:
+            return 0
+        return size
 
 
 class _Watched:
@@ -607,11 +728,11 @@ class _Monotonic:
 
 def _remove(target: Path) -> None:
     """Remove the target and the files that were made beside it."""
-    target.unlink(missing_ok=True)
-    beside = re.compile(re.escape(target.name) + r"\.(p[0-9]+|.*\.(vtt|srt))")
-    with contextlib.suppress(FileNotFoundError), os.scandir(target.parent) as entries:
-        for entry in [entry.name for entry in entries if beside.fullmatch(entry.name)]:
-            (target.parent / entry).unlink(missing_ok=True)
+    beside = re.compile(re.escape(target.name) + r"(\.(p[0-9]+|.*\.(vtt|srt)))?")
+    with contextlib.suppress(FileNotFoundError), Folder.at(target.parent) as folder:
+        for name in folder.names():
+            if beside.fullmatch(name):
+                folder.remove_ours(name)
 
 
 def _texts(warnings: list[Warned]) -> tuple[str, ...]:
@@ -639,7 +760,7 @@ def _as_error(failed: Failed, target: Path) -> Exception:
         case "disk_full":
             return DiskFull(path=str(target.parent))
         case "disk_error":
-            return DiskError(path=str(target.parent), reason=failed.reason)
+            return from_os_error(OSError(failed.errno, failed.reason), str(target.parent))
         case "checkpoint_lost":
             return CheckpointLost(reason=failed.reason)
         case "verify_failed":

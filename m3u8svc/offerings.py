@@ -43,7 +43,7 @@ class SegmentGroup:
     """
 
     discontinuity_sequence: int
-    segments: tuple[Segment, ...] = attrs.field(repr=False)
+    segments: Sequence[Segment] = attrs.field(repr=False)
     _look: Callable[["SegmentGroup"], Awaitable[Signature]] = attrs.field(repr=False, eq=False)
 
     @property
@@ -200,6 +200,8 @@ class MergeJob:
     on_param_change: Literal["keep", "split"] = "keep"
     subtitle_files: tuple[str, ...] = ()
     """Kinds of side-car files to write of each subtitle track: "vtt", "srt"."""
+    sources: tuple[Path, ...] | None = None
+    """The directories that hold all parts: the built-in merger's child can read nothing else. None: not known."""
     low_disk: "LowDisk | None" = None
     """Set when files may be let go of while the merge goes on; None for mergers of plugins."""
 

@@ -1,5 +1,6 @@
 """
 Places in the file system: directories whose names are durable, and names that are taken without taking anybody else's.
+Where results are saved no link is followed (see `nofollow`).
 
 All blocking: callers run these in threads.
 """
@@ -8,20 +9,23 @@ import contextlib
 import ctypes
 import errno
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
+import attrs
+
 from m3u8svc.errors import NamesExhausted
+from m3u8svc.nofollow import NEW_FILE, Folder, single
 from m3u8svc.tasks.names import numbered
 
 TRIES = 10_000
 """How many names are tried before giving up (origin-semantics 2.4)."""
-Call = Callable[[Path, Path], None]
-"""A call of the system that gives `source` the name `target`, or raises OSError."""
+Call = Callable[[], None]
+"""A call of the system that gives a file another name, or raises OSError."""
 _NOT_THERE = (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP)
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 _RENAME_NOREPLACE = 1
-_AT_FDCWD = -100
 
 
 def sync_directory(path: Path) -> None:
@@ -50,17 +54,33 @@ def make_directory(path: Path, mode: int) -> None:
         sync_directory(each.parent)
 
 
+def mount_point(path: Path) -> Path:
+    """
+    Where the file system is mounted that holds this path, which is there. Blocking.
+    """
+    path = path.resolve()
+    while not os.path.ismount(path):
+        path = path.parent
+    return path
+
+
 def file_identity(path: Path) -> str:
     """
     What tells a file from the others of its directory, also under another name: inode, size and time of change.
     Blocking. The device's number is no part of it: btrfs and NFS give another one after a boot.
     """
-    status = os.stat(path, follow_symlinks=False)
+    return identity_of(os.stat(path, follow_symlinks=False))
+
+
+def identity_of(status: os.stat_result) -> str:
+    """
+    The same of a status.
+    """
     return f"{status.st_ino}:{status.st_size}:{status.st_mtime_ns}"
 
 
 def rename_without_replacing(
-    source: Path, target: Path, *, rename: Call | None = None, link: Call | None = None
+    here: Folder, source: str, there: Folder, target: str, *, rename: Call | None = None, link: Call | None = None
 ) -> None:
     """
     Rename, or raise FileExistsError: never over something that is there. Blocking.
@@ -69,75 +89,91 @@ def rename_without_replacing(
     the same way; a directory, or a file where there are no links either, takes the name with something empty first
     and then replaces that.
     """
+    names = _Names(here, source, there, target)
     try:
-        (rename or _renameat2)(source, target)
+        (rename or names.rename_exclusively)()
     except OSError as error:
         if error.errno not in _NOT_THERE:
             raise
-        if source.is_dir() and not source.is_symlink():
-            _rename_directory(source, target)
+        if stat.S_ISDIR(here.status(source).st_mode):
+            names.rename_directory()
         else:
-            _rename_file(source, target, link or _hard_link)
+            names.rename_file(link or names.link)
 
 
 def publish_path(source: Path, directory: Path, name: str, extension: str) -> Path:
     """
     Move `source` to the first free name in `directory`; durable when it returns. Blocking.
     """
-    for number in range(TRIES):
-        target = directory / f"{numbered(name, number)}{extension}"
-        try:
-            rename_without_replacing(source, target)
-        except FileExistsError:
-            continue
-        sync_directory(directory)
-        return target
+    with Folder.at(directory) as folder, Folder.at(source.parent) as here:
+        if stat.S_ISLNK(here.status(source.name).st_mode):
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(source))
+        for number in range(TRIES):
+            target = f"{numbered(name, number)}{extension}"
+            try:
+                rename_without_replacing(here, source.name, folder, target)
+            except FileExistsError:
+                continue
+            folder.sync()
+            return directory / target
     raise NamesExhausted(name=name + extension)
 
 
-def _rename_directory(source: Path, target: Path) -> None:
-    target.mkdir()
-    try:
-        os.rename(source, target)  # over an empty directory only: what somebody put in meanwhile makes it fail
-    except OSError:
-        _give_back(target.rmdir)
-        raise
+@attrs.frozen
+class _Names:
+    """
+    What is to be renamed, where it is and where it goes.
+    """
 
+    here: Folder
+    source: str
+    there: Folder
+    target: str
 
-def _rename_file(source: Path, target: Path, link: Call) -> None:
-    try:
-        link(source, target)
-    except OSError as error:
-        if error.errno not in _NO_LINKS:
+    def rename_exclusively(self) -> None:
+        """By renameat2."""
+        try:
+            call = ctypes.CDLL(None, use_errno=True).renameat2
+        except AttributeError:
+            raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS)) from None
+        source, target = os.fsencode(single(self.source)), os.fsencode(single(self.target))
+        if call(self.here.fileno(), source, self.there.fileno(), target, _RENAME_NOREPLACE) != 0:
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code), self.target)
+
+    def link(self) -> None:
+        """A second name."""
+        self.here.link(self.source, self.target, self.there)
+
+    def rename_directory(self) -> None:
+        """Over an empty one, which is ours."""
+        self.there.make(self.target, 0o777)
+        try:  # over an empty directory only: what somebody put in meanwhile makes it fail
+            self.here.rename(self.source, self.target, self.there)
+        except OSError:
+            _give_back(lambda: self.there.remove_directory(self.target))
             raise
-        _take_name(source, target)
-    else:
-        os.unlink(source)
+
+    def rename_file(self, link: Call) -> None:
+        """By a second name, or over an empty file, which is ours."""
+        try:
+            link()
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            self._take_name()
+        else:
+            self.here.remove(self.source)
+
+    def _take_name(self) -> None:
+        os.close(self.there.open(self.target, os.O_WRONLY | NEW_FILE))
+        try:
+            self.here.rename(self.source, self.target, self.there)
+        except OSError:
+            _give_back(lambda: self.there.remove(self.target))
+            raise
 
 
-def _take_name(source: Path, target: Path) -> None:
-    os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
-    try:
-        os.replace(source, target)
-    except OSError:
-        _give_back(target.unlink)
-        raise
-
-
-def _give_back(remove: Callable[[], None]) -> None:
+def _give_back(remove: Call) -> None:
     with contextlib.suppress(OSError):  # the rename's own error is the one to tell
         remove()
-
-
-def _hard_link(source: Path, target: Path) -> None:
-    os.link(source, target, follow_symlinks=False)
-
-
-def _renameat2(source: Path, target: Path) -> None:
-    try:
-        call = ctypes.CDLL(None, use_errno=True).renameat2
-    except AttributeError:
-        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS)) from None
-    if call(_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), _RENAME_NOREPLACE) != 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code), str(target))

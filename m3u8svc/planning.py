@@ -10,13 +10,13 @@ from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 
 from m3u8svc.builtin.skip import skips_of
-from m3u8svc.download import Wire
-from m3u8svc.errors import FetchTimeout, NothingToDownload
+from m3u8svc.errors import NothingToDownload, TotalTimeout
 from m3u8svc.hls.groups import missing_groups, parse_groups
 from m3u8svc.hls.outline import Outline, outline
 from m3u8svc.hls.playlist import Presentation
 from m3u8svc.hls.skip import parse_skip_expression, select_skips
 from m3u8svc.job import Tools, mergeable
+from m3u8svc.report import withheld_headers
 from m3u8svc.sniff import Sniffer
 from m3u8svc.tasks.task import Task
 from m3u8svc.waiting import settled
@@ -37,19 +37,18 @@ async def plan_task(task: Task, tools: Tools, playlist: str) -> Outline:
     try:
         return await found.addTimeout(TOTAL_S, tools.clock)
     except DeferredTimeout:
-        raise FetchTimeout(url=task.spec.address, what="total", seconds=TOTAL_S) from None
+        raise TotalTimeout(url=task.spec.address, seconds=TOTAL_S) from None
 
 
 async def _outlined(task: Task, tools: Tools, playlist: str) -> Outline:
-    wire = Wire(task=task, hooks=tools.plugins.hooks, fetcher=tools.fetcher, note=lambda line: None)
-    sniffer = Sniffer(wire=wire, clock=tools.clock, in_thread=tools.in_thread, chance=tools.chance)
+    wire = tools.wire(task, note=lambda line: None)
+    sniffer = Sniffer(wire=wire, clock=tools.clock, in_thread=tools.in_thread)
     presentation = await sniffer.presentation(task.spec.address, playlist or None)
     presentation, left_out = mergeable(task, tools.plugins, presentation)
     made: Outline = await settled(tools.in_thread(_outline, task, presentation))
-    withheld = [f"请求头 {name} 不会发送到其他站点" for name in sorted(wire.withheld)]
-    return attrs.evolve(
-        made, warnings=tuple(dict.fromkeys([*task.spec.warnings, *left_out, *made.warnings, *withheld]))
-    )
+    withheld = withheld_headers(wire.withheld)
+    warnings = [*task.spec.warnings, *left_out, *made.warnings, *withheld, *wire.downgrades]
+    return attrs.evolve(made, warnings=tuple(dict.fromkeys(warnings)))
 
 
 def _outline(task: Task, presentation: Presentation) -> Outline:

@@ -13,6 +13,10 @@ MASK = "***"
 # A URL ends at white space, control characters, what we escape on the wire, or the full-width punctuation of our own
 # Chinese messages. Not at ' | { } ` ^, which queries hold as they are: a token behind one of them must not show.
 _URL_IN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]{1,20}://[^\s\"<>\x00-\x1f\x7f-\x9f（），。：；“”、]+")
+# What follows a URL that was redacted before, as in the text of an error within another one: no query is left in it.
+_AFTER_CUT = re.compile(r"(?<=\?…)[]).,:;]+\Z")
+# Access tokens of our own (`access.tokens`), also when cut off: users put them where they do not belong, as in a path.
+_OWN_TOKEN = re.compile(r"(m3u8svc_)[0-9a-f]{8,}", re.IGNORECASE)
 _SECRET_WORDS = ("auth", "token", "key", "secret", "session", "cookie", "credential", "password", "signature")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\x80-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
@@ -33,7 +37,8 @@ def redact_url(url: str) -> str:
     except ValueError:
         return url.split(":", 1)[0][:20] + ":…"
     scheme = f"{parts.scheme}:" if parts.scheme else ""
-    shown = f"{scheme}//{host}{parts.path}" if host else f"{scheme}{parts.path}"
+    slashes = "//" if url.lstrip()[len(scheme) :].startswith("//") else ""
+    shown = f"{scheme}{slashes}{host}{parts.path}"
     if len(shown) > 300:
         shown = shown[:297] + "…"
     return shown + ("?…" if parts.query else "")
@@ -41,9 +46,19 @@ def redact_url(url: str) -> str:
 
 def redact_text(text: str) -> str:
     """
-    `text` with every URL in it redacted and control characters escaped: one line, safe for any log.
+    `text` with every URL in it redacted, access tokens of ours masked and control characters escaped: one line, safe
+    for any log.
     """
-    return escape_controls(_URL_IN_TEXT.sub(lambda found: redact_url(found.group()), text))
+    text = _OWN_TOKEN.sub(rf"\1{MASK}", text)
+    return escape_controls(_URL_IN_TEXT.sub(lambda found: _redact_found(found.group()), text))
+
+
+def _redact_found(url: str) -> str:
+    """
+    A URL found in a text; punctuation behind one that shows no query any more is the text's.
+    """
+    behind = _AFTER_CUT.search(url)
+    return redact_url(url) + (behind.group() if behind else "")
 
 
 def escape_controls(text: str) -> str:

@@ -4,24 +4,29 @@ the report of completeness is made of. Pure, but for `evidence_of`.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any  # Any: JSON values
 
 import attrs
 
 from m3u8svc.download import Download, segment_label
-from m3u8svc.hls.plan import DownloadPlan
+from m3u8svc.errors import PlaylistChanged
+from m3u8svc.hls.plan import DownloadPlan, Place
 from m3u8svc.hls.playlist import MAIN, Presentation, Stream
+from m3u8svc.hls.rematch import Comparison
+from m3u8svc.nofollow import read_file
 from m3u8svc.offerings import Note, Skip, TrackInfo
 from m3u8svc.redact import escape_controls, redact_url
-from m3u8svc.tasks.completeness import Evidence, Lost, Report
+from m3u8svc.tasks.completeness import Evidence, Line, Lost, Report
 from m3u8svc.tasks.ledger import SegmentRow
+from m3u8svc.wire import MOST_HOSTS
+from m3u8svc.wording import Said, joined
 
 MOST_NOTES = 20
 MOST_WARNINGS = 1000
 """Of one task: they are in its row, and in every answer about it."""
-POISONED = "合并进程两次在此退出，按缺失处理"
+POISONED = Said("合并进程两次在此退出，按缺失处理", "the merge process died here twice; taken as missing")
 
 
 def track_info(stream: Stream) -> TrackInfo:
@@ -58,6 +63,27 @@ def warnings_of(presentation: Presentation, plan: DownloadPlan) -> list[str]:
     return warnings
 
 
+def withheld_headers(withheld: Mapping[str, Set[str]]) -> list[str]:
+    """
+    A warning for each header that did not go everywhere, with some of the hosts it did not go to.
+    """
+    warnings = []
+    for name, hosts in sorted(withheld.items()):
+        some = "、".join(sorted(map(escape_controls, hosts))[:MOST_HOSTS]) + (" 等" if len(hosts) > MOST_HOSTS else "")
+        warnings.append(f"请求头 {escape_controls(name)} 未发送到其他站点：{some}（可用 header_hosts 允许）")
+    return warnings
+
+
+def changed_playlist(track: str, comparison: Comparison) -> PlaylistChanged:
+    """
+    That a playlist is not the one of the last run, and what it means for what was fetched.
+    """
+    before, now, kept, dropped = comparison.before, comparison.now, comparison.kept, len(comparison.dropped)
+    lists = Said(f"原有 {before} 个分片，现有 {now} 个", f"{now} segments instead of {before}")
+    files = Said(f"沿用已下载的 {kept} 个，作废 {dropped} 个", f"of those fetched, {kept} kept, {dropped} dropped")
+    return PlaylistChanged(track=track, line=0, reason=joined([lists, files], zh="；"))
+
+
 def bounded(warnings: Iterable[str]) -> tuple[str, ...]:
     """
     Each warning once, and how many more there are. A stream may have one for each of a hundred thousand segments; the
@@ -82,22 +108,13 @@ def evidence_of(
     What a finished download knows of its segments, for the report. `ledger` are the rows of earlier runs, `past` is the
     report of the result that this one replaces. Files whose digest nobody noted are read. Blocking.
     """
-    files = {(file.track, file.position): file for file in download.files()}
-    rows = {}
-    for place, row in download.rows.items():
-        before = ledger.get(place)
-        if before is not None and (before.identity, before.size_bytes) == (row.identity, row.size_bytes):
-            digest, reason = row.digest or before.digest, row.reason or before.reason
-            row = attrs.evolve(row, attempts=before.attempts, digest=digest, reason=reason)
-        if row.outcome == "done" and not row.digest and place in files:
-            row = attrs.evolve(row, digest=_digest(files[place].path))
-        rows[place] = row
+    rows = _Rows(download, ledger)
     lost = {
         (each.track, each.segment.position): Lost(reason=each.reason, attempts=each.attempts) for each in download.lost
     }
     for track, position, reason in unusable_of(details):
         lost[track, position] = Lost(reason=reason, attempts=rows[track, position].attempts)
-    inits = {file.init for file in files.values() if file.init is not None}
+    inits = {identity: _digest(path) for identity, path in sorted(download.init_paths().items())}
     return Evidence(
         presentation=presentation,
         whole=whole,
@@ -105,10 +122,47 @@ def evidence_of(
         rows=rows,
         lost=lost,
         sources=download.sources,
-        inits={init.stem.removeprefix("init-"): _digest(init) for init in sorted(inits)},
+        inits={identity: digest for identity, digest in inits.items() if digest},
         details=details,
-        past={} if past is None else {(line.track, line.position): line for line in past.lines()},
+        past={} if past is None else _unless(rows, past.lines()),
     )
+
+
+def _unless(rows: Mapping[Place, SegmentRow], lines: Iterable[Line]) -> dict[Place, Line]:
+    """
+    The lines of segments that there is no row of.
+    """
+    placed = (((line.track, line.position), line) for line in lines)
+    return {place: line for place, line in placed if place not in rows}
+
+
+class _Rows(Mapping[Place, SegmentRow]):
+    """
+    How each segment ended, with what earlier runs knew of it; put together when somebody asks, since there may be a
+    hundred thousand. A file whose digest nobody noted is read then.
+    """
+
+    def __init__(self, download: Download, ledger: Mapping[Place, SegmentRow]) -> None:
+        self._download = download
+        self._ledger = ledger
+
+    def __getitem__(self, place: Place) -> SegmentRow:
+        row, before = self._download.rows[place], self._ledger.get(place)
+        if before is not None and (before.identity, before.size_bytes) == (row.identity, row.size_bytes):
+            digest, reason = row.digest or before.digest, row.reason or before.reason
+            row = attrs.evolve(row, attempts=before.attempts, digest=digest, reason=reason)
+        if row.outcome == "done" and not row.digest and (file := self._download.file(place)) is not None:
+            row = attrs.evolve(row, digest=_digest(file.path))
+        return row
+
+    def __contains__(self, place: object) -> bool:
+        return place in self._download.rows
+
+    def __iter__(self) -> Iterator[Place]:
+        return iter(self._download.rows)
+
+    def __len__(self) -> int:
+        return len(self._download.rows)
 
 
 def unusable_of(details: Mapping[str, Any]) -> list[tuple[str, int, str]]:
@@ -131,7 +185,7 @@ def silent_tracks(tracks: Iterable[TrackInfo], details: Mapping[str, Any]) -> li
 
 def _digest(path: Path) -> str:
     try:
-        with path.open("rb") as file:
+        with read_file(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except FileNotFoundError:  # merged and deleted already, where the disk is small
         return ""

@@ -2,7 +2,9 @@
 Where results may be saved: any directory the process may write to except our own, the system's, and those where a
 user's programs keep their configuration and keys (DESIGN 5.8).
 
-A place is judged by what it really is, with links and ``..`` resolved. All blocking: callers run these in threads.
+A place is judged by what it really is, with links and ``..`` resolved, and that is what a task keeps: links that were
+there when it was created are the user's, and any that comes later is refused (`nofollow`). Where strangers may ask,
+results lie in the operator's roots only (R-PATH-2). All blocking: callers run these in threads.
 """
 
 import errno
@@ -10,6 +12,7 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import attrs
 from platformdirs import user_config_path
 
 from m3u8svc.errors import UnsafePath
@@ -31,13 +34,23 @@ def own_places(*paths: Path | str | None) -> tuple[Path, ...]:
     return tuple(dict.fromkeys([*given, *(path.resolve() for path in given)]))
 
 
-def judged_place(field: str, location: str, ours: Iterable[Path], *, by_operator: bool = False) -> str:
+@attrs.frozen(kw_only=True)
+class Rules:
     """
-    The absolute directory a location means; "" for "".
+    Where nothing may be saved, and where alone it may. `ours` are directories of ours, in which nothing may be saved,
+    and files of ours, beside which nothing may be. `roots` None: anywhere else.
+    """
+
+    ours: tuple[Path, ...] = ()
+    roots: tuple[Path, ...] | None = None
+
+
+def judged_place(field: str, location: str, rules: Rules, *, by_operator: bool = False) -> str:
+    """
+    The directory a location means, absolute and without links; "" for "".
 
     Args:
         field: what the request calls it.
-        ours: directories of ours, in which nothing may be saved, and files of ours, beside which nothing may be.
         by_operator: it was not asked for by a request; whoever runs the service may choose among the system's.
 
     Raises:
@@ -46,16 +59,53 @@ def judged_place(field: str, location: str, ours: Iterable[Path], *, by_operator
     if not location:
         return ""
     try:
-        path = Path(location).expanduser().absolute()
-        real = _resolved(path)
+        real = _resolved(Path(location).expanduser().absolute())
     except RuntimeError:  # no home for ~, and Python before 3.13 says so of a loop of links
         raise UnsafePath(field=field, reason="无法解析该路径", value=location) from None
     except OSError as error:
         raise UnsafePath(field=field, reason=error.strerror or type(error).__name__, value=location) from error
-    reason = _problem(real, ours, by_operator=by_operator)
+    reason = _problem(real, rules, by_operator=by_operator)
     if reason:
         raise UnsafePath(field=field, reason=reason, value=location)
-    return str(path)
+    return str(real)
+
+
+def insist_on_place(field: str, place: str, rules: Rules) -> None:
+    """
+    See that a place that was judged is still where it was, and allowed: once more when it is opened.
+
+    Raises:
+        UnsafePath: it is not.
+    """
+    if place and judged_place(field, place, rules, by_operator=True) != place:
+        raise UnsafePath(field=field, reason="创建任务后，路径中出现了符号链接", value=place)
+
+
+def judged_roots(locations: Iterable[str], ours: Iterable[Path]) -> tuple[Path, ...]:
+    """
+    The operator's roots, without links.
+
+    Raises:
+        UnsafePath: one holds what is ours or the system's, or lies in it: then strangers could save there.
+    """
+    roots = []
+    for location in dict.fromkeys(filter(None, locations)):
+        root = Path(judged_place("save_roots", location, Rules(ours=tuple(ours)), by_operator=True))
+        if any(each.resolve().is_relative_to(root) for each in ours):
+            raise UnsafePath(field="save_roots", reason="其中有本服务自己的文件", value=location)
+        roots.append(root)
+    return tuple(roots)
+
+
+def doubtful_place(path: Path) -> str:
+    """
+    Why an operator who lets results be saved in this directory may not have meant it, as `UnsafePath.WHY` has it; ""
+    for no reason. Blocking.
+    """
+    try:
+        return _problem(_resolved(path), Rules(ours=(), roots=None), by_operator=False)
+    except OSError:
+        return ""  # whoever tries to save there says why not
 
 
 def _resolved(path: Path) -> Path:
@@ -67,10 +117,12 @@ def _resolved(path: Path) -> Path:
     return path.resolve()
 
 
-def _problem(real: Path, ours: Iterable[Path], *, by_operator: bool) -> str:
-    for each in ours:
+def _problem(real: Path, rules: Rules, *, by_operator: bool) -> str:
+    for each in rules.ours:
         if real == each.parent.resolve() if each.is_file() else real.is_relative_to(each.resolve()):
             return "这是本服务自己的目录"
+    if rules.roots is not None and not any(real.is_relative_to(root) for root in rules.roots):
+        return "不在允许的保存目录中，见 docs/configuration.md 的 save_roots"
     if by_operator:
         return ""
     if _is_systems(real):

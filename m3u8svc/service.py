@@ -11,91 +11,89 @@ job has really ended.
 import json
 import os
 from collections import defaultdict
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any  # Any: JSON values, and a coroutine's send and yield types
 
 import attrs
-from twisted.internet.defer import CancelledError, Deferred, DeferredLock, DeferredSemaphore
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from m3u8svc.checking import Checks, parts_published
+from m3u8svc.degraded import Degraded
+from m3u8svc.diskwatch import DiskWatch
 from m3u8svc.errors import (
     CannotVerify,
     DiskFull,
-    Fault,
+    DiskGone,
     InvalidTransition,
     M3u8svcError,
+    ReadOnlyDisk,
     ReportNotFound,
     StaleTask,
     StoreError,
     TaskNotFound,
+    TooManyFiles,
+    UnsafePath,
 )
 from m3u8svc.hls.outline import Outline
-from m3u8svc.job import Job, Outcome, Tools, has_segments, work_path
+from m3u8svc.job import Job, Tools, has_segments, leaves_no_segments, work_path
 from m3u8svc.planning import plan_task
 from m3u8svc.redact import redact_text, redact_url
 from m3u8svc.replacing import Past
-from m3u8svc.report import bounded
-from m3u8svc.roots import judged_place
+from m3u8svc.roots import Rules, judged_place
+from m3u8svc.sandbox.level import Box
+from m3u8svc.settling import Change, Run, as_ended, at_rest, clean_up, end_of, stopped_by, unstored
 from m3u8svc.store import Store
-from m3u8svc.tasks.again import change_task, give_up, halt
+from m3u8svc.tasks.again import change_task
 from m3u8svc.tasks.completeness import Report
-from m3u8svc.tasks.ledger import SegmentRow
+from m3u8svc.tasks.creation import Creation
+from m3u8svc.tasks.headers import are_public_suffixes_read, read_public_suffixes
+from m3u8svc.tasks.ledger import Ledger, SegmentRow
 from m3u8svc.tasks.lifecycle import Event, advance
 from m3u8svc.tasks.names import result_name
-from m3u8svc.tasks.pace import status_bar
+from m3u8svc.tasks.reserve import DISK_CODES
+from m3u8svc.tasks.schedule import parse_schedule
 from m3u8svc.tasks.task import CompanionFile, Progress, Status, SystemSettings, Task, TaskChange, TaskDraft, TaskSpec
 from m3u8svc.telling import Telling
 from m3u8svc.waiting import in_background, log_failure, settled
+from m3u8svc.waitingroom import WaitingRoom
+from m3u8svc.wording import Said
 
 TICK_S = 0.1
 """How often live progress is looked at: the WebSocket's ten messages a second."""
 LEDGER_S = 0.25
 PROGRESS_S = 5.0
 CATCH_UP_S = 1.0
+CATCH_UP_LIMIT_S = 5.0
+"""How long at most until a store that fails is tried again."""
+STORE = "store"
+"""What a failing store is called among the reasons why the service is degraded."""
 CAS_TRIES = 10
+TIME_STEP_S = 0.001
+"""How far apart two tasks are created at least, by the clock that lists go by."""
 PLANS_AT_ONCE = 4
+PLANS_WAITING = 32
+CHECKS_WAITING = 8
+SWEEP_S = 3600.0
+"""How often what is only kept for a while is looked through."""
 STOP_S = 3.0
 """How long a stop waits for jobs: the process shall be gone in five seconds."""
+WHY_IT_GOES_ON = {
+    DiskFull.code: "there is room on its disk again",
+    DiskGone.code: "its disk is back",
+    ReadOnlyDisk.code: "its disk can be written to again",
+    TooManyFiles.code: "files can be opened again",
+}
 STORE_TROUBLE = (StoreError, DiskFull)
 """How the store says that it could not."""
 
 
-@attrs.define
-class Run:
-    """
-    A task that has a job now. `ended` fires when the job is over, whatever way.
-    """
-
-    task: Task
-    job: Job
-    ended: Deferred[None] = attrs.field(factory=Deferred)
-    shown: Progress = attrs.field(factory=Progress)
-    cancelled: bool = False
-    """Whether we told the job to stop."""
-    again: bool = False
-    """Whether it makes a finished task again, which stays 已完成."""
-
-    @property
-    def shows(self) -> bool:
-        """Whether anybody should still see it move: not once it was paused or deleted."""
-        if self.again:
-            return self.task.again is not None and not self.task.again.paused and not self.task.deleting
-        return self.task.status is Status.DOWNLOADING and not self.task.deleting
-
-    def live(self) -> Task:
-        """
-        The task with the job's progress.
-        """
-        return attrs.evolve(self.task, progress=self.job.progress())
-
-
 class DownloadService:
     """
-    Keeps at most `max_active` tasks downloading, in the order of their creation.
+    Keeps at most `max_active` tasks downloading, in the order of the queue (`tasks.queue`).
     """
 
     log = Logger()
@@ -106,36 +104,56 @@ class DownloadService:
         store: Store,
         tools: Tools,
         max_active: int,
+        max_unfinished: int | None = None,
         default_save_location: str,
         defaults: SystemSettings,
         forbidden: tuple[Path, ...],
         new_id: Callable[[], str],
+        save_roots: tuple[Path, ...] | None = None,
+        disks: DiskWatch | None = None,
+        degraded: Degraded | None = None,
+        boxed: Callable[[Box], None] = lambda box: None,
     ) -> None:
         """
         Args:
+            max_unfinished: how many tasks may wait, run or be paused before another is refused; None: any number.
             defaults: the system settings until somebody saves some.
             forbidden: our own directories, where nothing may be saved.
             new_id: makes the id of a task.
+            save_roots: where alone results and segments may lie; None: anywhere else.
+            disks: judges the disks of tasks, by default with the default reserve.
+            degraded: is told while the store fails.
+            boxed: is told of the box of every checking child.
         """
         self._store = store
         self._tools = tools
         self._max_active = max_active
+        self._max_unfinished = max_unfinished
         self._default_save_location = default_save_location
         self._defaults = defaults
-        self._forbidden = forbidden
+        self._rules = Rules(ours=forbidden, roots=save_roots)
         self._new_id = new_id
         self._runs: dict[str, Run] = {}
         self._jobs: dict[str, Deferred[None]] = {}
         self._filling = DeferredLock()
-        self._planning = DeferredSemaphore(PLANS_AT_ONCE)
-        self._verifying = DeferredLock()
-        self._checks = Checks()
+        self._planning = WaitingRoom(places=PLANS_AT_ONCE, seats=PLANS_WAITING, retry_after_s=10)
+        self._verifying = WaitingRoom(places=1, seats=CHECKS_WAITING, retry_after_s=60)
+        self._checks = Checks(boxed)
+        self._looking: Deferred[None] | None = None
+        self._disks = disks or DiskWatch(clock=tools.clock, in_thread=tools.in_thread)
         self._telling = Telling(store, tools.plugins.hooks)
         self._watchers: list[Callable[[Task], None]] = []
         self._rows: defaultdict[str, list[SegmentRow]] = defaultdict(list)
-        self._unsettled: set[str] = set()
+        self._newest = 0.0
+        """When the newest task was created."""
+        self._unsettled: dict[str, Change] = {}
+        """How jobs ended whose end is not stored yet."""
         self._unerased: dict[str, Task] = {}
+        self._degraded = degraded or Degraded(wall=tools.wall, probe=store.check)
         self._behind = False
+        self._catching_up: Deferred[None] | None = None
+        self._pause_s = CATCH_UP_S
+        self._next_try = 0.0
         self._active = False
         self._loops: list[LoopingCall] = []
 
@@ -146,8 +164,11 @@ class DownloadService:
         Take up where the last process stopped: interrupted tasks wait again, half-done deletes are finished.
         """
         everything = await self._store.tasks(include_deleting=True)
+        self._limit_rates(await self.system_settings())
         self._active = True
+        self._newest = max((task.created_at for task in everything), default=self._newest)
         for task in everything:
+            self._disks.note(task)
             if task.deleting:
                 in_background(f"deleting task {task.id}", self._erase(task, with_files=bool(task.output)))
             elif task.status is Status.DOWNLOADING:
@@ -157,6 +178,8 @@ class DownloadService:
             (LEDGER_S, self._flush_soon),
             (CATCH_UP_S, self._catch_up_soon),
             (PROGRESS_S, self._save_soon),
+            (SWEEP_S, self._sweep_soon),
+            (self._disks.every_s, self._look_at_disks_soon),
         ):
             loop = LoopingCall(function)
             loop.clock = self._tools.clock
@@ -173,6 +196,7 @@ class DownloadService:
         Stop every job; what is on disk stays, and the next start goes on with it.
         """
         self._active = False
+        self._tools.throttle.stop()
         self._checks.stop()
         for loop in self._loops:
             if loop.running:
@@ -180,7 +204,7 @@ class DownloadService:
         await self._filling.acquire()  # a task that is just being started is among the runs after this
         self._filling.release()
         runs = list(self._runs.values())
-        reached = [(run.task.id, run.job.progress()) for run in runs if not run.again]
+        reached = self._reached(runs)
         for run in runs:
             self._cancel(run)
         await self._ended(runs)
@@ -203,6 +227,13 @@ class DownloadService:
 
     # -- What the API asks
 
+    async def prepared(self) -> None:
+        """
+        Return when headers can be judged at once.
+        """
+        if not are_public_suffixes_read():
+            await settled(self._tools.in_thread(read_public_suffixes))
+
     async def create(self, draft: TaskDraft) -> Task:
         """
         A new task, stored when this returns.
@@ -210,16 +241,52 @@ class DownloadService:
         Raises:
             UnsafePath: a directory of the request is one of our own, or no place for results.
             OptionError: a plugin does not take its options.
+            TooManyTasks: as many are not finished as may.
             StoreError: nothing was created.
         """
+        task = await self._newborn(draft)
+        await self._store.insert(task, draft.playlist, most=self._max_unfinished)
+        self._welcome(task)
+        return task
+
+    async def create_once(self, draft: TaskDraft, creation: Creation) -> tuple[str, bool]:
+        """
+        As `create`, for a request that may come twice.
+
+        Returns:
+            The id of the task that it made, and whether it was made before. It may be deleted meanwhile.
+
+        Raises:
+            IdempotencyConflict: the request that made it said something else; besides what `create` raises.
+        """
+        earlier = await self._store.created(creation, now=self._tools.wall())
+        if earlier:
+            return earlier, True
+        task = await self._newborn(draft)
+        task_id = await self._store.insert(task, draft.playlist, creation=creation, most=self._max_unfinished)
+        if task_id != task.id:
+            return task_id, True
+        self._welcome(task)
+        return task_id, False
+
+    async def _newborn(self, draft: TaskDraft) -> Task:
         spec = await self._spec(draft)
-        now = self._tools.wall()
-        task = Task(id=self._new_id(), spec=spec, created_at=now, updated_at=now, warnings=spec.warnings)
-        await self._store.insert(task, draft.playlist)
+        # Later than every other, whatever the clock was set to since: the list and the queue go by it.
+        self._newest = now = max(self._tools.wall(), self._newest + TIME_STEP_S)
+        return Task(
+            id=self._new_id(),
+            spec=spec,
+            created_at=now,
+            updated_at=now,
+            priority=draft.priority,
+            place=now,
+            warnings=spec.warnings,
+        )
+
+    def _welcome(self, task: Task) -> None:
         self.log.info("task {task} created: {url}", task=task.id, url=_shown(task))
         self._announce(task)
         self._wake()
-        return task
 
     async def plan(self, draft: TaskDraft) -> Outline:
         """
@@ -227,13 +294,11 @@ class DownloadService:
 
         Raises:
             M3u8svcError: `create` would refuse it, or the task would fail before its first segment.
+            TooBusy: too many wait for the same.
         """
         task = Task(id=self._new_id(), spec=await self._spec(draft))
-        turn = await self._planning.acquire()
-        try:
+        async with self._planning.turn():
             return await plan_task(task, self._tools, draft.playlist)
-        finally:
-            turn.release()
 
     async def _spec(self, draft: TaskDraft) -> TaskSpec:
         """
@@ -258,12 +323,25 @@ class DownloadService:
         """
         return self._live(await self._store.load(task_id))
 
-    async def tasks(self, *, status: Status | None = None, limit: int | None = None, offset: int = 0) -> list[Task]:
+    async def tasks(
+        self,
+        *,
+        status: Status | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+        after: Task | None = None,
+    ) -> list[Task]:
         """
-        Tasks by creation, live.
+        Tasks by creation, live; with `after`, those behind it.
         """
-        stored = await self._store.tasks(status=status, limit=limit, offset=offset)
+        stored = await self._store.tasks(status=status, limit=limit, offset=offset, after=after)
         return [self._live(task) for task in stored]
+
+    async def queue(self) -> Mapping[str, int]:
+        """
+        Where each task that waits stands, by id and from 1: the order in which they start.
+        """
+        return await self._store.queue()
 
     async def change(self, task_id: str, change: TaskChange) -> Task:
         """
@@ -272,7 +350,9 @@ class DownloadService:
         Raises:
             TaskNotFound, InvalidTransition, CannotRemake.
         """
-        task = await self._amend(task_id, lambda task: self._changed(task, change))
+        task = await self._amend(task_id, lambda task: self._changed(task, change), position=change.position)
+        if "limit_rate" in change.extensions:
+            self._tools.throttle.limit_task(task_id, task.spec.extensions.limit_rate)
         run = self._runs.get(task_id)
         if run is not None and not run.shows:
             self._cancel(run)
@@ -305,20 +385,21 @@ class DownloadService:
 
         Raises:
             TaskNotFound, CannotVerify.
+            TooBusy: too many wait for the same.
         """
         task = await self._store.load(task_id)
         if task.status is not Status.COMPLETED or not os.path.isabs(task.output):
-            raise CannotVerify(path=task.output or task.id, reason="任务没有本机上的结果文件")
+            raise CannotVerify(
+                path=task.output or task.id,
+                reason=Said("任务没有本机上的结果文件", "the task has no result file on this machine"),
+            )
         report = await self._store.report(task_id, task.output_id)
-        await self._verifying.acquire()
-        try:
+        async with self._verifying.turn():
             summary = None if report is None else json.loads(report.summary)
             path = Path(task.output)
             parts = parts_published(path, task.companions)
             look = self._tools.in_thread(self._checks.check, path, summary, decode=decode, parts=parts)
             found: dict[str, Any] = await settled(look)
-        finally:
-            self._verifying.release()
         return {"id": task_id, "file": task.output, **found}
 
     async def report(self, task_id: str) -> bytes:
@@ -373,7 +454,15 @@ class DownloadService:
         await self._place("temp_directory", system.settings.temp_directory)
         await self._tools.plugins.check_options(system.plugins)
         await self._store.save_settings(system)
+        self._limit_rates(system)
         return system
+
+    def _limit_rates(self, system: SystemSettings) -> None:
+        """
+        The limits of the service are these from now on.
+        """
+        self._tools.throttle.limit_everything(system.limit_rate, parse_schedule(system.limit_schedule))
+        self._tools.throttle.limit_hosts(system.limit_rate_per_host)
 
     def running(self) -> list[Task]:
         """
@@ -397,32 +486,35 @@ class DownloadService:
 
     # -- States
 
-    async def _amend(self, task_id: str, change: Callable[[Task], Task]) -> Task:
+    async def _amend(self, task_id: str, change: Change, *, position: int = 0) -> Task:
         """
-        Store `change` of the current task, whoever else changes it meanwhile.
+        Store `change` of the current task, whoever else changes it meanwhile, at `position` of the queue if that is
+        not 0.
         """
         for _ in range(CAS_TRIES):
             task = await self._store.load(task_id)
             changed = change(task)
-            if changed == task:
+            if changed == task and not position:
                 return task
+            now = self._tools.wall()
             try:
-                stored = await self._store.replace(attrs.evolve(changed, updated_at=self._tools.wall()))
+                stored = await self._store.replace(attrs.evolve(changed, updated_at=now), position=position, now=now)
             except StaleTask:
                 continue
             if (run := self._runs.get(task_id)) is not None:
                 run.task = stored
+            self._disks.note(stored)
             if stored.status is not task.status:
                 self._announce(stored)
             return stored
         raise StaleTask(task_id=task_id)
 
-    async def _step(self, task_id: str, event: Event) -> Task:
+    async def _step(self, task_id: str, event: Event, **beside: Any) -> Task:
         def change(task: Task) -> Task:
             status = advance(task.status, event)
             if status is task.status:
                 return task
-            return self._at_step(attrs.evolve(task, status=status), previous=task.status)
+            return self._at_step(attrs.evolve(task, status=status, **beside), previous=task.status)
 
         return await self._amend(task_id, change)
 
@@ -431,12 +523,15 @@ class DownloadService:
         A task that has just come to another state, with what follows from that.
         """
         run = self._runs.get(task.id)
-        resumed = previous is Status.FAILED and task.status is Status.WAITING
+        resumed = previous in (Status.FAILED, Status.PAUSED) and task.status is Status.WAITING
         return attrs.evolve(
             task,
+            held="" if resumed else task.held,
             err_code="" if resumed else task.err_code,
             err_msg="" if resumed else task.err_msg,
-            progress=_at_rest(task.progress if run is None else run.job.progress()),
+            err_url="" if resumed else task.err_url,
+            incidents=task.incidents if run is None else run.job.incidents,
+            progress=at_rest(task.progress if run is None else run.job.progress()),
         )
 
     def _announce(self, task: Task) -> None:
@@ -474,43 +569,65 @@ class DownloadService:
         """
         await self._filling.acquire()
         try:
-            waiting = await self._store.tasks(status=Status.WAITING, limit=self._max_active + len(self._runs))
-            again = [task for task in await self._store.tasks_again() if task.again and not task.again.paused]
-            for task in [*waiting, *again]:
-                if len(self._runs) >= self._max_active or not self._active:
-                    return
-                if task.id not in self._runs:
-                    await self._begin(task)
+            while await self._start_some():
+                pass
         except STORE_TROUBLE as error:
             self._postpone(error)
         finally:
             self._filling.release()
 
-    async def _begin(self, task: Task) -> None:
+    async def _start_some(self) -> bool:
+        """
+        Start the first waiting tasks; whether one of them was held instead, so that it is the turn of those behind it.
+        """
+        waiting = await self._store.waiting(self._max_active + len(self._runs))
+        again = [task for task in await self._store.tasks_again() if task.again and not task.again.paused]
+        held = False
+        for task in [*waiting, *again]:
+            if len(self._runs) >= self._max_active or not self._active:
+                return False
+            if task.id not in self._runs:
+                held = not await self._begin(task) or held
+        return held
+
+    async def _begin(self, task: Task) -> bool:
+        """
+        Start a task; False: it is held instead.
+        """
+        await self.prepared()
         ledger = await self._store.segments(task.id)
         past = None
         try:
             if task.again is None:
-                started = await self._step(task.id, Event.START)
+                footing = await self._disks.footing(task)
+                if footing.trouble is not None and footing.trouble.holds:
+                    await self._hold(task, footing.trouble)
+                    return False
+                started = await self._step(task.id, Event.START, mounts=footing.mounts)
             else:
-                started = await self._store.load(task.id)
-                if started.again is None or started.again.paused:
-                    return
-                past = Past(task=started, report=await self._store.report(task.id, started.output_id))
+                report = await self._store.report(task.id, task.output_id)
+                started = await self._store.load(task.id)  # last: who changes it from here on finds its run
+                if started.again is None or started.again.paused or started.output_id != task.output_id:
+                    return True
+                past = Past(task=started, report=report)
         except (InvalidTransition, TaskNotFound):
-            return  # paused, deleted or changed meanwhile: whoever did it wakes us again
+            return True  # paused, deleted or changed meanwhile: whoever did it wakes us again
         run = Run(task=started, job=self._job(started, ledger, past), again=past is not None)
         self._runs[task.id] = run
-        self._unsettled.discard(task.id)
+        self._unsettled.pop(task.id, None)
         self.log.info("task {task} started", task=task.id)
         self._jobs[task.id] = in_background(f"task {task.id}", self._carry_out(run))
+        return True
 
-    def _job(self, task: Task, ledger: Iterable[SegmentRow] = (), past: Past | None = None) -> Job:
-        return Job(task, self._tools, _Journal(self, task.id), ledger, past)
+    def _job(self, task: Task, ledger: Ledger | None = None, past: Past | None = None) -> Job:
+        return Job(task, self._tools, _Journal(self, task.id), ledger or (), past, self._rules)
 
     def _cancel(self, run: Run) -> None:
+        """
+        Stop a job, unless it is over: then the storing of its end would be stopped, and the task be left in between.
+        """
         job = self._jobs.get(run.task.id)
-        if job is not None:
+        if job is not None and not run.over:
             run.cancelled = True
             job.cancel()
 
@@ -520,36 +637,20 @@ class DownloadService:
         """
         task_id = run.task.id
         try:
-            change = await self._outcome(run)
+            change = await end_of(run, self._tools.wall)
+            run.over = True
             if change is not None:
                 await self._settle(run, change)
         finally:
             # Nothing is awaited here: a second cancel or a failing store would keep this task's place for ever.
             in_background("writing the ledger", self._flush(task_id))
+            in_background("saving incidents", self._save_incidents([run]))
             del self._runs[task_id]
             self._jobs.pop(task_id, None)
             run.ended.callback(None)
             self._wake()
 
-    async def _outcome(self, run: Run) -> Callable[[Task], Task] | None:
-        """
-        Run the job; the answer is what its end changes in the task. None: somebody stopped it.
-        """
-        try:
-            outcome = await run.job.run()
-        except CancelledError:
-            if not run.cancelled:  # something below us was cancelled that nobody here asked to stop
-                return self._failed(run, M3u8svcError(reason="CancelledError"))
-            self.log.info("task {task} stopped", task=run.task.id)
-            return None
-        except M3u8svcError as error:
-            return self._failed(run, error)
-        except (Exception, SystemExit) as error:  # a bug of ours fails one task, never the service
-            log_failure(f"task {run.task.id}")
-            return self._failed(run, M3u8svcError(reason=type(error).__name__))
-        return self._completed(run, outcome)
-
-    async def _settle(self, run: Run, change: Callable[[Task], Task]) -> None:
+    async def _settle(self, run: Run, change: Change) -> None:
         """
         Store how a job ended. A task that was paused or deleted in the last moment stays so: its next run finds the
         result where this one put it.
@@ -562,61 +663,35 @@ class DownloadService:
             self.log.info("task {task} was changed in its last moment", task=task_id)
             return
         except STORE_TROUBLE as error:
-            self._unsettled.add(task_id)
+            self._unsettled[task_id] = unstored(run, change)
             self._postpone(error)
+            self._show(self._live(run.task))
             return
+        if task.held in DISK_CODES:  # others write there, too; it goes on when the disk was looked at a while later
+            self._look_at_disks_soon(release=False)
         if task.status is Status.COMPLETED:
             if run.again:
                 self._show(task)
                 if task.again is None:
-                    await self._clean_up(run.job.discard(keep_work=task.needs_work), task)
+                    await clean_up(run.job.discard(keep_work=task.needs_work), task)
+                    await self._forget_ledger(task)
             else:
                 self.log.info("task {task} completed: {size} bytes", task=task_id, size=task.size)
                 if not task.needs_work:
-                    await self._clean_up(run.job.clean_up(), task)
+                    await clean_up(run.job.clean_up(), task)
+                await self._forget_ledger(task)
 
-    def _completed(self, run: Run, outcome: Outcome) -> Callable[[Task], Task]:
-        finished = self._tools.wall()
-
-        def change(task: Task) -> Task:
-            if run.again and task.again is None:
-                raise InvalidTransition(current=task.status.value, wanted=Status.COMPLETED.value)
-            missing = task.missing if task.again is None else task.again.missing
-            return attrs.evolve(
-                task,
-                status=Status.COMPLETED if run.again else advance(task.status, Event.COMPLETE),
-                missing=missing,
-                again=None,
-                output_id=task.output_id if task.again is None else task.again.output_id,
-                completed_at=finished,
-                err_code="",
-                err_msg="",
-                size=outcome.size_bytes,
-                output=outcome.output,
-                companions=outcome.companions,
-                warnings=outcome.warnings,
-                progress=attrs.evolve(_at_rest(run.job.progress()), percent=100, status_bar=missing),
-            )
-
-        return change
-
-    def _failed(self, run: Run, error: M3u8svcError) -> Callable[[Task], Task]:
-        level = self.log.error if error.fault is Fault.SERVICE else self.log.warn
-        level("task {task} failed: {code} {error}", task=run.task.id, code=error.code, error=error.text("en"))
-
-        def change(task: Task) -> Task:
-            if run.again:
-                return halt(task, error.text("zh")) if run.job.placed else give_up(task, error.text("zh"))
-            return attrs.evolve(
-                task,
-                status=advance(task.status, Event.FAIL),
-                err_code=error.code,
-                err_msg=error.text("zh"),
-                warnings=bounded(run.job.warnings),
-                progress=_at_rest(run.job.progress()),
-            )
-
-        return change
+    async def _forget_ledger(self, task: Task) -> None:
+        """
+        A finished task has its report; what is recorded of its segments is of use only as long as their files are.
+        """
+        if not leaves_no_segments(task):
+            return
+        self._rows.pop(task.id, None)
+        try:
+            await self._store.forget_segments([task.id])
+        except STORE_TROUBLE as error:  # the next start forgets them
+            self._postpone(error)
 
     async def _erase(self, task: Task, *, with_files: bool = False) -> None:
         """
@@ -630,12 +705,13 @@ class DownloadService:
             await ended
         try:
             if with_files:
-                await self._job(task).remove_output()
-            await self._job(task).discard()
+                await self._unless_linked(task, self._job(task).remove_output())
+            await self._unless_linked(task, self._job(task).discard())
         except M3u8svcError as error:  # its row stays marked: the next start tries again
             self.log.error("task {task} cannot be removed: {error}", task=task.id, error=error.text("en"))
             return
         self._rows.pop(task.id, None)
+        self._tools.throttle.end_task(task.id)
         try:
             await self._telling.catch_up()  # what happened to it is told while there still is a task to tell of
             await self._store.delete(task.id)
@@ -643,19 +719,96 @@ class DownloadService:
             self._unerased[task.id] = task
             self._postpone(error)
 
+    async def _unless_linked(self, task: Task, removal: Coroutine[Any, Any, None]) -> None:
+        """
+        Remove what can be reached. What somebody put a link in front of is left, and the task goes all the same.
+        """
+        try:
+            await removal
+        except UnsafePath as error:
+            self.log.warn("task {task}: its files are left: {error}", task=task.id, error=error.text("en"))
+
     async def _clear(self, finished: list[Task]) -> None:
         """
         Work directories of tasks that were done when the process ended.
         """
-        for task in finished:
-            if await settled(self._tools.in_thread(os.path.lexists, work_path(task))):
-                await self._clean_up(self._job(task).clean_up(), task)
-
-    async def _clean_up(self, work: Coroutine[Any, Any, None], task: Task) -> None:
         try:
-            await work
-        except M3u8svcError as error:  # the task is done all the same; the next start tries again
-            self.log.warn("task {task} left its work directory: {error}", task=task.id, error=error.text("en"))
+            await self._store.forget_segments([task.id for task in finished if leaves_no_segments(task)])
+        except STORE_TROUBLE as error:
+            self.log.warn("old ledgers are not forgotten yet: {error}", error=error.text("en"))
+        for task_id in await settled(self._tools.in_thread(_with_work, finished)):
+            await self._clear_one(task_id)
+
+    async def _clear_one(self, task_id: str) -> None:
+        """
+        The work directory of one of them, unless it is to be made again by now: then it is of use, or in use.
+        """
+        await self._filling.acquire()  # nobody is started meanwhile
+        try:
+            task = await self._store.load(task_id)
+            if self._active and not task.needs_work and task_id not in self._runs:
+                await clean_up(self._job(task).clean_up(), task)
+        except TaskNotFound:
+            return  # deleted meanwhile, and its work directory with it
+        except STORE_TROUBLE as error:
+            self.log.warn("task {task} is not cleared yet: {error}", task=task_id, error=error.text("en"))
+        finally:
+            self._filling.release()
+
+    # -- Disks
+
+    async def _hold(self, task: Task, error: M3u8svcError) -> None:
+        """
+        Pause a waiting task for what is in its way.
+
+        Raises:
+            InvalidTransition, TaskNotFound: it does not wait any more.
+        """
+        at = self._tools.wall()
+        await self._amend(task.id, lambda task: stopped_by(task, error, at=at))
+        self.log.warn("task {task} is held: {code} {error}", task=task.id, code=error.code, error=error.text("en"))
+
+    async def _look_at_disks(self, *, release: bool) -> None:
+        """
+        Hold the running tasks whose disks are in trouble, and let those go on whose disks are back. Without `release`
+        none goes on: one that has just failed has made some room by that, which does not mean enough.
+        """
+        for run in [each for each in self._runs.values() if each.shows and not each.again]:
+            trouble = (await self._disks.footing(run.task)).trouble
+            if trouble is not None and trouble.holds and not run.cancelled:
+                run.in_the_way = trouble
+                self._cancel(run)
+        try:
+            for task_id in await self._disks.returned() if release else ():
+                await self._release(task_id)
+        except STORE_TROUBLE as error:
+            self._postpone(error)
+        self._wake()
+
+    async def _release(self, task_id: str) -> None:
+        held = ""
+
+        def change(task: Task) -> Task:
+            nonlocal held
+            held = task.held
+            if task.held not in DISK_CODES:  # somebody paused it meanwhile, or it runs: what is theirs stays
+                return task
+            return self._at_step(attrs.evolve(task, status=advance(task.status, Event.RELEASE)), previous=task.status)
+
+        try:
+            task = await self._amend(task_id, change)
+        except TaskNotFound:
+            return
+        if task.status is Status.WAITING:
+            self.log.info("task {task} goes on: {why}", task=task_id, why=WHY_IT_GOES_ON[held])
+
+    def _look_at_disks_soon(self, *, release: bool = True) -> None:
+        if self._looking is None:
+            self._looking = in_background("looking at disks", self._look_at_disks(release=release))
+            self._looking.addBoth(self._looked)
+
+    def _looked(self, result: object) -> None:
+        self._looking = None
 
     # -- Periodic work
 
@@ -683,48 +836,89 @@ class DownloadService:
                     self._postpone(error)
 
     def _catch_up_soon(self) -> None:
-        if self._behind:
-            self._behind = False
-            in_background("catching up", self._catch_up())
+        if self._behind and self._catching_up is None and self._tools.clock.seconds() >= self._next_try:
+            self._catching_up = in_background("catching up", self._catch_up())
+            self._catching_up.addBoth(self._caught_up)
+
+    def _caught_up(self, result: object) -> None:
+        self._catching_up = None
+
+    def _sweep_soon(self) -> None:
+        in_background("forgetting old requests", self._sweep())
+
+    async def _sweep(self) -> None:
+        try:
+            await self._store.forget_creations(now=self._tools.wall())
+        except STORE_TROUBLE as error:
+            self.log.warn("old requests are not forgotten yet: {error}", error=error.text("en"))
 
     def _save_soon(self) -> None:
-        reached = [(run.task.id, run.job.progress()) for run in self._runs.values() if not run.again]
-        if reached:
+        reached = self._reached(self._runs.values())
+        if reached and not self._behind:
             in_background("saving progress", self._save_progress(reached))
+        in_background("saving incidents", self._save_incidents(list(self._runs.values())))
+
+    def _reached(self, runs: Iterable[Run]) -> list[tuple[str, Progress]]:
+        """
+        How far these are. Of a job that is over, its task says so itself.
+        """
+        return [(run.task.id, run.job.progress()) for run in runs if not run.again and not run.over]
 
     async def _save_progress(self, reached: list[tuple[str, Progress]]) -> None:
         try:
-            await self._store.save_progress([(task_id, _at_rest(progress)) for task_id, progress in reached])
+            await self._store.save_progress([(task_id, at_rest(progress)) for task_id, progress in reached])
         except STORE_TROUBLE as error:
             self._postpone(error)
+
+    async def _save_incidents(self, runs: list[Run]) -> None:
+        """
+        Store what went wrong with tasks, where it is not stored yet.
+        """
+        new = [(run, run.job.incidents) for run in runs if run.job.incidents != run.task.incidents]
+        try:
+            await self._store.save_incidents([(run.task.id, incidents) for run, incidents in new])
+        except STORE_TROUBLE as error:
+            return self._postpone(error)
+        for run, incidents in new:
+            run.task = attrs.evolve(run.task, incidents=incidents)
 
     def _postpone(self, error: M3u8svcError) -> None:
         """
         The store failed where nobody waits for an answer: what was to be done is done when it is back.
         """
         if not self._behind:
-            self.log.error(
-                "the store fails, trying again in {seconds} s: {error}", seconds=CATCH_UP_S, error=error.text("en")
-            )
-        self._behind = True
+            self._behind = True
+            self._pause_s = CATCH_UP_S
+            self._next_try = self._tools.clock.seconds() + self._pause_s
+        self._degraded.say(STORE, error)
 
     async def _catch_up(self) -> None:
         """
-        Everything that may have been left undone while the store failed. Tasks whose end could not be stored wait once
-        more: their next run finds what is done.
+        Everything that may have been left undone while the store failed, once it does not. Tasks that were done wait
+        once more: their next run finds what is done.
         """
-        for task_id in self._unsettled - self._runs.keys():
+        try:
+            await self._store.check()
+        except STORE_TROUBLE as error:
+            self._pause_s = min(2 * self._pause_s, CATCH_UP_LIMIT_S)
+            self._next_try = self._tools.clock.seconds() + self._pause_s
+            self._degraded.say(STORE, error)
+            return
+        self._behind = False
+        for task_id in self._unsettled.keys() - self._runs.keys():
             try:
-                await self._step(task_id, Event.INTERRUPT)
+                await self._amend(task_id, self._unsettled[task_id])
             except (InvalidTransition, TaskNotFound):
                 self.log.debug("task {task} was paused or deleted: nothing to settle", task=task_id)
             except STORE_TROUBLE as error:
                 return self._postpone(error)
-            self._unsettled.discard(task_id)
+            self._unsettled.pop(task_id, None)
         for task_id in list(self._unerased):
             in_background(f"deleting task {task_id}", self._erase(self._unerased.pop(task_id)))
         await self._flush()
         await self._tell()
+        if not self._behind:
+            self._degraded.over(STORE)
         self._wake()
 
     # -- Odds
@@ -771,16 +965,18 @@ class DownloadService:
         await self._amend(task_id, change)
 
     def _live(self, task: Task) -> Task:
+        if task.id in self._unsettled:
+            return as_ended(task, self._unsettled[task.id])
         run = self._runs.get(task.id)
         if run is None or not attrs.evolve(run, task=task).shows:
             return task
-        return attrs.evolve(task, progress=run.job.progress())
+        return attrs.evolve(task, progress=run.job.progress(), incidents=run.job.incidents)
 
     async def _place(self, field: str, location: str, *, by_operator: bool = False) -> str:
         """
-        The absolute directory a location means, if results may lie there.
+        The directory a location means, absolute and without links, if results may lie there.
         """
-        judged = self._tools.in_thread(judged_place, field, location, self._forbidden, by_operator=by_operator)
+        judged = self._tools.in_thread(judged_place, field, location, self._rules, by_operator=by_operator)
         place: str = await settled(judged)
         return place
 
@@ -811,11 +1007,11 @@ class _Journal:
         await self._service.record_staged(self._task_id, output_id, companions, warnings)
 
 
-def _at_rest(progress: Progress) -> Progress:
+def _with_work(tasks: Iterable[Task]) -> list[str]:
     """
-    The same without a rate: a task that does not run has none.
+    Those of these tasks that have a work directory. Blocking.
     """
-    return attrs.evolve(progress, speed=0.0, eta_s=None, status_bar=status_bar(progress.phase))
+    return [task.id for task in tasks if os.path.lexists(work_path(task))]
 
 
 def _shown(task: Task) -> str:

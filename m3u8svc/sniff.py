@@ -3,13 +3,13 @@ From the URL somebody typed to a presentation: pages that link to a playlist, mu
 that go with the variant, lists that may grow; and to the same presentation elsewhere when a place fails.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
+from functools import partial
 
 import attrs
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
-from m3u8svc.download import Wire
 from m3u8svc.errors import LiveUnsupported, M3u8svcError, NotAPlaylist, PlaylistError, PlaylistTooDeep
 from m3u8svc.fetch import Fetched
 from m3u8svc.hls.failover import is_of_a_place
@@ -30,10 +30,13 @@ from m3u8svc.hls.renditions import Selected, named_tracks, select_renditions
 from m3u8svc.hls.steering import SteeringManifest, alternatives, parse_steering_manifest, with_clones
 from m3u8svc.hls.uri import host_of
 from m3u8svc.redact import escape_controls, redact_url
+from m3u8svc.tasks.addresses import Zone
 from m3u8svc.tasks.overrides import overrides_of
+from m3u8svc.tasks.reach import TYPED
 from m3u8svc.tasks.request import Purpose
-from m3u8svc.tasks.retry import Retry, decide
 from m3u8svc.waiting import InThread, settled, together
+from m3u8svc.wire import Wire
+from m3u8svc.wording import Said, said
 
 NESTING = 3
 """How many pages or multivariant playlists may lead to each other (reliability.md 2.4)."""
@@ -46,13 +49,15 @@ LONGEST_RELOAD_S = 30.0
 @attrs.frozen(kw_only=True)
 class Sniffer:
     """
-    Finds what one task is to download. `chance` is the dice of the backoff.
+    Finds what one task is to download. `final` are HTTP statuses that no second request changes, such as those of a
+    link that worked once; `settles`: lists without ENDLIST are asked twice.
     """
 
     wire: Wire
     clock: IReactorTime
     in_thread: InThread
-    chance: Callable[[], float]
+    final: frozenset[int] = frozenset()
+    settles: bool = True
 
     async def presentation(self, url: str, pasted: str | None = None) -> Presentation:
         """
@@ -62,7 +67,8 @@ class Sniffer:
         Raises:
             PlaylistError, FetchError: there is none, or it cannot be used.
         """
-        way = _Way(start=url)
+        # What somebody typed may be anywhere; the second time it is no nearer than it was, whatever its name means now.
+        way = _Way(start=url, reach=self.wire.reaches.typed)
         if pasted is None:
             return await self._follow(url, way)
         return await self._led_by(await self._read_pasted(pasted, url), way)
@@ -84,20 +90,25 @@ class Sniffer:
         """
         if presentation.master is None or presentation.variant is None:
             return
-        _, others = await self._others(presentation.master, presentation.variant)
+        reach = self.wire.reaches.of(MAIN)
+        _, others = await self._others(presentation.master, presentation.variant, reach)
         for other in others:
             try:
-                _, playlist = await self._load(other.uri, presentation.master.definitions)
+                fetched, playlist = await self._load(other.uri, presentation.master.definitions, reach)
             except M3u8svcError as error:
                 self.wire.note(f"no stand-in at {redact_url(other.uri)}: {error}")
                 continue
             if isinstance(playlist, MediaPlaylist):
+                self.wire.reaches.led_by(MAIN, fetched.reach)
                 yield playlist
 
     async def _follow(self, url: str, way: "_Way") -> Presentation:
         if way.steps > NESTING:
             raise PlaylistTooDeep(limit=NESTING, url=way.start, line=0)
-        fetched, playlist = await self._load(url, way.definitions)
+        fetched, playlist = await self._load(url, way.definitions, way.reach)
+        if way.steps == 0:
+            self.wire.reaches.led_by(TYPED, fetched.reach)
+        way = attrs.evolve(way, reach=fetched.reach)
         if isinstance(playlist, MediaPlaylist | MasterPlaylist):
             return await self._led_by(playlist, way)
         self.wire.note(f"page {redact_url(fetched.url)} links to {redact_url(playlist)}")
@@ -112,17 +123,17 @@ class Sniffer:
         """
         The presentation of a variant, from the first of its places where all its playlists are to be had.
         """
-        steps = way.steps + 1
+        led = attrs.evolve(way, steps=way.steps + 1, master=master, variant=variant, master_reach=way.reach)
         try:
-            return await self._follow(variant.uri, attrs.evolve(way, steps=steps, master=master, variant=variant))
+            return await self._follow(variant.uri, led)
         except M3u8svcError as error:
             if not is_of_a_place(error):
                 raise
-            whole, others = await self._others(master, variant)
+            whole, others = await self._others(master, variant, way.reach)
             for other in others:
                 self.wire.note(f"{error}; trying {redact_url(other.uri)}")
                 try:
-                    found = await self._follow(other.uri, attrs.evolve(way, steps=steps, master=whole, variant=other))
+                    found = await self._follow(other.uri, attrs.evolve(led, master=whole, variant=other))
                 except M3u8svcError as again:
                     self.wire.note(f"nor at {redact_url(other.uri)}: {again}")
                     continue
@@ -130,18 +141,20 @@ class Sniffer:
                 return attrs.evolve(found, warnings=(*found.warnings, note))
             raise
 
-    async def _others(self, master: MasterPlaylist, variant: Variant) -> tuple[MasterPlaylist, tuple[Variant, ...]]:
+    async def _others(
+        self, master: MasterPlaylist, variant: Variant, reach: Zone
+    ) -> tuple[MasterPlaylist, tuple[Variant, ...]]:
         """
         Other places that hold the same as a variant, and the playlist that their groups are in. The steering manifest
         is asked only now, when a place has failed: a download that works has no use for it.
         """
-        manifest = None if master.steering is None else await self._steering(master.steering.server_uri)
+        manifest = None if master.steering is None else await self._steering(master.steering.server_uri, reach)
         whole = master if manifest is None else with_clones(master, manifest)
         return whole, alternatives(master, variant, manifest)
 
-    async def _steering(self, url: str) -> SteeringManifest | None:
+    async def _steering(self, url: str, reach: Zone) -> SteeringManifest | None:
         try:
-            fetched, body = await self._read(url)
+            fetched, body = await self._read(url, reach)
             manifest: SteeringManifest = await settled(self.in_thread(parse_steering_manifest, body, fetched.url))
         except M3u8svcError as error:  # it is a help; what the playlist itself lists is still there
             self.wire.note(f"no steering manifest: {error}")
@@ -155,9 +168,10 @@ class Sniffer:
         master, variant = way.master, way.variant
         selection = Selected() if master is None or variant is None else self._select(master, variant)
         wanted = named_tracks(selection.renditions)
+        self.wire.reaches.led_by(MAIN, way.reach)
         playlists = await together(
-            self._settled(main, way.definitions),
-            *(self._rendition(rendition, way.definitions) for rendition in wanted.values()),
+            self._settled(main, way.definitions, MAIN),
+            *(self._rendition(rendition, way, track) for track, rendition in wanted.items()),
         )
         streams = [Stream(track=MAIN, playlist=playlists[0])]
         streams += [
@@ -166,32 +180,47 @@ class Sniffer:
         ]
         return Presentation(streams=tuple(streams), master=master, variant=variant, warnings=selection.warnings)
 
-    async def _rendition(self, rendition: Rendition, definitions: Mapping[str, str] | None) -> MediaPlaylist:
+    async def _rendition(self, rendition: Rendition, way: "_Way", track: str) -> MediaPlaylist:
         assert rendition.uri is not None  # `_select` takes no others
-        _, playlist = await self._load(rendition.uri, definitions)
+        fetched, playlist = await self._load(rendition.uri, way.definitions, way.master_reach)
         if not isinstance(playlist, MediaPlaylist):
-            raise PlaylistError(line=rendition.line, reason=f"“{rendition.name}”的链接不是媒体播放列表")
-        return await self._settled(playlist, definitions)
+            why = said(
+                "“{name}”的链接不是媒体播放列表",
+                'the URI of rendition "{name}" leads to no Media Playlist',
+                name=rendition.name,
+            )
+            raise PlaylistError(line=rendition.line, reason=why)
+        self.wire.reaches.led_by(track, fetched.reach)
+        return await self._settled(playlist, way.definitions, track)
 
     def _select(self, master: MasterPlaylist, variant: Variant) -> Selected:
         extensions = self.wire.task.spec.extensions
         return select_renditions(master, variant, audio=extensions.audio, subtitles=extensions.subtitles)
 
-    async def _load(self, url: str, definitions: Mapping[str, str] | None) -> tuple[Fetched, Playlist | str]:
+    async def _load(
+        self, url: str, definitions: Mapping[str, str] | None, reach: Zone
+    ) -> tuple[Fetched, Playlist | str]:
         """
         What is at `url`: a playlist as the task's overrides leave it, or the link to one in a page.
         """
-        fetched, body = await self._read(url)
+
+        async def ask(attempt: int) -> tuple[Fetched, Playlist | str]:
+            fetched, body = await self._ask(url, reach, attempt)
+            return fetched, await self._understood(fetched, body, definitions)
+
+        return await self.wire.insist("playlist", ask, final=self.final)
+
+    async def _understood(self, fetched: Fetched, body: bytes, definitions: Mapping[str, str] | None) -> Playlist | str:
         try:
             playlist: Playlist = await settled(self.in_thread(self._parse, body, fetched.url, definitions))
-            return fetched, playlist
+            return playlist
         except NotAPlaylist as error:
             link: str | None = await settled(self.in_thread(find_playlist_link, body, fetched.url))
             if link is None:
                 start = escape_controls(body[:40].decode("utf-8", "replace"))
-                kind = fetched.content_type or "未知类型"
+                kind = fetched.content_type or Said("未知类型", "of no known type")
                 raise NotAPlaylist(url=fetched.url, content_type=kind, start=start, line=0, reason="") from error
-            return fetched, link
+            return link
 
     def _parse(self, body: bytes | str, url: str, definitions: Mapping[str, str] | None) -> Playlist:
         overrides = overrides_of(self.wire.task.spec.extensions)
@@ -204,36 +233,36 @@ class Sniffer:
         )
         return override_playlist(playlist, overrides)
 
-    async def _read(self, url: str) -> tuple[Fetched, bytes]:
-        attempt = 1
-        while True:
-            request = await self.wire.request(url, Purpose.PLAYLIST)
-            try:
-                return await self.wire.read(request, max_bytes=PLAYLIST_BYTES, attempt=attempt)
-            except M3u8svcError as error:
-                decision = decide(error, attempt, skip_statuses=frozenset(), chance=self.chance())
-                self.wire.note(f"playlist attempt {attempt} failed: {error} -> {decision}")
-                if not isinstance(decision, Retry):
-                    raise
-                await deferLater(self.clock, decision.delay_s)
-                attempt += 1
+    async def _read(self, url: str, reach: Zone) -> tuple[Fetched, bytes]:
+        return await self.wire.insist("playlist", partial(self._ask, url, reach), final=self.final)
+
+    async def _ask(self, url: str, reach: Zone, attempt: int) -> tuple[Fetched, bytes]:
+        request = await self.wire.request(url, Purpose.PLAYLIST, reach=reach)
+        return await self.wire.read(request, max_bytes=PLAYLIST_BYTES, attempt=attempt)
 
     async def _choose(self, master: MasterPlaylist) -> Variant:
         variant: Variant = await self.wire.hooks.ask("choose_variant", master=master, task=self.wire.task)
         self.wire.note(f"variant {variant.bandwidth} bit/s {variant.width}x{variant.height} of {len(master.variants)}")
         return variant
 
-    async def _settled(self, playlist: MediaPlaylist, definitions: Mapping[str, str] | None) -> MediaPlaylist:
+    async def _settled(
+        self, playlist: MediaPlaylist, definitions: Mapping[str, str] | None, track: str
+    ) -> MediaPlaylist:
         """
         The playlist if nothing will be added to it. One without ENDLIST is asked again after a target duration:
         unchanged means complete, with a warning; changed means live, which is refused for now (DESIGN 6).
         """
         if playlist.i_frames_only:
-            raise PlaylistError(line=0, reason="播放列表只含关键帧（EXT-X-I-FRAMES-ONLY），不是节目本身")
-        if playlist.complete:
+            why = Said(
+                "播放列表只含关键帧（EXT-X-I-FRAMES-ONLY），不是节目本身",
+                "the playlist has I-frames only (EXT-X-I-FRAMES-ONLY), not the programme itself",
+            )
+            raise PlaylistError(line=0, reason=why)
+        if playlist.complete or not self.settles:
             return playlist
         await deferLater(self.clock, min(LONGEST_RELOAD_S, playlist.target_duration_s or RELOAD_S))
-        _, again = await self._load(playlist.url, definitions)
+        fetched, again = await self._load(playlist.url, definitions, self.wire.reaches.of(track))
+        self.wire.reaches.led_by(track, fetched.reach)
         if not isinstance(again, MediaPlaylist) or not _same(playlist, again):
             raise LiveUnsupported(line=0, reason="")
         note = "播放列表没有 EXT-X-ENDLIST，重新读取后未变化，按完整处理"
@@ -244,10 +273,13 @@ class Sniffer:
 class _Way:
     """
     How a playlist was come to: from which URL, over how many others, and the last multivariant one with its choice.
+    `reach` is how near it may lead, `master_reach` how near that one could.
     """
 
     start: str
     steps: int = 0
+    reach: Zone = Zone.PUBLIC
+    master_reach: Zone = Zone.PUBLIC
     master: MasterPlaylist | None = None
     variant: Variant | None = None
 

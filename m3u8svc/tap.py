@@ -4,11 +4,13 @@ reactor; klein, the database and the web room are imported inside `makeService`,
 nothing and ``--reactor`` still works.
 """
 
+import ctypes
+import gc
 import os
 import random
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +25,7 @@ from twisted.python.threadpool import ThreadPool
 
 from m3u8svc import __version__
 from m3u8svc.errors import ConfigError, HomeLocked, M3u8svcError
+from m3u8svc.signals import take_signals
 from m3u8svc.waiting import log_failure, settled
 
 if TYPE_CHECKING:
@@ -30,11 +33,18 @@ if TYPE_CHECKING:
     from m3u8svc.home import HeldHome
     from m3u8svc.job import Tools
     from m3u8svc.offerings import Services
+    from m3u8svc.sandbox.level import Box
     from m3u8svc.service import DownloadService
+    from m3u8svc.tasks.concurrency import Ceilings
     from m3u8svc.tasks.plugins import PluginChoice
+    from m3u8svc.tasks.reach import Policy
+    from m3u8svc.web.doorman import Doorman
+    from m3u8svc.web.listening import Listener
 
 DISK_THREADS = 8
 """Threads for file work, apart from the reactor's own pool, where names are resolved."""
+NAME_THREADS = 6
+"""Threads of that pool: with the store's and the reactor's own this is 16, which leaves 8 plugins one each."""
 EXIT_LOCKED = 75
 EXIT_FAILED = 1
 
@@ -52,8 +62,12 @@ class Options(usage.Options):
         ["home", None, None, "Directory for state (database, lock)."],
         ["save-dir", None, None, "Where finished files go by default. [default: ~/Downloads/m3u8svc]"],
         ["max-active", None, None, "How many tasks download at once. [default: 3]"],
+        ["max-connections", None, None, "How many requests at once, in all. [default: 256]"],
+        ["max-connections-per-host", None, None, "How many requests at once to one host. [default: 64]"],
         ["database", None, None, "Database URL. [default: SQLite in --home]"],
+        ["network-mode", None, None, "Where requests may go: auto, local or strict. [default: auto]"],
         ["config", None, None, "Configuration file (TOML); options win over it."],
+        ["base-path", None, None, "Path below which a reverse proxy serves us, such as /m3u8."],
     ]
     optFlags = [
         ["no-plugins", None, "Start without any installed plugin."],
@@ -63,12 +77,27 @@ class Options(usage.Options):
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Twisted's own
         self["listen"] = []
+        self["trusted-proxy"] = []
+        self["allow"] = []
 
     def opt_listen(self, endpoint: str) -> None:
         """
         Endpoint to listen on, may be given several times. [default: tcp:8080:interface=127.0.0.1]
         """
         self["listen"].append(endpoint)
+
+    def opt_trusted_proxy(self, address: str) -> None:
+        """
+        Address, network or "unix" of a reverse proxy whose X-Forwarded headers are believed; may be given several
+        times.
+        """
+        self["trusted-proxy"].append(address)
+
+    def opt_allow(self, place: str) -> None:
+        """
+        Address, network or name that requests may go to in any mode, such as 192.168.1.20:8080; several times.
+        """
+        self["allow"].append(place)
 
     def opt_version(self) -> None:
         """
@@ -109,8 +138,15 @@ def configuration_of(options: "usage.Options | dict[str, Any]") -> "Configuratio
         "listen": tuple(options["listen"]) or None,
         "home": options["home"],
         "save_dir": options["save-dir"],
-        "max_active": _whole("--max-active", options["max-active"]),
+        **{
+            name.replace("-", "_"): _whole(f"--{name}", options[name])
+            for name in ("max-active", "max-connections", "max-connections-per-host")
+        },
         "database": options["database"],
+        "trusted_proxies": tuple(options["trusted-proxy"]) or None,
+        "base_path": options["base-path"],
+        "network_mode": options["network-mode"],
+        "network_allow": tuple(options["allow"]) or None,
     }
     flagged = with_flags(configuration, **{name: value for name, value in given.items() if value is not None})
     return attrs.evolve(
@@ -127,18 +163,41 @@ def makeService(options: Options) -> IService:
     Raises:
         SystemExit: another process has the lock (status 75), or the directory cannot be used.
     """
-    from twisted.internet import reactor
-
-    from m3u8svc.home import open_home
-
-    configuration = options["configuration"]
     try:
-        held = open_home(Path(configuration.home).expanduser())
+        return whole_service(options)
     except M3u8svcError as error:
         print(f"m3u8svc: {error.text('en')}")
-        raise SystemExit(EXIT_LOCKED if isinstance(error, HomeLocked) else EXIT_FAILED) from error
+        raise SystemExit(exit_status(error)) from error
+
+
+def exit_status(error: M3u8svcError) -> int:
+    """
+    With which status a process ends that could not start.
+    """
+    return EXIT_LOCKED if isinstance(error, HomeLocked) else EXIT_FAILED
+
+
+def whole_service(options: Options) -> "WholeService":
+    """
+    The same for who tells the user what is wrong in words of their own.
+
+    Raises:
+        HomeLocked: another process has the lock.
+        DiskError, TooManyFiles: the directory cannot be used, or too few files may be open.
+    """
+    from twisted.internet import reactor
+
+    from m3u8svc.descriptors import raise_limit
+    from m3u8svc.home import open_home
+    from m3u8svc.shortturns import take_short_turns
+
+    configuration = options["configuration"]
+    limit = raise_limit()
+    held = open_home(Path(configuration.home).expanduser())
     use_monotonic_clock(reactor)
-    return WholeService(reactor, configuration, held)
+    take_short_turns(reactor)
+    take_signals(reactor)
+    return WholeService(reactor, configuration, held, limit)
 
 
 def use_monotonic_clock(reactor: Any) -> None:
@@ -156,16 +215,23 @@ class WholeService(Service):
 
     log = log
 
-    def __init__(self, reactor: Any, configuration: "Configuration", held: "HeldHome") -> None:
+    def __init__(
+        self, reactor: Any, configuration: "Configuration", held: "HeldHome", descriptors: int = 65_536
+    ) -> None:
         self._reactor = reactor
+        self._descriptors = descriptors
         self._configuration = configuration
         self._held = held
         self._downloads: DownloadService | None = None
         self._ports: list[Any] = []
         self._undo: list[Callable[[], Any]] = []
         self._hosts: set[str] = set()
+        self.strict = False
+        """Whether nobody is trusted, since others can reach us or the configuration says so; once it has started."""
         self.failed = False
         """Whether starting failed; whoever runs the reactor makes it the exit status."""
+        self.failure: M3u8svcError | None = None
+        """Why, if that is in the catalogue."""
 
     def startService(self) -> None:
         """
@@ -183,17 +249,43 @@ class WholeService(Service):
         return Deferred.fromCoroutine(self._stop())
 
     async def _start(self) -> None:
-        from m3u8svc.roots import own_places
+        from m3u8svc.access.openness import way_in
+        from m3u8svc.boxwatch import BoxWatch
+        from m3u8svc.degraded import Degraded
+        from m3u8svc.diskwatch import DiskWatch
+        from m3u8svc.roots import judged_roots, own_places
         from m3u8svc.service import DownloadService
         from m3u8svc.store import Store
+        from m3u8svc.tasks.reach import is_strict
+        from m3u8svc.upkeep import Upkeep
         from m3u8svc.web.site import make_site
 
         self._held.write_pid()
+        self._reactor.suggestThreadPoolSize(NAME_THREADS)
         in_thread, stop_threads = disk_threads(self._reactor)
         self._undo.append(stop_threads)
         configuration = self._configuration
+        at_once = self._transfers()
+        doorman = make_doorman(self._reactor, in_thread, self._held.home.tokens, configuration)
+        listeners = [await self._bind(description) for description in configuration.listen]
+        way = way_in(listeners, configuration.front.trusted, listen_named=configuration.listen_named)
+        if way is not None and not doorman.can_admit:
+            raise way
+        if way is not None:
+            doorman.insist()
+        self._warn_of_openness(listeners, doorman)
+        boxes = BoxWatch()
+        boxes.tell()
+        self.strict = is_strict(configuration.network_mode, open_to_others=way is not None)
         tools, close_connections = make_tools(
-            self._reactor, in_thread, choice=configuration.choice, trace_hooks=configuration.trace_hooks
+            self._reactor,
+            in_thread,
+            choice=configuration.choice,
+            trace_hooks=configuration.trace_hooks,
+            transfers=at_once,
+            ceilings=configuration.ceilings,
+            boxed=boxes.saw,
+            policy=self._policy(listeners),
         )
         self._undo.append(close_connections)
         self._undo.append(lambda: Deferred.fromCoroutine(tools.plugins.close()))
@@ -201,27 +293,64 @@ class WholeService(Service):
         store = Store(configuration.database or self._held.home.database_url, reactor=self._reactor)
         await store.open()
         self._undo.append(store.close)
+        degraded = Degraded(wall=time.time, probe=store.check, boxes=boxes)
+        upkeep = Upkeep(store, degraded, clock=self._reactor, in_thread=in_thread)
+        upkeep.start()
+        self._undo.append(lambda: Deferred.fromCoroutine(upkeep.stop()))
+        ours = own_places(self._held.home.path, store.file, store.backups, configuration.file)
+        roots = None
+        if self.strict or configuration.save_roots:
+            roots = await settled(in_thread(judged_roots, configuration.places, ours))
         downloads = DownloadService(
             store=store,
             tools=tools,
             max_active=configuration.max_active,
+            max_unfinished=configuration.web.unfinished_tasks,
             default_save_location=str(Path(configuration.save_dir).expanduser().absolute()),
             defaults=configuration.system,
-            forbidden=own_places(self._held.home.path, store.file, configuration.file),
+            degraded=degraded,
+            boxed=boxes.saw,
+            forbidden=ours,
+            save_roots=roots,
             new_id=lambda: secrets.token_hex(6),
+            disks=DiskWatch(clock=self._reactor, in_thread=in_thread, reserve=configuration.reserve),
         )
         await self._look_at_save_dir(in_thread)
         await downloads.start()
         self._undo.append(downloads.stop)
+        self._hosts.update(configuration.hosts)
         site = make_site(
             downloads,
             reactor=self._reactor,
             allowed_hosts=lambda: frozenset(self._hosts),
             plugins=tools.plugins,
+            health=degraded,
             version=__version__,
+            limits=configuration.web,
+            doorman=doorman,
+            front=configuration.front,
         )
-        for description in configuration.listen:
-            await self._listen(description, site)
+        spare_the_collector()  # now that nobody waits for it
+        for listener in listeners:
+            listener.serve(site)
+            self._undo.append(listener.stop)  # before what it serves ends
+            self.log.info("listening on {address}", address=listener.shown)
+        give_back_memory()
+
+    def _transfers(self) -> int:
+        """
+        How many transfers this process has descriptors for.
+        """
+        from m3u8svc.descriptors import COMFORTABLE, transfers_within
+
+        transfers = transfers_within(self._descriptors)
+        if self._descriptors < COMFORTABLE:
+            self.log.warn(
+                "only {limit} files may be open (ulimit -n): at most {transfers} transfers run at once",
+                limit=self._descriptors,
+                transfers=transfers,
+            )
+        return transfers
 
     async def _load_plugins(self, tools: "Tools") -> None:
         """
@@ -252,47 +381,97 @@ class WholeService(Service):
 
     async def _look_at_save_dir(self, in_thread: Callable[..., Deferred[Any]]) -> None:
         """
-        Say now, not with the first task, that results cannot be saved. No reason not to start: a disk may come later.
+        Say now, not with the first task, that results cannot be saved, or where nobody would look for them. No reason
+        not to start: a disk may come later, and the operator may know better.
         """
-        from m3u8svc.places import make_directory
+        from m3u8svc.errors import UnsafePath
+        from m3u8svc.roots import doubtful_place
 
         save_dir = Path(self._configuration.save_dir).expanduser().absolute()
-        try:
-            await in_thread(make_directory, save_dir, 0o755)
-            writable: bool = await in_thread(os.access, save_dir, os.W_OK | os.X_OK)
-        except OSError:
-            writable = False
-        if not writable:
-            self.log.warn("nothing can be saved in {save_dir} now", save_dir=str(save_dir))
-
-    async def _listen(self, description: str, site: Any) -> None:
-        """
-        Listen, judge the real address, say where we are.
-        """
-        from twisted.internet.endpoints import serverFromString
-        from twisted.internet.error import CannotListenError
-
-        from m3u8svc.web.listening import host_values, shown_address, stays_on_this_machine
-
-        try:
-            port = await serverFromString(self._reactor, description).listen(site)
-        except CannotListenError as error:
-            reason = getattr(error.socketError, "strerror", None) or error.socketError
-            raise ConfigError(where="--listen", reason=f"{description}: {reason}") from error
-        except OSError as error:  # a key, certificate or socket file
-            raise ConfigError(where="--listen", reason=f"{description}: {error.strerror or error}") from error
-        except (ValueError, TypeError, OverflowError) as error:  # what Twisted's own parsers raise
-            raise ConfigError(where="--listen", reason=f"{description}: {error}") from error
-        self._undo.append(port.stopListening)
-        address = port.getHost()
-        if not stays_on_this_machine(address):
-            raise ConfigError(
-                where="--listen",
-                reason=f"{description} can be reached from other machines, and there is no token or password yet; "
-                "listen on 127.0.0.1 or a unix socket",
+        doubt = await in_thread(doubtful_place, save_dir)
+        if doubt:
+            self.log.warn(
+                "results are saved in {save_dir}: {doubt}, where other programs read or run what they find; name a "
+                "directory for films with --save-dir",
+                save_dir=str(save_dir),
+                doubt=UnsafePath.WHY[doubt],
             )
-        self._hosts.update(host_values(address))
-        self.log.info("listening on {address}", address=shown_address(address, secure=description.startswith("ssl")))
+        try:
+            await in_thread(insist_on_saving, save_dir)
+        except M3u8svcError as error:
+            self.log.warn(
+                "nothing can be saved in {save_dir} now: {code} {error}",
+                save_dir=str(save_dir),
+                code=error.code,
+                error=error.text("en"),
+            )
+
+    async def _bind(self, description: str) -> "Listener":
+        """
+        Take a place to listen at; nobody is let in yet. Before anything else begins: its real address decides what may
+        be reached and written (`strict`).
+        """
+        from m3u8svc.web.listening import bind, host_values
+
+        listener = await bind(self._reactor, description, where=self._configuration.listen_named)
+        self._undo.append(listener.stop)
+        self._hosts.update(host_values(listener.address))
+        return listener
+
+    def _warn_of_openness(self, listeners: "Sequence[Listener]", doorman: "Doorman") -> None:
+        """
+        Say what a careful operator would not have meant.
+        """
+        configuration = self._configuration
+        for listener in listeners:
+            if not (listener.stays_here or listener.secure or configuration.front.trusted):
+                self.log.warn(
+                    "{endpoint} is open to other machines WITHOUT ENCRYPTION: whoever is on the way can read tokens, "
+                    "passwords and tasks; use ssl:…, or a reverse proxy with https and --trusted-proxy",
+                    endpoint=listener.endpoint,
+                )
+            if listener.everywhere and not configuration.hosts:
+                self._say_how_others_name(listener)
+        if configuration.hosts and not doorman.insists:
+            self.log.warn(
+                "further host names are configured ([web] hosts), and there is no token or password: if they are those "
+                "of a reverse proxy, whoever reaches it can do everything (see docs/configuration.md)"
+            )
+
+    def _say_how_others_name(self, listener: "Listener") -> None:
+        """
+        Where it listens at every address, none is known by which others ask.
+        """
+        if self._configuration.front.trusted:
+            self.log.warn(
+                "{endpoint} answers this machine only: put the names that the proxy serves, such as films.example, "
+                "into [web] hosts of the configuration (see docs/configuration.md)",
+                endpoint=listener.endpoint,
+            )
+            return
+        self.log.info(
+            "{endpoint} answers whoever asks for a numeric address of this machine, such as 192.168.1.10:8080; names, "
+            "such as nas.lan:8080, and what a router or container turns into another address belong into [web] hosts "
+            "of the configuration (see docs/configuration.md)",
+            endpoint=listener.endpoint,
+        )
+
+    def _policy(self, listeners: "Sequence[Listener]") -> "Policy":
+        """
+        Where requests may go, now that it is known where we listen.
+        """
+        from m3u8svc.connections import is_here
+        from m3u8svc.tasks.reach import Policy
+
+        configuration = self._configuration
+        operators = configuration.system.settings
+        return Policy(
+            strict=self.strict,
+            allow=configuration.network_allow,
+            own=tuple(each.socket for each in listeners if each.socket is not None),
+            is_here=is_here,
+            proxies=lambda: [(operators.proxy_host, operators.proxy_port)] if operators.wants_proxy else [],
+        )
 
     async def _stop(self) -> None:
         self._starting.cancel()  # if it still starts: what it has begun is undone here, and nothing more may begin
@@ -312,6 +491,7 @@ class WholeService(Service):
             return  # stopped while it started: no failure
         self.failed = True
         if isinstance(failure.value, M3u8svcError):
+            self.failure = failure.value
             self.log.critical("cannot start: {reason}", reason=failure.value.text("en"))
         else:
             log_failure("starting", failure)
@@ -320,6 +500,41 @@ class WholeService(Service):
             self._reactor.stop()
         else:
             self._reactor.callWhenRunning(self._reactor.stop)
+
+
+def make_doorman(
+    reactor: Any, in_thread: Callable[..., Deferred[Any]], tokens: Path, configuration: "Configuration"
+) -> "Doorman":
+    """
+    Who judges requests by the tokens in this file and the users of the configuration.
+
+    Raises:
+        DiskError: the file is there and cannot be used.
+    """
+    from m3u8svc.tokenfile import TokenFile
+    from m3u8svc.web.doorman import Doorman
+
+    file = TokenFile(tokens)
+    file.read()
+    return Doorman(clock=reactor, tokens=file.read, users=configuration.users, in_thread=in_thread)
+
+
+def insist_on_saving(save_dir: Path) -> None:
+    """
+    See that files can be saved in a directory, which is made if it is not there. Blocking.
+
+    Raises:
+        M3u8svcError: they cannot now, and why.
+    """
+    from m3u8svc.diskwatch import try_to_write
+    from m3u8svc.errors import from_os_error
+    from m3u8svc.places import make_directory
+
+    try:
+        make_directory(save_dir, 0o755)
+        try_to_write(save_dir)
+    except OSError as error:
+        raise from_os_error(error, save_dir) from error
 
 
 def end_with_failure() -> None:
@@ -375,9 +590,15 @@ def make_tools(
     *,
     choice: "PluginChoice | None" = None,
     trace_hooks: bool = False,
+    transfers: int = 1000,
+    ceilings: "Ceilings | None" = None,
+    boxed: "Callable[[Box], None]" = lambda box: None,
+    policy: "Policy | None" = None,
 ) -> "tuple[Tools, Callable[[], Any]]":
     """
-    What jobs work with: the one door, connections, the built-in plugins; and what closes the connections.
+    What jobs work with: the one door for so many transfers at once, of which those of tasks stay below `ceilings`,
+    connections, the built-in plugins; and what closes the connections. `boxed` is told of the box of every muxing
+    child. `policy` says where requests may go; None is a user of this machine, who listens nowhere.
     """
     from m3u8svc.builtin.agent import DirectAgent
     from m3u8svc.builtin.disk import DiskPlugin, DiskStorage
@@ -387,15 +608,20 @@ def make_tools(
     from m3u8svc.builtin.skip import SkipExpression
     from m3u8svc.builtin.ts import TsPlugin
     from m3u8svc.builtin.variant import ChosenVariant
-    from m3u8svc.connections import Connections
+    from m3u8svc.connections import Connections, is_here
     from m3u8svc.fetch import Fetcher
+    from m3u8svc.hosts import Hosts
     from m3u8svc.job import Tools
     from m3u8svc.loading import load_builtins
     from m3u8svc.merge import Muxing
     from m3u8svc.pluginthreads import PluginThreads
+    from m3u8svc.tasks.concurrency import Ceilings
     from m3u8svc.tasks.plugins import PluginChoice
+    from m3u8svc.tasks.reach import Policy
 
-    connections = Connections(reactor)
+    policy = policy or Policy(is_here=is_here)
+    ceilings = (ceilings or Ceilings()).within(transfers)
+    connections = Connections(reactor, max_per_host=ceilings.per_host, policy=policy)
     threads = PluginThreads(lambda *call: reactor.callFromThread(*call))
     builtins = [
         DirectAgent(connections),
@@ -404,7 +630,7 @@ def make_tools(
         SkipExpression(in_thread),
         ChosenVariant(),
         DiskPlugin(DiskStorage(in_thread)),
-        Mp4Plugin(Muxing(reactor=reactor, in_thread=in_thread)),
+        Mp4Plugin(Muxing(reactor=reactor, in_thread=in_thread, boxed=boxed)),
         TsPlugin(in_thread),
     ]
     tools = Tools(
@@ -412,7 +638,8 @@ def make_tools(
         wall=time.time,
         chance=random.random,
         in_thread=in_thread,
-        fetcher=Fetcher(clock=reactor, wall=time.time),
+        hosts=Hosts(reactor, ceilings),
+        fetcher=Fetcher(clock=reactor, wall=time.time, at_once=transfers, spare=connections.drop_idle, policy=policy),
         plugins=load_builtins(
             builtins,
             clock=reactor,
@@ -424,6 +651,27 @@ def make_tools(
         boot_id=boot_id(),
     )
     return tools, lambda: Deferred.fromCoroutine(connections.close())
+
+
+def spare_the_collector() -> None:
+    """
+    Let the garbage collector pass over what starting made and nobody drops any more: looking through all of it again
+    and again, whenever a long playlist or a page of a list has come and gone, stopped everything for 0.1 s each time.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+def give_back_memory() -> None:
+    """
+    Let the system have what starting needed and nothing holds any more: 4 MiB, 8 after a migration. Elsewhere than in
+    glibc there is no such call, and nothing happens.
+    """
+    try:
+        trim = ctypes.CDLL(None).malloc_trim
+    except (AttributeError, TypeError):  # the second from Windows, where None is no library
+        return
+    trim(0)
 
 
 def boot_id() -> str:

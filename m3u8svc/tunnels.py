@@ -27,6 +27,7 @@ from zope.interface import implementer
 from m3u8svc.disconnects import cancelled, causes, distrust, unconnected
 from m3u8svc.errors import M3u8svcError, ProxyError, ProxyUnreachable, ProxyUntrusted
 from m3u8svc.tasks.proxy import Proxy
+from m3u8svc.wording import Said
 
 if TYPE_CHECKING:
     from m3u8svc.tasks.handshakes import Handshake  # its libraries are only needed with a proxy
@@ -99,7 +100,12 @@ class TunnelEndpoint:
         return opening.addTimeout(self._within_s, self._clock, onTimeoutCancel=self._too_slow)
 
     def _too_slow(self, result: object, after_s: float) -> Failure:
-        return Failure(ProxyUnreachable(proxy=self._proxy.shown, reason=f"{after_s:g} 秒内没有建立连接"))
+        return Failure(
+            ProxyUnreachable(
+                proxy=self._proxy.shown,
+                reason=Said(f"{after_s:g} 秒内没有建立连接", f"no connection within {after_s:g} s"),
+            )
+        )
 
 
 class _TunnelFactory(Factory):
@@ -204,7 +210,7 @@ def blamed(error: BaseException | None, proxy: Proxy) -> ProxyError | None:
             return ProxyUntrusted(proxy=proxy.shown, reason=reason)
     for cause in wrapped:
         if isinstance(cause, TimeoutError):
-            return ProxyUnreachable(proxy=proxy.shown, reason="连接超时")
-        if reason := unconnected(cause):
-            return ProxyUnreachable(proxy=proxy.shown, reason=reason)
+            return ProxyUnreachable(proxy=proxy.shown, reason=Said("连接超时", "it took too long to connect"))
+        if lost := unconnected(cause):
+            return ProxyUnreachable(proxy=proxy.shown, reason=lost[1])
     return None

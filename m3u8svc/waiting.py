@@ -82,6 +82,45 @@ class _MainEnded(Exception):
     pass
 
 
+async def either(first: Coroutine[Any, Any, T], second: Callable[[], Coroutine[Any, Any, T]], due: Deferred[None]) -> T:
+    """
+    The result of `first`; once `due` has fired, of whichever of `first` and `second()` succeeds first. The other one is
+    cancelled and has ended when this returns. When both fail, that of `first` is raised, unless it only gave way to the
+    other.
+    """
+    running: dict[int, Deferred[T]] = {}
+    results: list[T] = []
+    failures: dict[int, Failure] = {}
+    ended: Deferred[None] = Deferred()
+
+    def over(outcome: T | Failure, index: int) -> None:
+        del running[index]
+        if isinstance(outcome, Failure):
+            failures[index] = outcome
+        else:
+            results.append(outcome)
+            stop()
+        if not running and not ended.called:
+            ended.callback(None)
+
+    def stop() -> None:
+        for deferred in list(running.values()):
+            deferred.cancel()
+
+    def start(index: int, coroutine: Coroutine[Any, Any, T]) -> None:
+        running[index] = deferred = Deferred.fromCoroutine(coroutine)
+        deferred.addBoth(over, index)
+
+    start(0, first)
+    due.addCallback(lambda ignored: start(1, second()) if running and not results else None)
+    await through_cancel(ended, stop)
+    if not results:
+        # Nobody cancelled us, so whoever ended by a CancelledError had left it to the other.
+        told = [failures[index] for index in sorted(failures) if not failures[index].check(CancelledError)]
+        (told or [failures[0]])[0].raiseException()
+    return results[0]
+
+
 async def settled(deferred: Deferred[T]) -> T:
     """
     The result of work that cannot be stopped (a thread): when cancelled, wait for its end first, then raise.
@@ -180,12 +219,27 @@ class Once:
         failure: Failure | None = None
         try:
             self._results[name] = await make()
+        except GeneratorExit:  # thrown away with all who waited: there is nobody left to hand it to
+            raise
         except BaseException:  # handed to every waiter, cancellation included
             failure = Failure()
         self._running.pop(name, None)
         for waiting in self._waiting.pop(name, []):
             if not waiting.called:
                 waiting.callback(None) if failure is None else waiting.errback(failure)
+
+    def has(self, name: str, result: object) -> bool:
+        """
+        Whether the next caller would get `result`.
+        """
+        return self._results.get(name) == result
+
+    def forget(self, name: str, result: object) -> None:
+        """
+        Fetch it again for the next caller, if what is there is still `result`.
+        """
+        if self.has(name, result):
+            del self._results[name]
 
     def _leave(self, name: str, waiting: Deferred[object]) -> None:
         others = self._waiting.get(name)

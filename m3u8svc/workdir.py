@@ -8,15 +8,20 @@ and verified, and the merger may read it, but the disk may not have it yet: it i
 a few seconds later, in batches, or never, if the published file is there first and it can go. That halves what a fast
 download writes. A ``.new`` file outlives the death of the process, though not of the machine; so the directory knows
 in which boot of the machine it was written, and in any other such files are dropped. All file work runs in threads.
+
+The directory is opened once, without following a link, and everything is done relative to it: whoever may write where
+it lies cannot lead a run elsewhere by putting a link in its place.
 """
 
 import errno
 import hashlib
 import os
 import re
-import shutil
+import stat
+from array import array
+from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NoReturn, TypeVar, cast, get_args
 
@@ -27,8 +32,11 @@ from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from m3u8svc.errors import from_os_error
+from m3u8svc.hls.columns import Digits
 from m3u8svc.hls.media import MediaKind
-from m3u8svc.places import make_directory, sync_directory
+from m3u8svc.hls.plan import IDENTITY_DIGITS
+from m3u8svc.nofollow import NEW_FILE, Folder, read_file
+from m3u8svc.tasks.ledger import file_name
 from m3u8svc.waiting import InThread, settled
 
 FLUSH_BYTES = 512 << 10
@@ -47,6 +55,7 @@ SYNC_BATCH = 32
 _VECTORS = 512
 """Chunks per call; the kernel takes 1,024."""
 FOLDER_TRIES = 20
+_KINDS: tuple[MediaKind, ...] = get_args(MediaKind)
 _BOOT = "boot"
 _NEW = ".new"
 
@@ -72,6 +81,71 @@ class Stored:
         return self.path if self.synced else self.path.with_suffix("")
 
 
+class Files(Mapping[tuple[int, str], Stored]):
+    """
+    Finished segments in one directory by (position, identity), put in order of position and kept in columns (see
+    `hls.columns`).
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._positions = array("I")
+        self._identities = Digits(IDENTITY_DIGITS)
+        self._sizes = array("Q")
+        self._kinds = bytearray()
+        self._synced = bytearray()
+
+    def put(self, stored: Stored) -> None:
+        """One more, or another of the same name."""
+        at = self._find((stored.position, stored.identity))
+        if at < 0:
+            at = len(self)
+            self._positions.append(stored.position)
+            self._identities.append(stored.identity)
+            self._sizes.append(0)
+            self._kinds.append(0)
+            self._synced.append(0)
+        self._sizes[at] = stored.size_bytes
+        self._kinds[at] = _KINDS.index(stored.kind)
+        self._synced[at] = stored.synced
+
+    def unsynced(self) -> Iterator[Stored]:
+        """Those that still have their ``.new`` name."""
+        return (self._at(at) for at, synced in enumerate(self._synced) if not synced)
+
+    def __getitem__(self, key: tuple[int, str]) -> Stored:
+        at = self._find(key)
+        if at < 0:
+            raise KeyError(key)
+        return self._at(at)
+
+    def __iter__(self) -> Iterator[tuple[int, str]]:
+        return ((position, self._identities[at]) for at, position in enumerate(self._positions))
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    def _find(self, key: tuple[int, str]) -> int:
+        for at in range(bisect_left(self._positions, key[0]), len(self)):
+            if self._positions[at] != key[0]:
+                break
+            if self._identities[at] == key[1]:
+                return at
+        return -1
+
+    def _at(self, at: int) -> Stored:
+        position, identity, kind = self._positions[at], self._identities[at], _KINDS[self._kinds[at]]
+        synced = bool(self._synced[at])
+        return Stored(
+            position=position,
+            identity=identity,
+            kind=kind,
+            path=self._folder / (file_name(position, identity, kind) + ("" if synced else _NEW)),
+            size_bytes=self._sizes[at],
+            synced=synced,
+        )
+
+
 @attrs.frozen(kw_only=True)
 class Listing:
     """
@@ -95,6 +169,7 @@ class WorkDir:
         self._boot_id = boot_id
         self._unsynced: deque[tuple[float, Stored]] = deque()
         self._files = DeferredLock()
+        self._folder: Folder | None = None
 
     async def open(self, expected: Mapping[tuple[int, str], int] | None = None) -> Listing:
         """
@@ -103,12 +178,12 @@ class WorkDir:
 
         Raises:
             DiskFull, DiskError: the place cannot be used.
+            UnsafePath: a link leads there, or is in it.
         """
-        listing = await self._do(_open, self.path, dict(expected or {}), self._boot_id)
-        self._unsynced.extend(
-            (self._clock.seconds(), stored) for stored in listing.segments.values() if not stored.synced
-        )
-        return listing
+        self.close()
+        self._folder, found, inits = await self.do(_open, self.path, expected or {}, self._boot_id)
+        self._unsynced.extend((self._clock.seconds(), stored) for stored in found.unsynced())
+        return Listing(segments=found, inits=inits)
 
     async def keep_syncing(self, synced: Callable[[Stored], None]) -> NoReturn:
         """
@@ -134,7 +209,7 @@ class WorkDir:
         await self._files.acquire()
         try:
             self._unsynced = deque(each for each in self._unsynced if each[1].final not in finals)
-            await self._do(_unlink, gone)
+            await self.do(_unlink, self._there, gone)
         finally:
             self._files.release()
 
@@ -147,14 +222,15 @@ class WorkDir:
 
     async def _sync(self, waited_s: float, synced: Callable[[Stored], None]) -> bool:
         await self._files.acquire()
+        done: list[Stored] = []
         try:
             due = self._due(waited_s=waited_s)
             if due:
-                await self._do(_sync_batch, due)
-        finally:
+                await self.do(_sync_batch, self._there, due, done)
+        finally:  # also when cancelled: the thread has come to its end, and nobody else has these
             self._files.release()
-        for stored in due:
-            synced(stored)
+            for stored in done:
+                synced(stored)
         return bool(due)
 
     def _due(self, *, waited_s: float) -> list[Stored]:
@@ -185,11 +261,20 @@ class WorkDir:
         self._unsynced.append((self._clock.seconds(), stored))
         return stored
 
+    async def digest(self, path: Path) -> str:
+        """
+        SHA-256 of a file as it is now, 64 hexadecimal digits; "" if it is not there.
+
+        Raises:
+            DiskError: it cannot be read.
+        """
+        return await self.do(_digest, path)
+
     def part(self, name: str) -> "PartFile":
         """
         A new file to write; it gets its final name when it is finished.
         """
-        return PartFile(self.path / f"{name}.part", in_thread=self._in_thread)
+        return PartFile(self._there, self.path / f"{name}.part", in_thread=self._in_thread)
 
     def init_path(self, identity: str) -> Path:
         """
@@ -201,7 +286,24 @@ class WorkDir:
         """
         The final name of a segment.
         """
-        return self.path / f"{position:08d}-{identity}.{kind}"
+        return self.path / file_name(position, identity, kind)
+
+    def stored(
+        self, position: int, identity: str, kind: MediaKind, *, size_bytes: int, synced: bool, digest: str
+    ) -> Stored:
+        """
+        A finished segment that is there.
+        """
+        path = self.segment_path(position, identity, kind)
+        return Stored(
+            position=position,
+            identity=identity,
+            kind=kind,
+            path=path if synced else path.with_name(path.name + _NEW),
+            size_bytes=size_bytes,
+            synced=synced,
+            digest=digest,
+        )
 
     async def store_bytes(self, name: str, content: bytes) -> Path:
         """
@@ -216,9 +318,32 @@ class WorkDir:
         """
         Remove the directory and, if it was the last, the folder they live in. Missing is fine; no link is followed.
         """
-        await self._do(_remove, self.path)
+        self.close()
+        await self.do(_remove, self.path)
 
-    async def _do(self, function: Callable[..., R], *arguments: object) -> R:
+    def close(self) -> None:
+        """
+        Nothing more is written now; it may be opened again.
+        """
+        if self._folder is not None:
+            self._folder.close()
+            self._folder = None
+
+    def _there(self) -> Folder:
+        """
+        The directory, which is there. Blocking.
+        """
+        if self._folder is None:
+            self._folder = Folder.at(self.path)
+        return self._folder
+
+    async def do(self, function: Callable[..., R], *arguments: object) -> R:
+        """
+        What a blocking function gives that works on this directory's files.
+
+        Raises:
+            DiskFull, DiskError: the disk does not take or give it.
+        """
         try:
             result: R = await settled(self._in_thread(function, *arguments))
         except OSError as error:
@@ -232,12 +357,14 @@ class PartFile:
     connection should pause.
     """
 
-    def __init__(self, path: Path, *, in_thread: InThread) -> None:
+    def __init__(self, folder: Callable[[], Folder], path: Path, *, in_thread: InThread) -> None:
+        self._folder = folder
         self._path = path
         self._in_thread = in_thread
         self._chunks: list[bytes] = []
         self._gathered = 0
         self._fd = -1
+        self._made = False
         self._writing: Deferred[None] | None = None
         self._drained: Deferred[None] | None = None
         self._error: OSError | None = None
@@ -334,8 +461,8 @@ class PartFile:
 
     def _open(self) -> int:
         if self._fd < 0:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            self._fd = os.open(self._path, flags, 0o600)
+            self._fd = self._folder().open(self._path.name, os.O_WRONLY | NEW_FILE)
+            self._made = True
         return self._fd
 
     def _write(self, chunks: list[bytes]) -> None:
@@ -354,13 +481,14 @@ class PartFile:
                 os.fsync(self._fd)
         finally:
             self._close()
-        os.rename(self._path, final)
+        self._folder().rename(self._path.name, final.name)
         if synced:
-            sync_directory(final.parent)
+            self._folder().sync()
 
     def _drop(self) -> None:
         self._close()
-        self._path.unlink(missing_ok=True)
+        if self._made:
+            self._folder().remove(self._path.name)
 
     def _close(self) -> None:
         if self._fd >= 0:
@@ -382,125 +510,149 @@ def _write_all(descriptor: int, chunks: list[bytes]) -> None:
             left[0] = memoryview(left[0])[written:]
 
 
-def _open(path: Path, expected: dict[tuple[int, str], int], boot_id: str) -> Listing:
-    make_directory(path.parent.parent, 0o755)
-    _make_ours(path)
-    same_boot = bool(boot_id) and _marked_boot(path / _BOOT) == boot_id
-    found: dict[tuple[int, str], Stored] = {}
+def _open(path: Path, expected: Mapping[tuple[int, str], int], boot_id: str) -> tuple[Folder, Files, frozenset[str]]:
+    with Folder.at(path.parent.parent, made_with=0o755):
+        pass
+    folder = _made_ours(path)
+    same_boot = bool(boot_id) and _marked_boot(folder) == boot_id
+    found = Files(path)
     inits = set()
-    for name in sorted(os.listdir(path)):  # a final name sorts before the same with .new
-        stored = _stored(path / name)
+    for name in sorted(folder.names()):  # a final name sorts before the same with .new
+        stored = _stored(folder, name)
         if stored is not None:
             key = (stored.position, stored.identity)
             usable = stored.synced or (same_boot and key not in found)
             if usable and expected.get(key, stored.size_bytes) == stored.size_bytes:
-                found[key] = stored
+                found.put(stored)
                 continue
         if stored is not None or name.endswith((".part", _NEW)):
-            os.unlink(path / name)
+            folder.remove(name)
         elif name.startswith("init-"):
             inits.add(name)
     if not same_boot:  # only now that nothing unsynced of another boot is left, or a crash in between would adopt it
-        (path / _BOOT).write_text(boot_id, encoding="ascii")
-    return Listing(segments=found, inits=frozenset(inits))
+        with folder.create(f"{_BOOT}.part") as mark:
+            mark.write(boot_id.encode("ascii"))
+        folder.rename(f"{_BOOT}.part", _BOOT)
+    return folder, found, frozenset(inits)
 
 
-def _make_ours(path: Path) -> None:
+def _made_ours(path: Path) -> Folder:
     """
-    Make the directory, although another task that ends may take the empty folder of both away in between.
+    The directory, made although another task that ends may take the empty folder of both away in between.
     """
     for _ in range(FOLDER_TRIES):
         try:
-            return make_directory(path, 0o700)
+            return Folder.at(path, made_with=0o700)
         except FileNotFoundError:
             continue
-    make_directory(path, 0o700)
+    return Folder.at(path, made_with=0o700)
 
 
-def _marked_boot(mark: Path) -> str:
+def _marked_boot(folder: Folder) -> str:
     """
     The boot in which the directory was used last; "" when nothing legible says so.
     """
     try:
-        return mark.read_text(encoding="ascii")
+        with folder.read(_BOOT) as mark:
+            return mark.read(100).decode("ascii")
     except (FileNotFoundError, UnicodeDecodeError):
         return ""
 
 
-def _stored(path: Path) -> Stored | None:
-    synced = path.suffix != _NEW
-    match = _NAME.fullmatch(path.name if synced else path.stem)
-    if match is None or path.is_symlink() or not path.is_file():
+def _stored(folder: Folder, name: str) -> Stored | None:
+    status = folder.status(name)
+    if stat.S_ISLNK(status.st_mode):  # we make none: somebody wants to lead us, or a merger, elsewhere
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), name)
+    synced = not name.endswith(_NEW)
+    match = _NAME.fullmatch(name.removesuffix(_NEW))
+    if match is None:
+        return None
+    if not stat.S_ISREG(status.st_mode):
         return None
     position, identity, kind = match.groups()
     return Stored(
         position=int(position),
         identity=identity,
         kind=cast(MediaKind, kind),  # the pattern holds nothing else
-        path=path,
-        size_bytes=path.stat().st_size,
+        path=folder.path / name,
+        size_bytes=status.st_size,
         synced=synced,
     )
 
 
-def _sync_batch(batch: list[Stored]) -> None:
+def _digest(path: Path) -> str:
+    try:
+        with read_file(path) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        return ""
+
+
+def _sync_batch(there: Callable[[], Folder], batch: list[Stored], done: list[Stored]) -> None:
     """
-    Data first, then names, then the names' directory (DESIGN 5.4). What fails to sync is fetched again, never synced
-    again: the kernel tells of a lost page once, and would call the next sync a success.
+    Data first, then names, then the names' directory (DESIGN 5.4); then they are `done`. What fails to sync is fetched
+    again, never synced again: the kernel tells of a lost page once, and would call the next sync a success.
     """
+    folder = there()
     try:
         for stored in batch:
-            _sync_file(stored.path)
-            _link_or_copy(stored.path, stored.final)
-        sync_directory(batch[0].path.parent)
+            _sync_file(folder, stored.path.name)
+            _link_or_copy(folder, stored.path.name, stored.final.name)
+        folder.sync()
     except OSError:
         for stored in batch:
-            stored.final.unlink(missing_ok=True)
-            stored.path.unlink(missing_ok=True)
+            folder.remove(stored.final.name)
+            folder.remove(stored.path.name)
         raise
+    done += batch
 
 
-def _unlink(segments: list[Stored]) -> None:
+def _unlink(there: Callable[[], Folder], segments: list[Stored]) -> None:
     """
     Remove segments under both names they may have.
     """
+    folder = there()
     for stored in segments:
-        stored.final.unlink(missing_ok=True)
-        stored.final.with_name(stored.final.name + _NEW).unlink(missing_ok=True)
+        folder.remove(stored.final.name)
+        folder.remove(stored.final.name + _NEW)
 
 
-def _sync_file(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+def _sync_file(folder: Folder, name: str) -> None:
+    descriptor = folder.open(name, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
 
-def _link_or_copy(fresh: Path, final: Path) -> None:
+def _link_or_copy(folder: Folder, fresh: str, final: str) -> None:
     """
     Give the file its final name and leave it the other one, which a merger may be about to open.
     """
     try:
-        os.link(fresh, final, follow_symlinks=False)
+        folder.link(fresh, final)
     except FileExistsError:
         return  # an earlier run got this far
     except OSError as error:
         if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
             raise
-        part = final.with_name(final.name + ".part")  # a file system without hard links
-        shutil.copy2(fresh, part)
-        with open(part, "rb") as copied:
-            os.fsync(copied.fileno())
-        os.rename(part, final)
+        part = f"{final}.part"  # a file system without hard links
+        with folder.read(fresh) as source:
+            folder.copy(source, part)
+        folder.rename(part, final)
 
 
 def _remove(path: Path) -> None:
-    if path.is_symlink():
-        path.unlink()
-        return
-    shutil.rmtree(path, ignore_errors=False) if path.is_dir() else None
     try:
-        path.parent.rmdir()
+        folder = Folder.at(path.parent)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    with folder:
+        if folder.holds(path.name):
+            mode = folder.status(path.name).st_mode
+            folder.remove_tree(path.name) if stat.S_ISDIR(mode) else folder.remove(path.name)
+    try:
+        with Folder.at(path.parent.parent) as above:
+            above.remove_directory(path.parent.name)
     except OSError:
         return  # other tasks still have theirs there, or it is gone already

@@ -1,5 +1,6 @@
 """
-For every test: an error that nobody handled fails the test that let it happen.
+For every test: an error that nobody handled fails the test that let it happen. A PostgreSQL for those that ask. And
+the seeds of a run, before the processes that share it are started.
 
 pytest-twisted does not do that by itself. Twisted reports an unhandled Deferred when it is collected, so the garbage
 of each test is collected at its end.
@@ -7,9 +8,19 @@ of each test is collected at its end.
 
 import gc
 from collections.abc import Iterator
+from typing import Any  # Any: pytest does not export the type
 
 import pytest
 from twisted.logger import LogEvent, LogLevel, globalLogPublisher
+
+from tests import seeds
+
+SEEDS = seeds.drawn()
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say how to repeat this run."""
+    terminalreporter.write_line(f"seeds: {SEEDS}")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -39,3 +50,12 @@ def no_unhandled_errors(request: pytest.FixtureRequest) -> Iterator[None]:
     globalLogPublisher.removeObserver(watch)
     if seen and request.node.get_closest_marker("logs_failures") is None:
         pytest.fail("unhandled:\n" + "\n".join(seen))
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[str]:
+    """A PostgreSQL that ends with the file of tests; its URL."""
+    from tests.databases import postgres_server  # it imports the reactor, which pytest-twisted chooses
+
+    with postgres_server() as server:
+        yield server.url

@@ -14,6 +14,8 @@ from typing import NoReturn
 
 import pytest
 
+from m3u8svc.sandbox import landlock, seccomp
+
 ORDINARY_USER = "m3u8svc-ci"
 """Made by .ci/run: root cannot be denied permission."""
 
@@ -25,6 +27,25 @@ def lacking(what: str) -> NoReturn:
     if os.environ.get("CI") == "true":
         pytest.fail(f"with CI=true this must be there: {what}")
     pytest.skip(what)
+
+
+def commands(*names: str) -> None:
+    """
+    The test starts these.
+    """
+    for name in names:
+        if shutil.which(name) is None:
+            lacking(name)
+
+
+def walls(*, landlocked: bool = True, filtered: bool = True) -> None:
+    """
+    The test is about what the kernel refuses a muxing child.
+    """
+    if landlocked and not landlock.abi():
+        lacking("Landlock (a kernel with it, and not switched off)")
+    if filtered and not seccomp.is_available():
+        lacking("seccomp filters (a kernel and a machine that we have a table for)")
 
 
 def root(purpose: str) -> None:

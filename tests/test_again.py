@@ -15,16 +15,19 @@ from typing import Any
 import attrs
 import pytest
 from twisted.internet import reactor as _reactor
+from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
 
 from m3u8svc.builtin import disk
 from m3u8svc.checking import Checks, packets_said, parts_beside, parts_published
-from m3u8svc.errors import CannotRemake, CannotVerify, ReportNotFound
+from m3u8svc.errors import CannotRemake, CannotVerify, ReportNotFound, TooBusy
 from m3u8svc.job import work_path
 from m3u8svc.loading import load_builtins
 from m3u8svc.offerings import MergeJob, MergeResult, Part, Published
 from m3u8svc.plugin import hookimpl
 from m3u8svc.report import MOST_WARNINGS
+from m3u8svc.service import CHECKS_WAITING
 from m3u8svc.tasks.task import CompanionFile, Task, TaskChange, TaskDraft
 from m3u8svc.testing.playlists import (
     MapLine,
@@ -220,7 +223,7 @@ async def test_kept_segments_are_merged_again_without_fetching(bench: Bench) -> 
     assert (task.output, path.stat().st_size) == (again.output, again.size) and again.size < task.size
     assert ["skipped", "done", "done", "done"] == outcomes(await report_of(bench, again))
     assert ["film", "film.mp4"] == sorted(name for name in os.listdir(bench.save) if name != ".m3u8svc")
-    assert not work_path(task).exists()
+    await until(lambda: not work_path(task).exists())
 
 
 @test
@@ -444,6 +447,51 @@ async def test_deleted_it_leaves_the_old_file_or_nothing(bench: Bench, with_file
     assert [] == muxers()
 
 
+@pytest.mark.parametrize("what", ["delete", "pause"])
+@test
+async def test_changed_in_the_moment_it_begins(bench: Bench, what: str) -> None:
+    """Whoever deletes or pauses it just then is heeded: nobody works for a task that is not there, or shall wait."""
+    await bench.service.start()
+    done = await bench.until_status(await bench.create(), COMPLETED)
+    asked = len(bench.origin.visits())
+
+    async def meanwhile(argument: object) -> None:
+        bench.store.before.clear()
+        if what == "delete":
+            await bench.service.remove(done.id, with_files=False)
+        else:
+            await bench.service.change(done.id, PAUSE)
+
+    bench.store.before["report"] = meanwhile
+    await bench.service.change(done.id, SHORTER)
+    await until(lambda: not bench.store.before)
+    await deferLater(reactor, 0.5)
+    assert asked == len(bench.origin.visits())
+    assert ["film.mp4"] == os.listdir(bench.save)
+
+
+@test
+async def test_the_next_start_clears_nothing_that_is_in_use(bench: Bench) -> None:
+    """What a dead process left of a finished task goes, unless the task is being made again by then."""
+    await bench.service.start()
+    done = await finished(bench, keep=False)
+    await bench.service.stop()
+    bench.draft("film", s3=HANG)
+    bench.service = make_service(bench.store, bench.tools, bench.folder)
+
+    async def late(argument: object) -> None:
+        bench.store.before.clear()
+        await bench.service.change(done.id, MERGE)
+        await bench.until_some_finished(done, COUNT - 1)
+
+    bench.store.before["forget_segments"] = late
+    await bench.service.start()
+    await until(lambda: work_path(done).is_dir())
+    await bench.until_some_finished(done, COUNT - 1)
+    await deferLater(reactor, 0.3)
+    assert work_path(done).is_dir()
+
+
 @test
 async def test_a_restart_goes_on(bench: Bench) -> None:
     """What was fetched is not fetched again, and the file is replaced in the end."""
@@ -534,6 +582,23 @@ async def test_a_damaged_file_is_found_out(bench: Bench, damage: str, code: str)
     found = await bench.service.verify(task.id, decode=True)
     assert not found["ok"]
     assert code in [problem["code"] for problem in found["problems"]]
+
+
+@test
+async def test_only_so_many_checks_wait(bench: Bench) -> None:
+    """One more than one at work and those who wait is sent away, and told when to come back."""
+    await bench.service.start()
+    task = await finished(bench)
+    checks = [Deferred.fromCoroutine(bench.service.verify(task.id, decode=True)) for _ in range(CHECKS_WAITING + 2)]
+    ended: list[object] = []
+    for check in checks:
+        check.addBoth(ended.append)
+    await until(lambda: ended)
+    await bench.service.stop()  # ends the checks, too
+    await until(lambda: len(checks) == len(ended))
+    busy = [each.value for each in ended if isinstance(each, Failure) and each.check(TooBusy)]
+    assert [CHECKS_WAITING] == [error.fields["limit"] for error in busy]
+    assert busy[0].retry_after_s > 0
 
 
 @test

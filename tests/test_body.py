@@ -8,12 +8,13 @@ import pytest
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
 from twisted.web.iweb import UNKNOWN_LENGTH
 
 from m3u8svc.body import Answer, Body, FetchLimits
-from m3u8svc.errors import DiskFull, FetchTimeout
+from m3u8svc.errors import BodyTooLarge, DiskFull, FetchTimeout
 from m3u8svc.tasks.request import Purpose, Request
 
 
@@ -75,6 +76,7 @@ def test_time_in_which_the_sink_holds_back_is_not_silence() -> None:
     wait(rig.clock, 5)
 
     assert isinstance(rig.error, FetchTimeout)
+    assert {"url": "http://a.example/", "seconds": 30} == rig.error.fields
     assert rig.clock.getDelayedCalls() == []
 
 
@@ -106,6 +108,33 @@ def test_what_arrives_while_the_sink_holds_back_waits_in_order() -> None:
     assert rig.clock.getDelayedCalls() == []
 
 
+def test_a_sink_may_hold_back_again_and_again() -> None:
+    """Each time the origin waits, and goes on when all that came meanwhile is taken."""
+    rig = Rig(FetchLimits())
+    waiting: list[Deferred[None]] = []
+
+    def write(chunk: bytes) -> Any:
+        rig.sink.chunks.append(chunk)
+        waiting.append(Deferred())
+        return waiting[-1]
+
+    rig.sink.write = write  # type: ignore[method-assign]  # one that is never ready at once
+    for turn in range(3):
+        for number in range(3):
+            rig.body.dataReceived(b"%d%d" % (turn, number))
+        states = []
+        for _ in range(3):
+            states.append(rig.transport.producerState)
+            waiting.pop(0).callback(None)
+        assert (["paused"] * 3, "producing", []) == (states, rig.transport.producerState, waiting)
+    rig.body.dataReceived(b"last")
+    rig.finish()
+    assert rig.ended == []
+    waiting.pop().callback(None)
+    assert rig.ended == [None]
+    assert [b"%d%d" % (turn, number) for turn in range(3) for number in range(3)] + [b"last"] == rig.sink.chunks
+
+
 def test_a_sink_that_fails_after_the_end_leaves_the_connection_alone() -> None:
     """It is back in the pool and somebody else's by then."""
     rig = Rig(FetchLimits())
@@ -117,7 +146,7 @@ def test_a_sink_that_fails_after_the_end_leaves_the_connection_alone() -> None:
     assert not rig.transport.disconnecting and not rig.transport.disconnected
 
 
-@pytest.mark.parametrize("rate", [100, 1100])
+@pytest.mark.parametrize("rate", [100, 1100, 1024])
 def test_a_trickle_is_silence(rate: int) -> None:
     """Under a KiB per second for thirty seconds it is given up; a little more is slow, but alive."""
     rig = Rig(FetchLimits(silence_s=30))
@@ -142,3 +171,56 @@ def test_data_after_the_end_is_ignored() -> None:
 
     assert rig.sink.chunks == []
     assert rig.transport.disconnecting or rig.transport.disconnected
+
+
+def test_a_silence_is_told_on_time() -> None:
+    """It may take a fifteenth longer, since nobody looks all the time."""
+    rig = Rig(FetchLimits(silence_s=30))
+    wait(rig.clock, 29)
+    assert rig.ended == []
+    wait(rig.clock, 3)
+    assert isinstance(rig.error, FetchTimeout)
+
+
+def test_a_body_that_is_too_large_ends_its_connection() -> None:
+    """With the byte that is too much; what was in time is with the sink."""
+    rig = Rig(FetchLimits(max_bytes=3))
+    rig.sink.first.callback(None)
+    rig.body.dataReceived(b"abc")
+    assert rig.ended == []
+    rig.body.dataReceived(b"d")
+    assert isinstance(rig.error, BodyTooLarge)
+    assert {"url": "http://a.example/", "limit": 3} == rig.error.fields
+    assert (rig.sink.chunks, rig.transport.disconnecting or rig.transport.disconnected) == ([b"abc"], True)
+    assert rig.clock.getDelayedCalls() == []
+
+
+@pytest.mark.logs_failures
+def test_a_sink_that_fails_when_all_is_over_is_heard_of() -> None:
+    """Nobody waits for it any more, so it stands in the log; the fetch has ended already."""
+    said: list[str] = []
+
+    def observe(event: LogEvent) -> None:
+        said.append(formatEvent(event))
+
+    rig = Rig(FetchLimits())
+    rig.body.dataReceived(b"x")
+    rig.body.done.cancel()
+    globalLogPublisher.addObserver(observe)
+    rig.sink.first.errback(DiskFull(path="/x"))
+    globalLogPublisher.removeObserver(observe)
+    assert 1 == len(rig.ended)
+    assert 1 == len(said) and said[0].startswith("a sink whose fetch was over failed:") and "DiskFull" in said[0]
+
+
+def test_a_sink_that_holds_what_came_with_the_headers_holds_the_origin() -> None:
+    """Twisted lets the connection go on after it has delivered that, whatever the sink said meanwhile."""
+    rig = Rig(FetchLimits())
+    rig.body.dataReceived(b"x")
+    rig.transport.resumeProducing()  # as Twisted does
+    rig.body.began()
+    assert "paused" == rig.transport.producerState
+    rig.sink.first.callback(None)
+    assert "producing" == rig.transport.producerState
+    rig.body.began()
+    assert "producing" == rig.transport.producerState

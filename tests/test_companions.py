@@ -2,6 +2,7 @@
 Files beside a result: named after it, found again after a crash, removed only if they are ours.
 """
 
+import os
 from pathlib import Path
 
 import attrs
@@ -9,7 +10,8 @@ import pytest
 from twisted.internet.defer import Deferred, maybeDeferred
 
 from m3u8svc.builtin.disk import DiskStorage
-from m3u8svc.companions import forget_staged, identify, name_beside, publish_beside, remove_beside
+from m3u8svc.companions import forget_staged, identify, name_beside, prepare, publish_beside, remove_beside
+from m3u8svc.nofollow import Folder
 from m3u8svc.offerings import Companion
 from m3u8svc.tasks.task import CompanionFile, Settings, Task, TaskSpec
 
@@ -94,3 +96,17 @@ def test_a_directory_has_no_extension(task: Task, storage: DiskStorage, tmp_path
     """What lies beside kept segments is named after the whole directory."""
     done, _ = publish(task, storage, tmp_path / "film.v1")
     assert [str(tmp_path / "film.v1.en.vtt"), str(tmp_path / "film.v1.p2.mp4")] == [each.output for each in done]
+
+
+def test_the_mode_of_a_result(tmp_path: Path) -> None:
+    """Half-made it is its owner's alone, finished it is for others to read, whatever the umask."""
+    staged = tmp_path / ".film.part"
+    with Folder.at(tmp_path) as folder, folder.create(staged.name) as file:
+        file.write(b"film")
+    before = os.umask(0o077)
+    try:
+        assert 0o600 == staged.stat().st_mode & 0o777
+        prepare(staged, None)
+        assert 0o644 == staged.stat().st_mode & 0o777
+    finally:
+        os.umask(before)

@@ -21,6 +21,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from m3u8svc.connections import MAX_HEADER_BYTES, MAX_HEADER_LINES, ConnectedResponse, Connections, HeadersTooLong
+from m3u8svc.tasks.addresses import NEAREST
 from m3u8svc.testing.origin import Origin
 
 reactor: Any = _reactor  # a module to mypy, the reactor to everybody else
@@ -36,7 +37,7 @@ async def until(holds: Callable[[], bool]) -> None:
 
 
 async def get(connections: Connections, url: str, insecure: bool = False) -> bytes:
-    response = await connections.agent(insecure).request(b"GET", url.encode())
+    response = await connections.agent(insecure, reach=NEAREST).request(b"GET", url.encode())
     body: bytes = await treq.content(response)  # readBody warns about every pooled connection
     return body
 
@@ -111,7 +112,7 @@ async def test_close_ends_idle_and_busy_connections(origin: Origin) -> None:
 @pytest_twisted.ensureDeferred
 async def test_a_response_knows_its_connection(origin: Origin, connections: Connections) -> None:
     """Aborting it is seen by the origin in the middle of a body."""
-    response = await connections.agent().request(b"GET", origin.url("/a", hang="body").encode())
+    response = await connections.agent(reach=NEAREST).request(b"GET", origin.url("/a", hang="body").encode())
     assert isinstance(response, ConnectedResponse)
     response.connection.abort_now()
 

@@ -1,8 +1,10 @@
 """The documents say what is so: tables are compared with the code, examples are run."""
 
+import importlib.util
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -11,7 +13,7 @@ from m3u8svc.config import load_configuration
 from m3u8svc.errors import Fault, catalogue
 from m3u8svc.tap import Options
 from m3u8svc.tasks.task import SETTING_NAMES, Extensions
-from m3u8svc.web.schema import parse_change, parse_task
+from m3u8svc.web.schema import parse_change, parse_settings, parse_task
 
 ROOT = Path(__file__).parent.parent
 API = (ROOT / "docs" / "http-api.md").read_text(encoding="utf-8")
@@ -45,6 +47,20 @@ def test_error_codes_are_documented() -> None:
     assert error_table() == found.group(1)
 
 
+def test_the_page_of_errors_is_that_of_the_catalogue() -> None:
+    """Made anew it is the same: ``python docs/errors_page.py > docs/errors.md``."""
+    assert errors_page().page() + "\n" == (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
+
+
+def errors_page() -> Any:
+    """docs/errors_page.py as a module."""
+    spec = importlib.util.spec_from_file_location("errors_page", ROOT / "docs" / "errors_page.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 @pytest.mark.parametrize("name", [*SETTING_NAMES, *EXTENSION_NAMES, "playlist", "use_http_headers"])
 def test_every_field_is_documented(name: str) -> None:
     """No field of a request is missing from the page."""
@@ -62,20 +78,24 @@ def test_every_documented_message_stands_there(text: str) -> None:
 def test_request_examples_are_valid() -> None:
     """What the curl lines send is what we take."""
     bodies = re.findall(r"-d '(\{.*?\})'", API + README)
-    assert 5 == len(bodies)
+    assert 9 == len(bodies)
     for body in bodies:
-        if "url" in json.loads(body):
+        if "filename" in json.loads(body):
             parse_task(body.encode(), mergers=("mp4",), storages=("disk",))
+        elif "limit_schedule" in json.loads(body):
+            parse_settings(body.encode())
         else:
             parse_change(body.encode())
 
 
 def test_configuration_example_is_valid() -> None:
     """The TOML of the page can be read as it stands."""
-    (example,) = re.findall(r"```toml\n(.*?)```", CONFIGURATION, re.DOTALL)
+    whole, limits = re.findall(r"```toml\n(.*?)```", CONFIGURATION, re.DOTALL)
     environ = {"M3U8SVC_PROXY_PASSWORD": "x"}
-    read = load_configuration(example, environ=environ, read_file=lambda path: "sqlite:////tmp/x.sqlite")
+    read = load_configuration(whole, environ=environ, read_file=lambda path: "sqlite:////tmp/x.sqlite")
     assert 3 == read.max_active
+    limited = load_configuration(limits, environ={}, read_file=str)
+    assert limited.system.limit_schedule
 
 
 @pytest.mark.parametrize("name", ["listen", *(option[0] for option in Options.optParameters)])

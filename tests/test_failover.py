@@ -38,7 +38,7 @@ async def test_M2_the_first_error_is_told_when_every_place_fails(bench: Bench) -
     put_master(bench, "nowhere.m3u8", "page.m3u8")
     bench.origin.put("/page.m3u8", b"<html>sorry</html>")
     error = await bench.failure("/master.m3u8")
-    assert "http_status" == error.code
+    assert "http_4xx" == error.code
     assert "nowhere.m3u8" in error.text("zh")
 
 
@@ -64,7 +64,7 @@ async def test_M2_a_place_with_other_content_is_no_help(bench: Bench) -> None:
     put_master(bench, "dead.m3u8", "list.m3u8")
     bench.put_list(DEAD, "/dead.m3u8")
     bench.put_list([SegmentLine(uri=f"{n}.ts", duration_s=1.5) for n in range(COUNT)])
-    assert "segment_failed" == (await bench.failure("/master.m3u8")).code
+    assert "http_4xx" == (await bench.failure("/master.m3u8")).code
     assert [0] * COUNT == bench.counts()
 
 

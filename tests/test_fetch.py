@@ -17,26 +17,35 @@ from twisted.internet.task import deferLater
 from twisted.web.client import Agent
 from twisted.web.iweb import IAgent
 
+from m3u8svc.body import Valve
 from m3u8svc.connections import Connections
 from m3u8svc.errors import (
     BadByteRange,
     BadResponse,
     BodyTooLarge,
+    ClientStatusError,
     ConnectError,
+    ConnectionRefused,
+    ConnectionReset,
     DecompressionBomb,
+    DnsFailed,
     FetchError,
-    FetchTimeout,
+    HeadersTimeout,
     HttpStatusError,
     InvalidUrl,
     M3u8svcError,
     ProxyUnsupported,
     RedirectError,
+    ServerStatusError,
+    StallTimeout,
     TlsError,
+    TotalTimeout,
     Truncated,
     UnsupportedScheme,
 )
 from m3u8svc.fetch import Fetched, Fetcher, FetchLimits
 from m3u8svc.hls.playlist import ByteRange
+from m3u8svc.tasks.addresses import NEAREST
 from m3u8svc.tasks.request import Purpose, Request
 from m3u8svc.testing.origin import Origin
 
@@ -71,10 +80,10 @@ class Rig:
 
     async def agent_for(self, request: Request) -> IAgent:
         self.asked.append(request.url)
-        return self.connections.agent(request.insecure)
+        return self.connections.agent(request.insecure, reach=request.reach)
 
     def request(self, path: str = "/a.ts", **tweaks: object) -> Request:
-        return Request(url=self.origin.url(path, **tweaks), purpose=Purpose.SEGMENT)
+        return Request(url=self.origin.url(path, **tweaks), purpose=Purpose.SEGMENT, reach=NEAREST)
 
     async def fetch(self, request: Request, limits: FetchLimits = USUAL) -> tuple[Fetched, bytes]:
         sink = Pieces()
@@ -121,6 +130,7 @@ async def test_a_body_arrives_whole_with_what_its_headers_say(rig: Rig) -> None:
         size_bytes=len(BODY),
         length_known=True,
         hops=0,
+        reach=NEAREST,
     )
     assert "s3cret" not in repr(fetched)
 
@@ -199,20 +209,21 @@ async def test_an_empty_body_ends(rig: Rig) -> None:
 @pytest_twisted.ensureDeferred
 async def test_a_content_length_that_is_too_short_wins(rig: Rig) -> None:
     """What follows the announced bytes is not taken for anything, and the next request gets its own answer (S3)."""
-    _, body = await rig.fetch(rig.request(cl="short"))
-    _, again = await rig.fetch(rig.request())
+    cut, body = await rig.fetch(rig.request(cl="short"))
+    whole, again = await rig.fetch(rig.request())
 
     assert (body, again) == (BODY[:150_000], BODY)
+    assert (cut.length_known, whole.length_known) == (False, True)
 
 
 # -- What goes wrong -------------------------------------------------------------------------------------------------
 
 FAILURES: dict[str, tuple[dict[str, object], FetchLimits, type[FetchError], dict[str, object]]] = {
-    "status": ({"status": 404}, USUAL, HttpStatusError, {"status": 404, "retry_after_s": None}),
-    "wait 7 s": ({"status": 503, "retry_after": "7"}, USUAL, HttpStatusError, {"status": 503, "retry_after_s": 7.0}),
+    "status": ({"status": 404}, USUAL, ClientStatusError, {"status": 404, "retry_after_s": None}),
+    "wait 7 s": ({"status": 503, "retry_after": "7"}, USUAL, ServerStatusError, {"status": 503, "retry_after_s": 7.0}),
     "no content": ({"status": 204}, USUAL, HttpStatusError, {"status": 204}),
-    "closed before": ({"cut": "headers"}, USUAL, ConnectError, {"reason": "对方在应答之前关闭了连接"}),
-    "reset before": ({"reset": "headers"}, USUAL, ConnectError, {"reason": "连接在应答之前中断"}),
+    "closed before": ({"cut": "headers"}, USUAL, ConnectionReset, {"reason": "对方在应答之前关闭了连接"}),
+    "reset before": ({"reset": "headers"}, USUAL, ConnectionReset, {"reason": "连接在应答之前中断"}),
     "cut at 0": ({"cut": 0}, USUAL, Truncated, {"expected": 300_000, "got": 0}),
     "cut at 1": ({"cut": 1}, USUAL, Truncated, {"expected": 300_000, "got": 1}),
     "cut at the last": ({"cut": 299_999}, USUAL, Truncated, {"expected": 300_000, "got": 299_999}),
@@ -224,19 +235,19 @@ FAILURES: dict[str, tuple[dict[str, object], FetchLimits, type[FetchError], dict
     "gzip and cut": ({"encoding": "gzip", "cut": 1000, "cl": "none"}, USUAL, Truncated, {"expected": "?"}),
     "unknown coding": ({"encoding": "unknown"}, USUAL, BadResponse, {"reason": "未请求的压缩方式 unknown"}),
     "bomb": ({"encoding": "bomb"}, USUAL, DecompressionBomb, {}),
-    "no answer": ({"hang": "headers"}, QUICK, FetchTimeout, {"what": "headers"}),
-    "silence": ({"hang": "body"}, QUICK, FetchTimeout, {"what": "silence", "seconds": 0.3}),
-    "trickle": ({"chunk_size": 1, "chunk_delay": 0.02}, QUICK, FetchTimeout, {"what": "silence", "seconds": 0.3}),
+    "no answer": ({"hang": "headers"}, QUICK, HeadersTimeout, {"seconds": 0.3}),
+    "silence": ({"hang": "body"}, QUICK, StallTimeout, {"seconds": 0.3}),
+    "trickle": ({"chunk_size": 1, "chunk_delay": 0.02}, QUICK, StallTimeout, {"seconds": 0.3}),
     "too long in all": (
         {"chunk_size": 3000, "chunk_delay": 0.02},
         FetchLimits(silence_s=0.3, total_s=0.4),
-        FetchTimeout,
-        {"what": "total", "seconds": 0.4},
+        TotalTimeout,
+        {"seconds": 0.4},
     ),
-    "no time for headers": ({"hang": "headers"}, FetchLimits(total_s=0.1), FetchTimeout, {"what": "total"}),
+    "no time for headers": ({"hang": "headers"}, FetchLimits(total_s=0.1), TotalTimeout, {"seconds": 0.1}),
     "announced too large": ({}, FetchLimits(max_bytes=299_999), BodyTooLarge, {"limit": 299_999}),
     "turns out too large": ({"te": "chunked"}, FetchLimits(max_bytes=299_999), BodyTooLarge, {"limit": 299_999}),
-    "endless headers": ({"headers": "endless"}, FetchLimits(), BadResponse, {"reason": "响应头过长"}),
+    "endless headers": ({"endless": "headers"}, FetchLimits(), BadResponse, {"reason": "响应头过长"}),
     "to itself": ({"redirect": ""}, USUAL, HttpStatusError, {"status": 302}),
 }
 
@@ -267,13 +278,13 @@ async def test_the_next_request_after_any_failure_succeeds(rig: Rig) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_nobody_listens() -> None:
-    """A refused connection is a ConnectError that may be retried."""
+    """A refused connection is told from other failures to connect, and may be retried."""
     origin = await Origin.start(reactor)
     await origin.stop()
     connections = Connections(reactor)
     rig = Rig(origin, connections, Fetcher(clock=reactor))
 
-    with pytest.raises(ConnectError) as caught:
+    with pytest.raises(ConnectionRefused) as caught:
         await rig.fetch(rig.request())
 
     assert (caught.value.fields["reason"], caught.value.retriable) == ("连接被拒绝", True)
@@ -282,9 +293,9 @@ async def test_nobody_listens() -> None:
 @pytest.mark.parametrize("url", ["http://nowhere.invalid/", "http://-a.invalid/", "https://a-/"])
 @pytest_twisted.ensureDeferred
 async def test_a_host_that_does_not_exist(rig: Rig, url: str) -> None:
-    """A name without an address is a ConnectError, too, even one that cannot be asked for."""
-    with pytest.raises(ConnectError) as caught:
-        await rig.fetch(Request(url=url, purpose=Purpose.SEGMENT))
+    """A name without an address is told as that, even one that cannot be asked for."""
+    with pytest.raises(DnsFailed) as caught:
+        await rig.fetch(Request(url=url, purpose=Purpose.SEGMENT, reach=NEAREST))
 
     assert caught.value.fields["reason"] == "域名无法解析"
 
@@ -304,7 +315,7 @@ async def test_what_cannot_be_requested_is_refused_before_any_agent_is_asked(
 ) -> None:
     """Only http and https with a host get as far as an agent."""
     with pytest.raises(kind):
-        await rig.fetch(Request(url=url, purpose=Purpose.SEGMENT))
+        await rig.fetch(Request(url=url, purpose=Purpose.SEGMENT, reach=NEAREST))
 
     assert rig.asked == []
 
@@ -402,7 +413,7 @@ async def test_a_cancel_is_felt_under_tls() -> None:
 @pytest_twisted.ensureDeferred
 async def test_a_timeout_is_felt_by_the_origin(rig: Rig) -> None:
     """Giving up on a silent body closes its connection, too."""
-    with pytest.raises(FetchTimeout):
+    with pytest.raises(StallTimeout):
         await rig.fetch(rig.request(hang="body"), QUICK)
 
     await until(lambda: rig.origin.open == 0)
@@ -540,7 +551,7 @@ async def test_a_range_in_the_middle_of_an_ignored_range_does_not_load_the_rest(
         (299_000, 2000, {}, BadByteRange),
         (299_000, 2000, {"range": "ignore"}, BadByteRange),
         (299_000, 2000, {"range": "ignore", "cl": "none"}, Truncated),
-        (300_000, 1, {}, HttpStatusError),
+        (300_000, 1, {}, ClientStatusError),
         (1000, 5000, {"encoding": "gzip"}, BadByteRange),
         (1000, 5000, {"cut": 100}, Truncated),
     ],
@@ -665,7 +676,7 @@ async def test_userinfo_becomes_an_authorization_header(rig: Rig) -> None:
     """user:password@ is never part of the request line; it follows redirects at home only."""
     url = rig.origin.url("/a.ts", redirect="/a.ts").replace("http://", "http://me:p%40ss@")
 
-    fetched, _ = await rig.fetch(Request(url=url, purpose=Purpose.SEGMENT))
+    fetched, _ = await rig.fetch(Request(url=url, purpose=Purpose.SEGMENT, reach=NEAREST))
 
     assert [visit.headers["authorization"] for visit in rig.origin.visits()] == ["Basic bWU6cEBzcw=="] * 2
     assert fetched.url == rig.origin.url("/a.ts")
@@ -674,7 +685,7 @@ async def test_userinfo_becomes_an_authorization_header(rig: Rig) -> None:
 @pytest.mark.parametrize(
     ("location", "reason"),
     [
-        ("file:///etc/passwd", "不支持的链接类型“file”：file:/etc/passwd"),
+        ("file:///etc/passwd", "不支持的链接类型“file”：file:///etc/passwd"),
         ("ftp://a.example/", "不支持的链接类型“ftp”：ftp://a.example/"),
         ("http://user:pw@a.example/", "目标链接带有用户名"),
         ("http://a.example:99999/", None),
@@ -709,7 +720,7 @@ async def test_redirects_are_counted(rig: Rig, hops: int) -> None:
     url = rig.origin.url("/a.ts")
     for _ in range(hops):
         url = rig.origin.url("/a.ts", redirect=url)
-    request = Request(url=url, purpose=Purpose.SEGMENT)
+    request = Request(url=url, purpose=Purpose.SEGMENT, reach=NEAREST)
 
     if hops == 3:
         assert (await rig.fetch(request, FetchLimits(redirects=3)))[0].hops == 3
@@ -738,7 +749,7 @@ async def test_cookies_do_not_persist(rig: Rig) -> None:
 @pytest_twisted.ensureDeferred
 async def test_a_signed_query_reaches_the_origin_unchanged(rig: Rig, query: str) -> None:
     """A signature covers exact bytes: nothing that HTTP can carry is re-encoded (T11)."""
-    await rig.fetch(Request(url=rig.origin.url("/a.ts") + f"?{query}#fragment", purpose=Purpose.SEGMENT))
+    await rig.fetch(Request(url=rig.origin.url("/a.ts") + f"?{query}#fragment", purpose=Purpose.SEGMENT, reach=NEAREST))
 
     assert rig.origin.visits()[0].query == query
 
@@ -747,7 +758,7 @@ async def test_a_signed_query_reaches_the_origin_unchanged(rig: Rig, query: str)
 async def test_what_http_cannot_carry_is_escaped(rig: Rig) -> None:
     """Spaces and letters beyond ASCII are percent-encoded as UTF-8."""
     rig.origin.put("/视频 1.ts", b"x")
-    await rig.fetch(Request(url=rig.origin.base + "/视频 1.ts?名=值 1", purpose=Purpose.SEGMENT))
+    await rig.fetch(Request(url=rig.origin.base + "/视频 1.ts?名=值 1", purpose=Purpose.SEGMENT, reach=NEAREST))
 
     visit = rig.origin.visits()[0]
     assert (visit.path, visit.query, visit.status) == ("/视频 1.ts", "%E5%90%8D=%E5%80%BC%201", 200)
@@ -809,9 +820,12 @@ async def test_a_trusted_certificate_for_another_name_is_refused() -> None:
 async def test_no_tls_at_all_is_a_connect_error(rig: Rig) -> None:
     """An http origin asked for https fails as a connection, not as a matter of trust."""
     with pytest.raises(ConnectError) as caught:
-        await rig.fetch(Request(url=rig.origin.url("/a.ts").replace("http:", "https:"), purpose=Purpose.SEGMENT), QUICK)
+        await rig.fetch(
+            Request(url=rig.origin.url("/a.ts").replace("http:", "https:"), purpose=Purpose.SEGMENT, reach=NEAREST),
+            QUICK,
+        )
 
-    assert caught.value.fields["reason"] == "TLS 握手失败"
+    assert (caught.value.code, caught.value.fields["reason"]) == ("connect_failed", "TLS 握手失败")
 
 
 @pytest.mark.parametrize("tweaks", [{"reset": 1000}, {"reset": 1000, "cl": "none"}, {"cut": 1000}])
@@ -826,3 +840,85 @@ async def test_a_body_cut_under_tls_is_truncated(tweaks: dict[str, object]) -> N
         await rig.fetch(rig.request(**tweaks))
     await rig.connections.close()
     await origin.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_key_stays_under_tls(rig: Rig) -> None:
+    """A redirect takes a segment from https to http, a key never: whoever reads along could read the stream."""
+    secure = await Origin.start(reactor, tls=True)
+    connections = Connections(reactor, trust_root=secure.trust_root)
+    leading = Rig(secure, connections, rig.fetcher)
+    request = leading.request("/r", redirect=rig.origin.url("/a.ts"))
+    assert BODY == (await leading.fetch(request))[1]
+
+    with pytest.raises(RedirectError):
+        await leading.fetch(attrs.evolve(request, purpose=Purpose.KEY))
+    assert BODY == (await rig.fetch(attrs.evolve(rig.request(), purpose=Purpose.KEY)))[1]
+    await connections.close()
+    await secure.stop()
+
+    assert 2 == len(rig.origin.visits())
+
+
+# -- Under a limit of rate -------------------------------------------------------------------------------------------
+
+
+class Told:
+    """A share that holds a body from its beginning, and remembers what it is told."""
+
+    def __init__(self, read_bytes: int, *, holds: bool = True) -> None:
+        self.read_bytes = read_bytes
+        self._holds = holds
+        self.arrivals: list[int] = []
+        self.valve: Valve | None = None
+        self.ends = 0
+
+    def begin(self, valve: Valve) -> None:
+        self.valve = valve
+        if self._holds:
+            valve.hold()
+
+    def arrived(self, size_bytes: int) -> None:
+        self.arrivals.append(size_bytes)
+
+    def end(self) -> None:
+        self.ends += 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_body_is_held_and_read_in_shares(rig: Rig) -> None:
+    """Held at once, but for what came with the headers; then no read is larger than its share is by now."""
+    body = bytes(range(256)) * 8192
+    rig.origin.put("/long.ts", body)
+    share, sink = Told(1 << 20), Pieces()
+    fetching = Deferred.fromCoroutine(
+        rig.fetcher.fetch(rig.request("/long.ts"), sink, agent_for=rig.agent_for, limits=USUAL, share=share)
+    )
+    await until(lambda: share.valve is not None)
+    held = len(share.arrivals)
+    await deferLater(reactor, 0.3)
+    assert held == len(share.arrivals) <= 1
+    assert len(sink.body) == sum(share.arrivals) < len(body)
+    assert share.valve is not None
+    share.read_bytes = 10_000
+    share.valve.release()
+    fetched = await fetching
+    assert (len(body), body) == (fetched.size_bytes, sink.body)
+    assert max(share.arrivals[held:]) <= 10_000
+    assert share.ends
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_share_ends_with_a_body_that_fails(rig: Rig) -> None:
+    """Cut in the middle, it holds nobody else back any more; until then it was read in shares from the first."""
+    rig.origin.put("/long.ts", bytes(2_000_000))
+    share = Told(1000, holds=False)
+    fetching = Deferred.fromCoroutine(
+        rig.fetcher.fetch(
+            rig.request("/long.ts", cut=1_000_000), Pieces(), agent_for=rig.agent_for, limits=USUAL, share=share
+        )
+    )
+    with pytest.raises(Truncated):
+        await fetching
+    assert share.ends
+    assert max(share.arrivals[1:]) <= 1000

@@ -2,7 +2,9 @@
 The state directory on a real file system, with real processes that compete for it.
 """
 
+import contextlib
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -13,10 +15,10 @@ import pytest
 from sqlalchemy import make_url
 
 from m3u8svc.config import default_home
-from m3u8svc.errors import DiskError, HomeLocked
+from m3u8svc.errors import DiskError, DiskFull, HomeLocked, M3u8svcError
 from m3u8svc.home import Home, open_home
 from m3u8svc.store.database import parse_database_url
-from tests.needs import root
+from tests.needs import memory_disk, root
 
 HOLDER = """
 import sys
@@ -105,6 +107,22 @@ class TestOpening:
                 with pytest.raises(HomeLocked, match=f"pid {os.getpid()}"):
                     open_home(tmp_path / "home")
             assert f"{os.getpid()}\n" == held.home.lock.read_text()
+
+    def test_a_pid_that_cannot_be_written(self, tmp_path: Path) -> None:
+        """It is told in our words, and what is taken can still be given back: the lock decides, not what is in it."""
+        held = open_home(tmp_path / "home")
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+            with pytest.raises(M3u8svcError) as caught:
+                held.write_pid()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+            signal.signal(signal.SIGXFSZ, ignored)
+        assert str(held.home.lock) in caught.value.text("en")
+        held.release()
+        open_home(tmp_path / "home").release()
 
     def test_a_fork_keeps_the_lock(self, tmp_path: Path) -> None:
         """A daemon whose parent took the lock and left has it, and its pid is there once it says so."""
@@ -197,3 +215,16 @@ class TestRefusals:
         """A directory that others may list, as service managers make them, is taken: the files in it are 0600."""
         tmp_path.chmod(0o755)
         open_home(tmp_path).release()
+
+
+def test_a_full_disk(tmp_path: Path) -> None:
+    """It says that it is full, as everywhere."""
+    with memory_disk(tmp_path / "disk", "1m") as disk:
+        disk.chmod(0o700)
+        with contextlib.suppress(OSError), open(disk / "filler", "wb", buffering=0) as filler:
+            while True:
+                filler.write(bytes(4096))
+        with pytest.raises(DiskFull):
+            open_home(disk)
+        (disk / "filler").unlink()
+        open_home(disk).release()

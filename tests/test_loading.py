@@ -300,6 +300,7 @@ def test_options_that_are_refused(options: Any, path: str, words: str) -> None:
     with pytest.raises(OptionError) as caught:
         done(plugins.check_options(options))
     assert (path, True) == (caught.value.fields["path"], words in str(caught.value.fields["reason"]))
+    assert caught.value.text("en").isascii()
 
 
 def test_options_that_are_taken() -> None:

@@ -16,13 +16,15 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
-from m3u8svc.download import Gate
-from m3u8svc.errors import CheckpointLost, DiskFull, MergeLost, SegmentFailed
+from m3u8svc.errors import CheckpointLost, DiskFull, MergeLost, NeedsUrl, SegmentFailed
 from m3u8svc.hls.cuts import LEAST_BYTES, Cuts
+from m3u8svc.hls.plan import PartOrder
+from m3u8svc.keepingpace import Gate
 from m3u8svc.merge import Muxing
 from m3u8svc.offerings import Checkpoint, Gap, LowDisk, MediaFile, MergeJob, Part
 from m3u8svc.tasks.merged import Merged
 from m3u8svc.tasks.task import Extensions, Task, TaskSpec
+from m3u8svc.testing.playlists import SegmentLine
 from m3u8svc.workdir import Stored, WorkDir
 from tests.needs import memory_disk
 from tests.test_job import (
@@ -109,14 +111,44 @@ async def test_all_that_is_left_is_removed_with_the_task(large: Bench) -> None:
 @test
 async def test_a_segment_that_fails_keeps_what_is_merged(large: Bench) -> None:
     """The task fails, the checkpoint stays, and another list with the same segments goes on from it."""
-    path = large.put_list(lines(s5="status=404&delay=0.8"))
-    task = large.task(path, extensions=LOW)
+    task = large.task(large.put_list(lines(s5="hang=body&times=1")), extensions=LOW)
+    await stopped_at(large, task, 1)
+    large.put_list(lines(s5="status=404"))
     with pytest.raises(SegmentFailed):
         await large.job(task).run()
     assert merged(task)
     large.put_list(lines())
     outcome = await large.job(task).run()
-    assert ([1, 1, 1, 1, 1, 2], 150) == (large.counts(), pictures(Path(outcome.output)))
+    assert ([1, 1, 1, 1, 1, 3], 150) == (large.counts(), pictures(Path(outcome.output)))
+
+
+@test
+async def test_a_merge_whose_links_expired_goes_on_with_a_new_url(large: Bench) -> None:
+    """The checkpoint outlives the wait for a URL; what is in the target is not fetched again."""
+    path = large.put_list(lines(s4="hang=body"))
+    task = large.task(f"{path}?after=1&status=410", extensions=LOW)
+    await stopped_at(large, task, 3)
+    with pytest.raises(NeedsUrl):
+        await large.job(task).run()
+    assert 3 <= merged(task)
+    large.put_list(lines())
+    renewed = attrs.evolve(task, spec=attrs.evolve(task.spec, url=large.origin.url("/list.m3u8", token="new")))
+    outcome = await large.job(renewed).run()
+    assert ([1, 1, 1, 1], 150) == (large.counts()[:4], pictures(Path(outcome.output)))
+    assert () == outcome.warnings
+
+
+@test
+async def test_a_list_cut_anew_begins_anew(large: Bench) -> None:
+    """Half a film of one version in the target, the names the same: nothing of it is used."""
+    task = large.task(large.put_list(lines(s5="hang=body&times=1")), extensions=LOW)
+    await stopped_at(large, task, 3)
+    recut = [SegmentLine(uri=f"{n}.ts?", duration_s=1.0 + n % 2) for n in range(4)]
+    large.put_list(recut)
+    outcome = await large.job(task).run()
+    assert 100 == pictures(Path(outcome.output))
+    assert [2, 2, 2, 2] == large.counts()[:4]
+    assert any("与上次不同" in warning for warning in outcome.warnings)
 
 
 @test
@@ -337,7 +369,7 @@ def part(position: int, *, size: int = LEAST_BYTES, track: str = "main") -> Part
 
 def gate(count: int, **done: Any) -> Gate:
     """A gate before so many segments."""
-    return Gate([("main", position) for position in range(1, count + 1)], Merged(**done))
+    return Gate(PartOrder(["main"], [("main", position) for position in range(1, count + 1)]), Merged(**done))
 
 
 def may_enter(gate: Gate, position: int) -> bool:

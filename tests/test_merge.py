@@ -3,6 +3,7 @@ The muxing child as the service sees it: fed as parts come, replayed after a dea
 """
 
 import hashlib
+import json
 import os
 import shutil
 import signal
@@ -16,14 +17,16 @@ import pytest
 import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ProcessTerminated
 from twisted.internet.task import Clock, deferLater
 from twisted.internet.testing import StringTransport
 from twisted.internet.threads import deferToThread
+from twisted.python.failure import Failure
 
 from m3u8svc.builtin.mp4 import Mp4Plugin
 from m3u8svc.builtin.ts import TsMerger, TsPlugin
-from m3u8svc.errors import DiskError, DiskFull, MergeError, MergerDied, NoMedia
-from m3u8svc.merge import WINDOW, Child, Muxing, Script
+from m3u8svc.errors import DiskError, DiskFull, MergeError, MergerDied, NoMedia, ReadOnlyDisk
+from m3u8svc.merge import DEATHS, WINDOW, Child, Died, Muxing, Script
 from m3u8svc.offerings import Companion, Gap, MediaFile, MergeJob, Part, TrackInfo
 from m3u8svc.tasks.task import Task, TaskSpec
 from tests.needs import memory_disk
@@ -123,36 +126,46 @@ async def test_same_bytes_however_fed(segments: tuple[Path, ...], muxing: Muxing
 
 
 @pytest_twisted.ensureDeferred
-async def test_poison_becomes_a_gap(segments: tuple[Path, ...], muxing: Muxing, job: MergeJob) -> None:
+async def test_poison_becomes_a_gap(segments: tuple[Path, ...], job: MergeJob) -> None:
     """A segment at which the child dies twice by a signal is left out, with a warning naming it."""
     parts = media(segments)
-    kills = 0
-
-    def kill_at_the_third(parts_done: int) -> None:
-        nonlocal kills
-
-        def kill() -> None:
-            nonlocal kills
-            kills += 1
-            kill_child(signal.SIGSEGV)
-
-        if kills < 2:
-            reactor.callLater(0.1, kill)  # type: ignore[attr-defined]  # the reactor is a module to mypy
+    heard = Overheard()
 
     # Nothing but segment 1 is there while the children die, so that it is the suspect both times.
     async def one_then_the_rest() -> AsyncIterator[Part]:
         yield parts[0]
-        while kills < 2:
-            await pause(0.5)
-            if children() and kills < 2:
-                kill_at_the_third(0)
-        await pause(0.5)
+        for kills in range(2):
+            while heard.said.count(b'"open"') <= kills:
+                await pause()
+            kill_child(signal.SIGSEGV)
         for part in parts[1:]:
             yield part
 
-    result = await muxing.merge(job, one_then_the_rest(), ignore)
+    result = await Muxing(reactor=heard, in_thread=deferToThread).merge(job, one_then_the_rest(), ignore)
     assert ("第 1 个分片：合并进程两次在此退出（SIGSEGV），按缺失处理",) == result.warnings
     assert pytest.approx(6.0, abs=0.1) == result.duration_s
+
+
+class Overheard:
+    """
+    A reactor that knows what its children `said`.
+    """
+
+    def __init__(self) -> None:
+        self.said = b""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(reactor, name)
+
+    def spawnProcess(self, protocol: Any, *arguments: Any, **more: Any) -> Any:
+        receive = protocol.outReceived
+
+        def hear(data: bytes) -> None:
+            self.said += data
+            receive(data)
+
+        protocol.outReceived = hear
+        return reactor.spawnProcess(protocol, *arguments, **more)
 
 
 @pytest_twisted.ensureDeferred
@@ -235,6 +248,15 @@ async def test_full_disk(merger: str, segments: tuple[Path, ...], muxing: Muxing
     assert [] == list(small_disk.iterdir())
 
 
+@pytest_twisted.ensureDeferred
+async def test_a_read_only_disk(segments: tuple[Path, ...], muxing: Muxing, small_disk: Path) -> None:
+    """What the system told the child keeps its name."""
+    beginning = muxing.merge(MergeJob(task=TASK, target=small_disk / ".part"), feed(media(segments)), ignore)
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    with pytest.raises(ReadOnlyDisk):
+        await beginning
+
+
 class OtherChild:
     """
     A reactor whose child processes run this Python code instead of the muxer, and whose clock runs `faster`.
@@ -255,6 +277,7 @@ class OtherChild:
 
 
 READY = 'import sys, time; print(\'{"ev":"ready"}\', flush=True); '
+BOX = 'print(\'{"ev":"box","landlock":7,"seccomp":true,"missing":[]}\', flush=True); '
 OPEN = 'print(\'{"ev":"open","n":1}\', flush=True); '
 
 
@@ -267,8 +290,9 @@ OPEN = 'print(\'{"ev":"open","n":1}\', flush=True); '
         (READY + "print('nonsense', flush=True); time.sleep(60)", "SIGKILL"),
         (READY + "print('[1]', flush=True); time.sleep(60)", "SIGKILL"),
         (READY + "print('x' * 100000, flush=True); time.sleep(60)", "SIGKILL"),
+        (READY + BOX + BOX + "time.sleep(60)", "SIGKILL"),
     ],
-    ids=["does not start", "leaves", "hangs", "talks nonsense", "says no object", "never ends its line"],
+    ids=["does not start", "leaves", "hangs", "talks nonsense", "says no object", "never ends its line", "two boxes"],
 )
 @pytest_twisted.ensureDeferred
 async def test_child_gone_wrong(code: str, how: str, segments: tuple[Path, ...], job: MergeJob) -> None:
@@ -278,6 +302,98 @@ async def test_child_gone_wrong(code: str, how: str, segments: tuple[Path, ...],
     with pytest.raises(MergerDied) as caught:
         await muxing.merge(job, feed(media(segments)), ignore)
     assert how == caught.value.fields["how"]
+    assert caught.value.text("en").isascii()
+
+
+OTHERS = "somebody else's film"
+DONE = {"ev": "done", "size": 1, "dur": 1.0, "details": {}}
+
+
+def words(*reports: object) -> str:
+    """Code that says these, and then that all went well."""
+    lines = [each if isinstance(each, str) else json.dumps(each) for each in (*reports, DONE)]
+    return READY + "".join(f"print({line!r}, flush=True); " for line in lines) + "time.sleep(60)"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {**DONE, "companions": [{"path": "OTHER", "suffix": "p2.mp4"}]},
+        {**DONE, "companions": [{"path": "TARGET.p2", "suffix": "../other.mp4"}]},
+        {**DONE, "companions": 7},
+        {**DONE, "size": -1},
+        '{"ev": "done", "size": 1, "dur": Infinity}',
+        {**DONE, "details": []},
+        '{"ev": "open", "n": 1e999}',
+        {"ev": "open", "n": 1, "track": "audio9"},
+        {"ev": "seg", "track": "audio9"},
+        {"ev": "hungry", "track": "main", "heard": 1 << 40},
+        {"ev": "checkpoint", "parts": 1, "size": 1, "made": True},
+        {"ev": "make", "suffix": "p2"},
+        {"ev": "warn", "n": 1, "text": {"a": 1}},
+        {"ev": "box", "landlock": "x", "seccomp": 1, "missing": []},
+        {"ev": "box", "landlock": 7, "seccomp": True, "missing": "none"},
+        {"ev": ["done"]},
+        "[" * 60_000,
+        '"done"',
+        "null",
+    ],
+    ids=lambda said: json.dumps(said)[:60],
+)
+@pytest_twisted.ensureDeferred
+async def test_child_that_was_taken_over(
+    said: object, segments: tuple[Path, ...], job: MergeJob, tmp_path: Path
+) -> None:
+    """What none of ours would say ends it, fails this merge alone, and touches nobody's file."""
+    other = tmp_path / "other.mp4"
+    other.write_text(OTHERS)
+    code = words(said).replace("OTHER", str(other)).replace("TARGET", str(job.target))
+    muxing = Muxing(reactor=OtherChild(code), in_thread=deferToThread)
+    with pytest.raises(MergerDied) as caught:
+        await muxing.merge(job, feed(media(segments)), ignore)
+    assert ("SIGKILL", OTHERS, []) == (caught.value.fields["how"], other.read_text(), children())
+
+
+@pytest.mark.parametrize(
+    "pieces", [(["done"], DONE), (DONE, ["done"])], ids=["nonsense before the end", "nonsense after it"]
+)
+def test_a_child_that_raves_is_not_believed(pieces: tuple[object, ...], job: MergeJob) -> None:
+    """Its end does not count, whichever comes first, and however late the signal reaches it."""
+    child = Child(reactor=Clock(), job=job, script=Script(feed([])), on_taken=ignore)
+    child.makeConnection(StringTransport())
+    for piece in pieces:
+        child.outReceived(json.dumps(piece).encode() + b"\n")
+    child.processEnded(Failure(ProcessTerminated(signal=signal.SIGKILL)))
+    assert isinstance(child.outcome.result, Died)
+
+
+@pytest_twisted.ensureDeferred
+async def test_child_that_never_ends_talking(segments: tuple[Path, ...], job: MergeJob) -> None:
+    """Its words are bounded by what it was fed, so that they do not fill our memory."""
+    warning = json.dumps({"ev": "warn", "n": 1, "text": "x" * 400})
+    code = READY + f"[print({warning!r}) for _ in range(10**9)]"
+    with pytest.raises(MergerDied):
+        await Muxing(reactor=OtherChild(code), in_thread=deferToThread).merge(job, feed(media(segments)), ignore)
+
+
+@pytest_twisted.ensureDeferred
+async def test_child_that_always_dies(segments: tuple[Path, ...], job: MergeJob) -> None:
+    """A bounded number of children, then the merge has failed; the segments are all there (R-DEM-3)."""
+    started: list[int] = []
+
+    class Counted(OtherChild):
+        """Counts them."""
+
+        def spawnProcess(self, *arguments: Any, **more: Any) -> Any:
+            started.append(1)
+            return super().spawnProcess(*arguments, **more)
+
+    code = READY + OPEN + "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"
+    with pytest.raises(MergerDied):
+        await Muxing(reactor=Counted(code), in_thread=deferToThread).merge(job, feed(media(segments)), ignore)
+    assert DEATHS + 1 == len(started)
+    assert all(segment.stat().st_size for segment in segments)
+    assert not job.target.exists()
 
 
 @pytest_twisted.ensureDeferred
@@ -290,33 +406,44 @@ async def test_idle_child_is_not_hanging(segments: tuple[Path, ...], job: MergeJ
         def spawnProcess(self, protocol: Any, *arguments: Any, **more: Any) -> Any:
             return reactor.spawnProcess(protocol, *arguments, **more)
 
-    muxing = Muxing(reactor=Hurried("", faster=100), in_thread=deferToThread)
-    result = await muxing.merge(job, feed(media(segments), before={3: lambda: pause(1.5)}), ignore)
+    muxing = Muxing(reactor=Hurried("", faster=10), in_thread=deferToThread)
+    result = await muxing.merge(job, feed(media(segments), before={3: lambda: pause(9)}), ignore)
     assert () == result.warnings
 
 
 @pytest_twisted.ensureDeferred
-async def test_child_is_boxed(segments: tuple[Path, ...], muxing: Muxing, job: MergeJob) -> None:
-    """Memory is limited, no core is dumped, the session is its own, nothing of our environment is handed on."""
+async def test_child_is_boxed(segments: tuple[Path, ...], job: MergeJob) -> None:
+    """Everything is limited, no core is dumped, the session is its own, nothing of our environment is handed on."""
     seen: dict[str, str] = {}
+    heard, boxes = Overheard(), []
+    muxing = Muxing(reactor=heard, in_thread=deferToThread, boxed=boxes.append)
 
     async def look() -> AsyncIterator[Part]:
-        parts = media(segments)
+        parts = [attrs.evolve(part, size_bytes=1 << 20) for part in media(segments) if isinstance(part, MediaFile)]
         yield parts[0]
-        await pause(0.6)
+        while b'"open"' not in heard.said:
+            await pause()
         (child,) = children()
         seen["limits"] = Path(f"/proc/{child}/limits").read_text()
         seen["environment"] = Path(f"/proc/{child}/environ").read_text()
+        seen["status"] = Path(f"/proc/{child}/status").read_text()
         seen["nice"] = str(os.getpriority(os.PRIO_PROCESS, child) - os.getpriority(os.PRIO_PROCESS, 0))
         assert child == os.getsid(child)
         for part in parts[1:]:
             yield part
 
+    job = attrs.evolve(job, sources=(segments[0].parent,))
     await muxing.merge(job, look(), ignore)
     limits = {line[:26].strip(): line[26:].split()[:2] for line in seen["limits"].splitlines()}
     assert ["1610612736", "1610612736"] == limits["Max address space"]
     assert ["0", "0"] == limits["Max core file size"]
     assert ("LC_ALL=C.UTF-8\0", "5") == (seen["environment"], seen["nice"])
+    assert ["18", "18"] == limits["Max open files"]
+    # Begun with, and for one segment of a second and a mebibyte.
+    assert "62" == limits["Max cpu time"][0]
+    assert str((64 << 20) + (3 << 19)) == limits["Max file size"][0]
+    assert "NoNewPrivs:\t1\nSeccomp:\t2\n" in seen["status"]
+    assert ["full"] == [box.level for box in boxes]
 
 
 @pytest_twisted.ensureDeferred
@@ -443,11 +570,11 @@ class TestTracks:
             def spawnProcess(self, protocol: Any, *arguments: Any, **more: Any) -> Any:
                 return reactor.spawnProcess(protocol, *arguments, **more)
 
-        muxing = Muxing(reactor=Hurried("", faster=50), in_thread=deferToThread)
+        muxing = Muxing(reactor=Hurried("", faster=10), in_thread=deferToThread)
         parts = [*media(segments), *self.sound(segments)]
-        # Silence in the test's clock: 60 s / 50, twice over.
+        # Silence in the test's clock: 60 s / 10, twice over; a busy machine takes seconds to start a child.
         result = await muxing.merge(
-            attrs.evolve(job, tracks=self.TRACKS), feed(parts, before={6: lambda: pause(2.5)}), ignore
+            attrs.evolve(job, tracks=self.TRACKS), feed(parts, before={6: lambda: pause(13)}), ignore
         )
         assert () == result.warnings
 
@@ -562,9 +689,33 @@ class TestTs:
         """What cannot be appended is refused by name, and nothing is left."""
         parts = media(segments)
         parts[3] = attrs.evolve(parts[3], kind=kind)
-        with pytest.raises(MergeError, match=f"4.*{kind}"):
+        with pytest.raises(MergeError, match=f"4.*{kind}") as caught:
             await TsMerger(deferToThread).merge(job, feed(parts), ignore)
+        assert caught.value.text("en").isascii()
         assert not job.target.exists()
+
+    def test_cancelled_while_it_opens_its_file(self, job: MergeJob) -> None:
+        """The thread cannot be stopped: what it opens after all is closed and removed."""
+        calls: list[tuple[Deferred[Any], Callable[[], Any]]] = []
+
+        def in_thread(function: Callable[..., Any]) -> Deferred[Any]:
+            calls.append((Deferred(), function))
+            return calls[-1][0]
+
+        def run() -> None:
+            waiting, function = calls.pop(0)
+            waiting.callback(function())
+
+        merging = Deferred.fromCoroutine(TsMerger(in_thread).merge(job, feed([]), ignore))
+        failures: list[Any] = []
+        merging.addErrback(failures.append)
+        merging.cancel()
+        before = len(os.listdir("/proc/self/fd"))
+        run()
+        assert job.target.exists()
+        run()
+        assert failures[0].check(CancelledError)
+        assert (False, before) == (job.target.exists(), len(os.listdir("/proc/self/fd")))
 
     @pytest_twisted.ensureDeferred
     async def test_nothing_at_all(self, job: MergeJob) -> None:

@@ -17,10 +17,17 @@ from m3u8svc.builtin.disk import DiskStorage
 from m3u8svc.hls.parse import parse_playlist
 from m3u8svc.hls.playlist import MasterPlaylist, MediaPlaylist
 from m3u8svc.kept import bring_back, find_kept, forget_kept, keep_segments, remove_kept
+from m3u8svc.nofollow import Folder
 from m3u8svc.offerings import MediaFile, Published, TrackInfo
 from m3u8svc.places import file_identity, publish_path, rename_without_replacing
 from m3u8svc.tasks.completeness import Report
 from m3u8svc.tasks.task import Settings, Task, TaskSpec
+
+
+def renamed(source: Path, target: Path, **lacking: Any) -> None:
+    """Rename by the directories of both."""
+    with Folder.at(source.parent) as here, Folder.at(target.parent) as there:
+        rename_without_replacing(here, source.name, there, target.name, **lacking)
 
 
 def test_rename_without_replacing_keeps_what_is_there(tmp_path: Path) -> None:
@@ -28,7 +35,7 @@ def test_rename_without_replacing_keeps_what_is_there(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("mine")
     (tmp_path / "b").write_text("theirs")
     with pytest.raises(FileExistsError):
-        rename_without_replacing(tmp_path / "a", tmp_path / "b")
+        renamed(tmp_path / "a", tmp_path / "b")
     assert "theirs" == (tmp_path / "b").read_text()
     assert (tmp_path / "a").exists()
 
@@ -176,7 +183,7 @@ def test_what_is_copied_back_is_synced_before_it_has_its_name(tmp_path: Path, mo
     target = tmp_path / "again" / f"00000001-0123456789ab.{made[0].kind}"
     done: list[str] = []
 
-    def no_link(source: Path, to: Path) -> None:
+    def no_link(source: Path, to: Path, **among: object) -> None:
         raise OSError(errno.EXDEV, "another file system")
 
     def fsync(descriptor: int) -> None:
@@ -237,10 +244,10 @@ def test_kept_files_are_readable_by_others(tmp_path: Path) -> None:
 # -- File systems that lack something --------------------------------------------------------------------------------
 
 
-def refuse(code: int) -> Callable[[Path, Path], None]:
+def refuse(code: int) -> Callable[[], None]:
     """A call of the system that a file system does not have."""
 
-    def call(source: Path, target: Path) -> None:
+    def call() -> None:
         raise OSError(code, os.strerror(code))
 
     return call
@@ -268,7 +275,7 @@ class TestLackingFileSystem:
         """It is the same file afterwards, and there is only one name."""
         source, target = self.source(tmp_path, kind), tmp_path / "target"
         identity = file_identity(source)
-        rename_without_replacing(source, target, **lacking)
+        renamed(source, target, **lacking)
         assert (identity, ["target"]) == (file_identity(target), os.listdir(tmp_path))
         assert "mine" == (target / "inside" if kind == "directory" else target).read_text()
 
@@ -285,7 +292,7 @@ class TestLackingFileSystem:
                 target.symlink_to(tmp_path / "nowhere")
         before = file_identity(target)
         with pytest.raises(FileExistsError):
-            rename_without_replacing(source, target, **lacking)
+            renamed(source, target, **lacking)
         assert (before, {"source", "target"}) == (file_identity(target), set(os.listdir(tmp_path)))
 
 
@@ -294,7 +301,7 @@ def test_other_errors_are_not_gone_around(tmp_path: Path) -> None:
     (tmp_path / "source").write_text("mine")
     for refused in ({"rename": refuse(errno.EACCES)}, {**NFS, "link": refuse(errno.EIO)}):
         with pytest.raises(OSError):
-            rename_without_replacing(tmp_path / "source", tmp_path / "target", **refused)
+            renamed(tmp_path / "source", tmp_path / "target", **refused)
     assert ["source"] == os.listdir(tmp_path)
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from m3u8svc.errors import HttpStatusError, KeyInvalid
+from m3u8svc.errors import HttpStatusError, KeyInvalid, NeedsUrl
 from m3u8svc.redact import is_secret_header, redact_text, redact_url
 
 CANARY = "CANARY42"
@@ -21,6 +21,12 @@ ENDS = '"<>（），。：；“”、'
         ("http://[bad", "http:…"),
         ("a/b.ts?x=1", "a/b.ts?…"),
         ("http://h/\x1b[31m", "http://h/\\x1b[31m"),
+        ("http://", "http://"),
+        ("sqlite:////var/lib/x.sqlite", "sqlite:////var/lib/x.sqlite"),
+        ("sqlite:///x.sqlite?k=1", "sqlite:///x.sqlite?…"),
+        ("http://u:p@/x", "http:///x"),
+        ("//u:p@h/x?k=1", "//h/x?…"),
+        ("mailto:a", "mailto:a"),
     ],
 )
 def test_redact_url(url: str, shown: str) -> None:
@@ -38,6 +44,33 @@ def test_redact_text_finds_urls_between_chinese() -> None:
     text = "请求失败：http://u:p@h/x?k=1（超时）"
     assert "请求失败：http://h/x?…（超时）" == redact_text(text)
     assert redact_text(text) == redact_text(redact_text(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "database sqlite:////srv/x.sqlite is locked",
+        "needed: https://h/x?… (the server answered HTTP 403: https://h/y?…)",
+        "(one in (https://h/x?…)): gone",
+    ],
+)
+def test_redacting_again_changes_nothing(text: str) -> None:
+    """An error within another one is redacted twice: its brackets and slashes stay."""
+    assert text == redact_text(text)
+
+
+@pytest.mark.parametrize("url", ["https://h/x?…k=CANARY)", "https://h/x?k=CANARY)", "https://h/x?…)&k=CANARY)"])
+def test_brackets_are_left_behind_nothing_but_a_cut(url: str) -> None:
+    """A bracket could be a query's own; one behind a query that was cut is not."""
+    assert "(https://h/x?… gone" == redact_text(f"({url} gone")
+
+
+def test_error_within_an_error_is_whole() -> None:
+    """Both of its brackets are there, in both languages."""
+    url = "https://u:p@h/x?token=CANARY"
+    error = NeedsUrl(url=url, cause=HttpStatusError(url=url, status=403))
+    assert error.text("en").endswith(": https://h/x?…)") and error.text("zh").endswith("：https://h/x?…）")
+    assert "CANARY" not in error.text("en") + error.text("zh")
 
 
 @given(st.text(st.characters(exclude_categories=["C", "Z"], exclude_characters=ENDS)))
@@ -78,3 +111,11 @@ def test_secret_headers(name: str) -> None:
 def test_plain_headers(name: str) -> None:
     """Others are shown."""
     assert not is_secret_header(name)
+
+
+def test_our_own_tokens_are_masked() -> None:
+    """Wherever somebody puts one, whole or cut off; another name that begins like one stays."""
+    token = "m3u8svc_" + "0123456789abcdef" * 4
+    for text in (f"GET /api/{token}", f"GET /api/{token[:20]}", f"http://h/{token.upper()}/x"):
+        assert "0123" not in redact_text(text) and "***" in redact_text(text)
+    assert "m3u8svc_film m3u8svc.tap" == redact_text("m3u8svc_film m3u8svc.tap")

@@ -2,11 +2,14 @@
 The queue: what the API may ask at any moment, and what follows, with a real store and real downloads.
 """
 
+import contextlib
+import json
 import os
 import shutil
 import subprocess
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +17,10 @@ import attrs
 import pytest
 import pytest_twisted
 from twisted.internet import reactor as _reactor
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock, deferLater
+from twisted.logger import capturedLogs, formatEvent
+from twisted.python.failure import Failure
 
 from m3u8svc.builtin.agent import DirectAgent
 from m3u8svc.builtin.disk import DiskPlugin, DiskStorage
@@ -25,8 +30,12 @@ from m3u8svc.builtin.skip import SkipExpression
 from m3u8svc.builtin.ts import TsPlugin
 from m3u8svc.builtin.variant import ChosenVariant
 from m3u8svc.connections import Connections
+from m3u8svc.diskwatch import DiskWatch
 from m3u8svc.errors import (
+    DatabaseLocked,
+    DiskFull,
     FetchTimeout,
+    IdempotencyConflict,
     InvalidTransition,
     NoSuchVariant,
     NothingToDownload,
@@ -34,6 +43,8 @@ from m3u8svc.errors import (
     SeparateAudio,
     StoreError,
     TaskNotFound,
+    TooBusy,
+    TooManyTasks,
     UnsafePath,
 )
 from m3u8svc.fetch import Fetcher
@@ -42,13 +53,20 @@ from m3u8svc.loading import load_builtins
 from m3u8svc.merge import Muxing
 from m3u8svc.planning import TOTAL_S
 from m3u8svc.plugin import hookimpl
-from m3u8svc.service import STOP_S, DownloadService
+from m3u8svc.service import PLANS_AT_ONCE, PLANS_WAITING, STOP_S, SWEEP_S, DownloadService
 from m3u8svc.store import Store
 from m3u8svc.tap import boot_id, disk_threads
+from m3u8svc.tasks import headers
+from m3u8svc.tasks.completeness import Report
+from m3u8svc.tasks.creation import Creation
 from m3u8svc.tasks.ledger import SegmentRow
+from m3u8svc.tasks.queue import LAST as END
+from m3u8svc.tasks.reserve import Disk, Reserve
 from m3u8svc.tasks.task import Progress, Settings, Status, SystemSettings, Task, TaskChange, TaskDraft, TaskSpec
 from m3u8svc.testing.origin import Origin
 from m3u8svc.testing.playlists import RenditionLine, SegmentLine, VariantLine, master_playlist, media_playlist
+from m3u8svc.throttle import Throttle
+from tests.needs import memory_disk
 
 reactor: Any = _reactor  # a module to mypy, the reactor to everybody else
 COUNT = 4
@@ -68,26 +86,31 @@ class TroubledStore(Store):
     def __init__(self, url: str) -> None:
         super().__init__(url, reactor=reactor)
         self.failing: set[str] = set()
+        self.trouble: Exception = StoreError(reason="the disk is gone")
         self.before: dict[str, Callable[[Any], Awaitable[None]]] = {}
 
     async def _trouble(self, name: str, argument: Any = None) -> None:
         if name in self.before:
             await self.before[name](argument)
         if name in self.failing:
-            raise StoreError(reason="the disk is gone")
+            raise self.trouble
 
-    async def insert(self, task: Task, playlist: str = "") -> None:
+    async def insert(self, task: Task, playlist: str = "", **options: Any) -> str:
         await self._trouble("insert")
-        await super().insert(task, playlist)
+        return await super().insert(task, playlist, **options)
 
     async def tasks(self, **options: Any) -> list[Task]:
         await self._trouble("tasks")
         return await super().tasks(**options)
 
-    async def replace(self, task: Task) -> Task:
+    async def waiting(self, limit: int | None = None) -> list[Task]:
+        await self._trouble("waiting")
+        return await super().waiting(limit)
+
+    async def replace(self, task: Task, **moved: Any) -> Task:
         await self._trouble("replace", task)
         await self._trouble(f"replace {task.status.name}", task)
-        return await super().replace(task)
+        return await super().replace(task, **moved)
 
     async def delete(self, task_id: str) -> None:
         await self._trouble("delete")
@@ -96,6 +119,18 @@ class TroubledStore(Store):
     async def record_segments(self, task_id: str, segments: Iterable[SegmentRow]) -> None:
         await self._trouble("record_segments")
         await super().record_segments(task_id, segments)
+
+    async def save_report(self, task_id: str, output_id: str, report: Report) -> None:
+        await self._trouble("save_report")
+        await super().save_report(task_id, output_id, report)
+
+    async def forget_segments(self, task_ids: Iterable[str]) -> None:
+        await self._trouble("forget_segments")
+        await super().forget_segments(task_ids)
+
+    async def report(self, task_id: str, output_id: str) -> Report | None:
+        await self._trouble("report")
+        return await super().report(task_id, output_id)
 
     async def save_progress(self, progress: Iterable[tuple[str, Progress]]) -> None:
         await self._trouble("save_progress")
@@ -160,6 +195,11 @@ class Bench:
 
         await until(reached)
         return await self.service.task(task.id)
+
+    async def until_some_on_disk(self, task: Task) -> None:
+        """Wait until all segments but one are there, synced or not."""
+        work = work_path(task)
+        await until(lambda: COUNT - 1 == len({name[:8] for name in os.listdir(work) if ".ts" in name}))
 
     async def until_some_finished(self, task: Task, count: int = 1) -> None:
         """Wait until that many segments are there and the muxing child is at work."""
@@ -237,16 +277,26 @@ async def bench(segments: list[bytes], tmp_path: Path) -> AsyncIterator[Bench]:
     await origin.stop()
 
 
-def make_service(store: Store, tools: Tools, folder: Path, *, max_active: int = 2) -> DownloadService:
+def make_service(
+    store: Store,
+    tools: Tools,
+    folder: Path,
+    *,
+    max_active: int = 2,
+    max_unfinished: int | None = None,
+    disks: DiskWatch | None = None,
+) -> DownloadService:
     """A service over this store."""
     return DownloadService(
         store=store,
         tools=tools,
         max_active=max_active,
+        max_unfinished=max_unfinished,
         default_save_location=str(folder / "save"),
         defaults=SystemSettings(),
         forbidden=(folder / "home",),
         new_id=(f"task{number}" for number in range(1, 1000)).__next__,
+        disks=disks,
     )
 
 
@@ -285,6 +335,28 @@ async def test_tasks_run_in_order_of_creation(bench: Bench) -> None:
     transitions = list(dict.fromkeys(bench.seen))
     for task in tasks:
         assert [WAITING, DOWNLOADING, COMPLETED] == [status for task_id, status in transitions if task_id == task.id]
+
+
+@test
+async def test_whose_a_domain_is_is_read_by_a_thread(bench: Bench) -> None:
+    """Once in a process, before the first task that may need it starts."""
+    called = []
+
+    def recorded(function: Callable[..., Any], *arguments: Any, **named: Any) -> Deferred[Any]:
+        called.append(function)
+        return bench.tools.in_thread(function, *arguments, **named)
+
+    service = make_service(bench.store, attrs.evolve(bench.tools, in_thread=recorded), bench.folder)
+    headers._public_suffixes.cache_clear()
+    await service.prepared()
+    assert headers.are_public_suffixes_read()
+    await service.prepared()
+    assert [headers.read_public_suffixes] == called
+    headers._public_suffixes.cache_clear()
+    task = await bench.create()
+    await bench.service.start()
+    await bench.until_status(task, COMPLETED)
+    assert headers.are_public_suffixes_read()
 
 
 @test
@@ -427,6 +499,117 @@ async def test_a_plan_does_not_wait_for_ever(bench: Bench) -> None:
     for plan in plans:
         with pytest.raises(FetchTimeout):
             await plan
+
+
+@test
+async def test_the_queue_decides_who_starts_first(bench: Bench) -> None:
+    """A task of a higher priority starts before older ones, and one that was put first of its equals before those."""
+    oldest, old, moved = [await bench.create(f"film{number}") for number in range(3)]
+    urgent = await bench.service.create(attrs.evolve(bench.draft("film3"), priority=1))
+    await bench.service.change(moved.id, TaskChange(position=1))
+    assert {urgent.id: 1, moved.id: 2, oldest.id: 3, old.id: 4} == await bench.service.queue()
+    await bench.service.start()
+    await bench.until_status(old, COMPLETED)
+    started = [task_id for task_id, _, status in bench.listener.told if status is DOWNLOADING]
+    assert [task.id for task in (urgent, moved, oldest, old)] == started
+
+
+@test
+async def test_priority_and_place_change_together(bench: Bench) -> None:
+    """Among those of the new priority; a task that moves is no other task for anybody who watches."""
+    low, high, mover = [await bench.create(f"film{number}") for number in range(3)]
+    await bench.service.change(high.id, TaskChange(priority=5))
+    assert [high.id, low.id, mover.id] == list(await bench.service.queue())
+    changed = await bench.service.change(mover.id, TaskChange(priority=5, position=1))
+    assert (5, WAITING) == (changed.priority, changed.status)
+    assert [mover.id, high.id, low.id] == list(await bench.service.queue())
+    await bench.service.change(mover.id, TaskChange(status=PAUSED))
+    assert [high.id, low.id] == list(await bench.service.queue())
+    await bench.service.change(mover.id, TaskChange(status=WAITING, position=END))
+    assert [high.id, mover.id, low.id] == list(await bench.service.queue())
+    await bench.service.remove(high.id, with_files=False)
+    assert [mover.id, low.id] == list(await bench.service.queue())
+    assert [PAUSED, WAITING] == [status for task_id, status in bench.seen if task_id == mover.id][1:]
+
+
+@test
+async def test_a_request_that_comes_twice_makes_one_task(bench: Bench) -> None:
+    """Also when both come at once, when the task is gone meanwhile, and when the request would be refused now."""
+    creation = Creation(key="k", digest="d")
+    draft = bench.draft("film")
+    both = [Deferred.fromCoroutine(bench.service.create_once(draft, creation)) for _ in range(2)]
+    answers = [await each for each in both]
+    ((task_id, _),) = {answer for answer in answers if not answer[1]}
+    assert {(task_id, False), (task_id, True)} == set(answers)
+    assert [task_id] == [task.id for task in await bench.service.tasks()]
+    assert [WAITING] == [status for _, status in bench.seen]
+    await bench.service.remove(task_id, with_files=False)
+    elsewhere = attrs.evolve(draft, advanced=True, given={"save_location": str(bench.folder / "home")})
+    assert (task_id, True) == await bench.service.create_once(elsewhere, creation)
+    with pytest.raises(IdempotencyConflict):
+        await bench.service.create_once(draft, attrs.evolve(creation, digest="e"))
+    assert [] == await bench.service.tasks()
+
+
+@test
+async def test_only_so_many_tasks_are_unfinished(bench: Bench) -> None:
+    """One more is refused whichever way it comes; when one is gone there is room again."""
+    service = make_service(bench.store, bench.tools, bench.folder, max_unfinished=2)
+    draft, creation = bench.draft("film"), Creation(key="k", digest="d")
+    first = await service.create(draft)
+    second, _ = await service.create_once(draft, creation)
+    with pytest.raises(TooManyTasks):
+        await service.create(draft)
+    with pytest.raises(TooManyTasks):
+        await service.create_once(draft, Creation(key="another", digest="d"))
+    assert (second, True) == await service.create_once(draft, creation)
+    assert [first.id, second] == [task.id for task in await service.tasks()]
+    await service.remove(first.id, with_files=False)
+    await until(lambda: _erased(bench.store, first.id))
+    third = await service.create(draft)
+    assert {second, third.id} == {task.id for task in await service.tasks()}
+
+
+async def _erased(store: Store, task_id: str) -> bool:
+    return task_id not in [task.id for task in await store.tasks(include_deleting=True)]
+
+
+@test
+async def test_names_of_requests_are_forgotten(bench: Bench) -> None:
+    """A day later, while the service runs; a store that fails then is no trouble for anybody."""
+    clock, wall = Clock(), [0.0]
+    tools = attrs.evolve(bench.tools, clock=clock, wall=lambda: wall[0])
+    service = make_service(bench.store, tools, bench.folder)
+    creation = Creation(key="k", digest="d")
+    await service.create_once(bench.draft("film"), creation)
+    await service.start()
+    wall[0] = 25 * 3600.0
+    clock.advance(SWEEP_S)
+    await until(lambda: _unnamed(bench.store, creation))
+    await service.stop()
+
+
+async def _unnamed(store: Store, creation: Creation) -> bool:
+    return "" == await store.created(creation, now=0.0)
+
+
+@test
+async def test_only_so_many_plans_wait(bench: Bench) -> None:
+    """The next is sent away at once, and nothing is asked of the server for it."""
+    clock = Clock()
+    service = make_service(bench.store, attrs.evolve(bench.tools, clock=clock), bench.folder)
+    bench.origin.put("/m.m3u8", media_playlist([SegmentLine(uri="0.ts")]).encode())
+    draft = TaskDraft(url=bench.origin.url("/m.m3u8?hang=headers"), filename="f")
+    sent_away: list[Failure] = []
+    plans = [Deferred.fromCoroutine(service.plan(draft)) for _ in range(PLANS_AT_ONCE + PLANS_WAITING + 1)]
+    for plan in plans:
+        plan.addErrback(sent_away.append)
+    await until(lambda: PLANS_AT_ONCE == bench.origin.count("/m.m3u8") and sent_away)
+    assert [TooBusy] == [failure.type for failure in sent_away]
+    for plan in plans:
+        plan.cancel()
+    assert {TooBusy, CancelledError} == {failure.type for failure in sent_away}
+    assert PLANS_AT_ONCE == bench.origin.count("/m.m3u8")
 
 
 @test
@@ -641,6 +824,26 @@ async def test_pausing_in_the_moment_of_publishing(bench: Bench) -> None:
 
 
 @test
+async def test_what_a_finished_task_says_is_not_overwritten(bench: Bench) -> None:
+    """Stopped while its work directory still goes: its progress is that of its end, not the job's last."""
+    stopping: list[Deferred[None]] = []
+
+    def stop(task: Task) -> None:
+        if task.status is COMPLETED:
+            stopping.append(Deferred.fromCoroutine(bench.service.stop()))
+
+    bench.service.watch(stop)
+    await bench.service.start()
+    draft = attrs.evolve(bench.draft("film", s1="status=451"), extensions={"allow_gaps": True})
+    task = await bench.service.create(draft)
+    await until(lambda: stopping)
+    await stopping[0]
+    done = await bench.service.task(task.id)
+    assert done.missing
+    assert (COMPLETED, 100, done.missing) == (done.status, done.progress.percent, done.progress.status_bar)
+
+
+@test
 async def test_racing_changes_end_in_some_order(bench: Bench) -> None:
     """Ten at once: each is answered by what it asked for or refused, and afterwards the task still works."""
     await bench.service.start()
@@ -661,10 +864,42 @@ async def test_a_failed_task_can_be_resumed(bench: Bench) -> None:
     await bench.service.start()
     task = await bench.create(s3="status=404&times=1&delay=0.2")
     failed = await bench.until_status(task, FAILED)
-    assert "segment_failed" == failed.err_code and "00004.ts" in failed.err_msg
+    assert "http_4xx" == failed.err_code and "00004.ts" in failed.err_msg
     assert "" == (await bench.service.change(task.id, RESUME)).err_code
     await bench.until_status(task, COMPLETED)
     assert [1, 1, 1, 2] == bench.fetched()
+
+
+@test
+async def test_what_went_wrong_is_told_while_it_runs_and_afterwards(bench: Bench) -> None:
+    """Every failed attempt is an incident of the task: live, in the row of a paused one, and at its end."""
+    await bench.service.start()
+    task = await bench.create(s0="status=500&times=2", s3="delay=3")
+    while not (live := await bench.service.task(task.id)).incidents or live.incidents[0].count < 2:
+        await deferLater(reactor, 0.02)
+    assert ("http_5xx", "00001.ts", 2) == (
+        live.incidents[0].code,
+        live.incidents[0].segment,
+        live.incidents[0].attempt,
+    )
+    await bench.service.change(task.id, PAUSE)
+    assert live.incidents == (await bench.store.load(task.id)).incidents
+    await bench.service.change(task.id, RESUME)
+    assert live.incidents == (await bench.until_status(task, COMPLETED)).incidents
+
+
+@test
+async def test_what_went_wrong_survives_a_kill(bench: Bench) -> None:
+    """It is stored every few seconds, not only when the task changes its state."""
+    await bench.service.start()
+    task = await bench.create(s0="status=500&times=1", s3="hang=body")
+    while not (await bench.service.task(task.id)).incidents:
+        await deferLater(reactor, 0.02)
+    bench.service._save_soon()
+    run = bench.service._runs[task.id]
+    await until(lambda: run.job.incidents == run.task.incidents)
+    stored = await bench.store.load(task.id)
+    assert (["http_5xx"], DOWNLOADING) == ([each.code for each in stored.incidents], stored.status)
 
 
 # -- After a crash ---------------------------------------------------------------------------------------------------
@@ -735,7 +970,7 @@ async def test_a_change_that_cannot_be_stored_does_not_happen(bench: Bench) -> N
         {"replace COMPLETED"},
         {"replace COMPLETED", "record_segments"},
         {"record_segments", "save_progress"},
-        {"replace", "record_segments", "tasks", "save_progress", "forget_events"},
+        {"replace", "record_segments", "waiting", "save_progress", "forget_events"},
     ],
     ids=lambda names: "+".join(sorted(names)),
 )
@@ -758,19 +993,78 @@ async def test_the_end_of_a_task_outlives_trouble_of_the_store(bench: Bench, fai
     assert str(bench.save / "film.mp4") == done.output
     assert [1] * COUNT == bench.fetched()
     await until(lambda: ["film.mp4"] == os.listdir(bench.save))
-    await until(lambda: ledger_is_complete(bench.store, task))
+    report = json.loads(await bench.service.report(task.id))
+    assert list(range(1, COUNT + 1)) == [line["position"] for line in report["segments"]]
+    await until(lambda: no_ledger(bench.store, task))
 
 
-async def ledger_is_complete(store: Store, task: Task) -> bool:
-    """Whether each segment has its row."""
-    return list(range(1, COUNT + 1)) == [row.position for row in await store.segments(task.id)]
+async def no_ledger(store: Store, task: Task) -> bool:
+    """Whether nothing is recorded of the segments any more: a finished task has its report."""
+    return not await store.segments(task.id)
+
+
+@test
+async def test_the_end_of_a_task_is_shown_before_it_is_stored(bench: Bench) -> None:
+    """A held task says so, and why, and how far it is, though the store takes nothing; later it is stored like that."""
+    await bench.service.start()
+    task = await bench.create(s3="delay=0.3")
+    await bench.until_status(task, DOWNLOADING)
+    bench.store.trouble = DiskFull(path="/home")
+    bench.store.failing |= {"save_report", "replace", "record_segments", "save_progress"}
+    held = await bench.until_status(task, PAUSED)
+    assert ("disk_full", "disk_full", COUNT) == (held.held, held.err_code, held.progress.segments_done)
+    assert ["disk_full"] == [incident.code for incident in held.incidents]
+    assert (task.id, PAUSED) in bench.seen
+    assert [held] == await bench.service.tasks()
+    assert DOWNLOADING is (await bench.store.load(task.id)).status
+    bench.store.failing.clear()
+    await until(lambda: is_stored(bench.store, held))
+    assert PAUSED is (await bench.service.task(task.id)).status
+
+
+async def is_stored(store: Store, task: Task) -> bool:
+    """Whether the row says the same."""
+    stored = await store.load(task.id)
+    return all(getattr(stored, name) == getattr(task, name) for name in ("status", "held", "err_msg", "progress"))
+
+
+@test
+async def test_a_ledger_of_a_finished_task_is_forgotten_at_the_start(bench: Bench) -> None:
+    """The process ended before it could, or was an older one; that of a task with holes to fill stays."""
+    await bench.service.start()
+    done = await bench.until_status(await bench.create("done"), COMPLETED)
+    holes = await bench.until_status(await bench.create("holes"), COMPLETED)
+    await until(lambda: no_ledger(bench.store, holes))
+    await bench.service.stop()
+    stored = await bench.store.load(holes.id)
+    gaps = attrs.evolve(stored.spec, extensions=attrs.evolve(stored.spec.extensions, allow_gaps=True))
+    await bench.store.replace(attrs.evolve(stored, missing="缺失 1 个分片", spec=gaps))
+    for task in (done, holes):
+        await bench.store.record_segments(task.id, [SegmentRow(position=1, identity="i")])
+    bench.service = make_service(bench.store, bench.tools, bench.folder)
+    await bench.service.start()
+    await until(lambda: no_ledger(bench.store, done))
+    assert 1 == len(await bench.store.segments(holes.id))
+
+
+@test
+async def test_a_task_whose_job_met_a_locked_database_waits_again(bench: Bench) -> None:
+    """It is no fault of the task: it is done when the lock is gone, and nothing is fetched twice."""
+    await bench.service.start()
+    bench.store.trouble = DatabaseLocked(seconds=5)
+    bench.store.failing.add("save_report")
+    task = await bench.create()
+    await until(lambda: (task.id, WAITING) in bench.seen[2:])
+    bench.store.failing.clear()
+    await bench.until_status(task, COMPLETED)
+    assert ([1] * COUNT, False) == (bench.fetched(), (task.id, FAILED) in bench.seen)
 
 
 @test
 async def test_waiting_tasks_start_when_the_store_is_back(bench: Bench) -> None:
     """The queue could not be read when the task came: it is read again."""
     await bench.service.start()
-    bench.store.failing.add("tasks")
+    bench.store.failing.add("waiting")
     task = await bench.create()
     await deferLater(reactor, 0.05)
     bench.store.failing.clear()
@@ -810,7 +1104,7 @@ async def test_a_skipped_row_does_not_judge_a_file(bench: Bench) -> None:
     await bench.service.change(task.id, PAUSE)
     await bench.until_status(task, PAUSED)
     await until(lambda: recorded(bench, task, COUNT - 1))
-    rows = await bench.store.segments(task.id)
+    rows = list((await bench.store.segments(task.id)).values())
     old = [SegmentRow(position=row.position, identity=row.identity, outcome="skipped") for row in rows]
     await bench.store.record_segments(task.id, old)
     bench.draft("film")
@@ -882,3 +1176,310 @@ async def test_stop_does_not_wait_for_ever(bench: Bench) -> None:
     assert STOP_S <= reactor.seconds() - started < STOP_S + 2
     job.cancel()
     await job
+
+
+# -- Disks -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 8 MiB."""
+    with memory_disk(tmp_path / "disk", "8m") as place:
+        yield place
+
+
+def on_disk(bench: Bench, disk: Path, name: str = "film", **tweaks: str) -> TaskDraft:
+    """A request whose result goes there."""
+    draft = bench.draft(name, **tweaks)
+    return attrs.evolve(draft, advanced=True, given={"save_location": str(disk)})
+
+
+def watching(bench: Bench, *, reserve: Reserve | None = None, every_s: float = 0.1) -> DownloadService:
+    """A service that looks at disks so often; it takes the place of the bench's."""
+    disks = DiskWatch(clock=reactor, in_thread=bench.tools.in_thread, reserve=reserve, every_s=every_s)
+    bench.service = make_service(bench.store, bench.tools, bench.folder, disks=disks)
+    bench.service.watch(lambda task: bench.seen.append((task.id, task.status)))
+    return bench.service
+
+
+def fill(disk: Path, *, left: int = 0) -> Path:
+    """A file that takes all the room there is, but for so many bytes."""
+    filler = disk / "filler"
+    with contextlib.suppress(OSError), open(filler, "ab") as file:
+        while True:
+            file.write(bytes(4096))
+            file.flush()
+    os.truncate(filler, filler.stat().st_size - left)
+    return filler
+
+
+@test
+async def test_a_full_disk_holds_who_would_write_to_it(bench: Bench, disk: Path) -> None:
+    """Before a request is sent; who writes elsewhere has its turn, and with room again it goes on by itself."""
+    filler = fill(disk)
+    held = [await bench.service.create(on_disk(bench, disk, f"held{number}")) for number in range(5)]
+    other = await bench.create("other")
+    await watching(bench).start()
+    await bench.until_status(other, COMPLETED)
+    for task in held:
+        task = await bench.until_status(task, PAUSED)
+        assert ("disk_full", "disk_full", True) == (task.held, task.err_code, str(disk) in task.err_msg)
+        assert ["disk_full"] == [incident.code for incident in task.incidents]
+    assert [] == [visit for visit in bench.origin.visits() if "held" in visit.path or "held" in visit.query]
+    filler.unlink()
+    for task in held:
+        task = await bench.until_status(task, COMPLETED)
+        assert ("", "", "") == (task.held, task.err_code, task.err_msg)
+
+
+@test
+async def test_a_disk_that_fills_holds_who_writes_to_it(bench: Bench, disk: Path) -> None:
+    """Its job is stopped, what is there is kept, and who writes elsewhere goes on; nothing is fetched twice."""
+    await watching(bench).start()
+    task = await bench.service.create(on_disk(bench, disk, s3=HANG))
+    other = await bench.create("other", s3=HANG)
+    await until(lambda: [1] * COUNT == bench.fetched() == bench.fetched("other"))
+    await bench.until_some_on_disk(task)
+    filler = fill(disk)
+    task = await bench.until_status(task, PAUSED)
+    assert "disk_full" == task.held
+    assert DOWNLOADING is (await bench.service.task(other.id)).status
+    filler.unlink()
+    task = await bench.until_status(task, COMPLETED)
+    assert str(disk / "film.mp4") == task.output
+    assert [1, 1, 1, 2] == bench.fetched()
+
+
+@test
+async def test_a_film_too_large_for_its_disk_does_not_try_again_at_once(
+    bench: Bench, disk: Path, segments: list[bytes]
+) -> None:
+    """What it gave back when it failed looks like room; the next look at the disk says when it goes on."""
+    null_packet = b"\x47\x1f\xff\x10".ljust(188, b"\xff")
+    bench.origin.put("/3.ts", segments[3] + null_packet * 50_000, content_type="video/mp2t")
+    await watching(bench, every_s=3600).start()
+    task = await bench.service.create(on_disk(bench, disk))
+    task = await bench.until_status(task, PAUSED)
+    assert "disk_full" == task.held
+    await bench.until_status(await bench.create("other", s1="status=451"), FAILED)
+    assert PAUSED is (await bench.service.task(task.id)).status
+    states = [status for task_id, status in bench.seen if task_id == task.id]
+    assert [WAITING, DOWNLOADING, PAUSED] == [status for status, _ in groupby(states)]
+
+
+@test
+async def test_a_disk_that_fills_in_the_last_moment(bench: Bench) -> None:
+    """A job that is over cannot be stopped any more: how it ended is stored, and the task is not left without one."""
+    full: list[bool] = []
+
+    def look(path: str) -> Disk:
+        return Disk(mount="/", total_bytes=1 << 30, free_bytes=0 if full else 1 << 30)
+
+    async def fill_up(task: Task) -> None:
+        bench.store.before.clear()
+        full.append(True)
+        await deferLater(reactor, 0.3)  # the disk is looked at meanwhile
+
+    bench.store.before["replace COMPLETED"] = fill_up
+    disks = DiskWatch(clock=reactor, in_thread=bench.tools.in_thread, every_s=0.05, look=look)
+    bench.service = make_service(bench.store, bench.tools, bench.folder, disks=disks)
+    await bench.service.start()
+    task = await bench.create()
+    await until(lambda: full)
+    await until(lambda: not bench.service.running())
+    assert COMPLETED is (await bench.service.task(task.id)).status
+
+
+@test
+async def test_no_room_for_the_merge(bench: Bench, disk: Path, segments: list[bytes]) -> None:
+    """Without a reserve the child meets the end of the disk, which is no failure of the merge."""
+    await watching(bench, reserve=Reserve(size_bytes=0)).start()
+    draft = on_disk(bench, disk, s3="delay=0.5")  # the last one fits; with the file beside it, it does not
+    filler = fill(disk, left=sum(map(len, segments)) * 3 // 2)
+    task = await bench.service.create(draft)
+    await until(lambda: (task.id, PAUSED) in bench.seen)
+    assert {"disk_full"} == {incident.code for incident in (await bench.service.task(task.id)).incidents}
+    assert [] == list(disk.glob("*.mp4"))
+    filler.unlink()
+    await bench.until_status(task, COMPLETED)
+    assert [1, 1, 1] == bench.fetched()[:3]
+
+
+@test
+async def test_a_users_pause_is_the_users(bench: Bench, disk: Path) -> None:
+    """Who pauses a held task ends that it goes on by itself; who resumes one on a full disk has it held again."""
+    filler = fill(disk)
+    task = await bench.service.create(on_disk(bench, disk))
+    await watching(bench).start()
+    await bench.until_status(task, PAUSED)
+    await bench.service.change(task.id, RESUME)
+    await until(lambda: 2 == sum(status is PAUSED for _, status in bench.seen))
+    assert [2] == [incident.count for incident in (await bench.service.task(task.id)).incidents]
+    assert "" == (await bench.service.change(task.id, PAUSE)).held
+    filler.unlink()
+    await deferLater(reactor, 0.5)
+    assert PAUSED is (await bench.service.task(task.id)).status
+    await bench.service.change(task.id, RESUME)
+    await bench.until_status(task, COMPLETED)
+
+
+@test
+async def test_held_over_a_restart(bench: Bench, disk: Path) -> None:
+    """The next process knows who is held for what."""
+    filler = fill(disk)
+    task = await bench.service.create(on_disk(bench, disk))
+    await watching(bench).start()
+    await bench.until_status(task, PAUSED)
+    await bench.service.stop()
+    filler.unlink()
+    await watching(bench).start()
+    await bench.until_status(task, COMPLETED)
+
+
+@test
+async def test_the_log_says_why_a_task_goes_on(bench: Bench) -> None:
+    """Not that its disk is back where no disk was away."""
+    task = await bench.create()
+    held = attrs.evolve(
+        await bench.store.load(task.id), status=PAUSED, held="too_many_files", err_code="too_many_files"
+    )
+    await bench.store.replace(held)
+    with capturedLogs() as logged:
+        await watching(bench).start()
+        await bench.until_status(task, COMPLETED)
+    said = [formatEvent(event) for event in logged]
+    assert [f"task {task.id} goes on: files can be opened again"] == [each for each in said if "goes on" in each]
+
+
+@test
+async def test_a_disk_that_is_unplugged(bench: Bench, disk: Path) -> None:
+    """Nothing is written into the empty mount point; the disk back in its place, the task goes on where it was."""
+    await watching(bench).start()
+    task = await bench.service.create(on_disk(bench, disk, s3=HANG))
+    await until(lambda: [1] * COUNT == bench.fetched())
+    await bench.until_some_on_disk(task)
+    with elsewhere(disk):
+        task = await bench.until_status(task, PAUSED)
+        assert ("disk_gone", True) == (task.held, str(disk) in task.err_msg)
+        await bench.service.change(task.id, RESUME)
+        await until(lambda: 2 == sum(status is PAUSED for _, status in bench.seen))
+        assert [] == os.listdir(disk)
+    done = await bench.until_status(task, COMPLETED)
+    await until(lambda: ["film.mp4"] == os.listdir(disk))  # the work directory goes last
+    assert ([1, 1, 1, 2], ()) == (bench.fetched(), done.warnings)
+
+
+@test
+async def test_another_disk_in_the_place_of_one(bench: Bench, disk: Path) -> None:
+    """The task goes on there, from the beginning, and says so."""
+    await watching(bench).start()
+    task = await bench.service.create(on_disk(bench, disk, s3=HANG))
+    await until(lambda: [1] * COUNT == bench.fetched())
+    await bench.until_some_on_disk(task)
+    with elsewhere(disk):
+        await bench.until_status(task, PAUSED)
+        subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(disk)], check=True)
+        try:
+            done = await bench.until_status(task, COMPLETED)
+            assert ["film.mp4"] == [name for name in os.listdir(disk) if not name.startswith(".")]
+        finally:
+            subprocess.run(["umount", "--lazy", str(disk)], check=True)
+    assert [2] * COUNT == bench.fetched()
+    [warning] = [each for each in done.warnings if "换了磁盘" in each]
+    assert str(disk) in warning
+
+
+@contextlib.contextmanager
+def elsewhere(disk: Path) -> Iterator[None]:
+    """Meanwhile the file system is not where it was, whoever has files of it open."""
+    aside = disk.with_name("aside")
+    aside.mkdir()
+    subprocess.run(["mount", "--bind", str(disk), str(aside)], check=True)
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["mount", "--bind", str(aside), str(disk)], check=True)
+        subprocess.run(["umount", "--lazy", str(aside)], check=True)
+        aside.rmdir()
+
+
+@test
+async def test_another_directory_needs_no_disk(bench: Bench, disk: Path) -> None:
+    """A task that waits for a disk in vain goes on elsewhere once it is told to."""
+    await watching(bench).start()
+    task = await bench.service.create(on_disk(bench, disk, s3=HANG))
+    await until(lambda: [1] * COUNT == bench.fetched())
+    with elsewhere(disk):
+        await bench.until_status(task, PAUSED)
+        place = {"save_location": str(bench.save)}
+        await bench.service.change(task.id, TaskChange(status=WAITING, given=place))
+        await bench.until_status(task, COMPLETED)
+        await until(lambda: ["film.mp4"] == os.listdir(bench.save))  # the work directory goes right after
+
+
+@test
+async def test_a_disk_that_turns_read_only(bench: Bench, disk: Path) -> None:
+    """As after an error on it. Once it can be written to, the task goes on where it was."""
+    await watching(bench).start()
+    task = await bench.service.create(on_disk(bench, disk, s3=HANG))
+    await until(lambda: [1] * COUNT == bench.fetched())
+    await bench.until_some_on_disk(task)
+    await bench.service.change(task.id, PAUSE)
+    await until(lambda: [] == bench.service.running() and [] == muxers())  # nothing is open for writing any more
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+    await bench.service.change(task.id, RESUME)
+    await until(lambda: [WAITING, PAUSED] == [status for _, status in bench.seen][-2:])
+    assert "disk_read_only" == (await bench.service.task(task.id)).held
+    subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
+    await bench.until_status(task, COMPLETED)
+    assert [1, 1, 1, 2] == bench.fetched()
+
+
+@test
+async def test_the_incident_that_ended_it_stays(bench: Bench) -> None:
+    """Whoever stores incidents after the end of a job stores the last one, too."""
+    await bench.service.start()
+    draft = attrs.evolve(bench.draft("film"), extensions={"merger": "gone"})
+    task = await bench.until_status(await bench.service.create(draft), FAILED)
+    await until(lambda: [] == bench.service.running())
+    await bench.service.stop()  # everything that was to be stored is
+    stored = await bench.store.load(task.id)
+    assert ["not_offered"] == [incident.code for incident in stored.incidents]
+
+
+# -- Limits of rate --------------------------------------------------------------------------------------------------
+
+
+@test
+async def test_the_limits_of_the_service_are_those_that_are_saved(bench: Bench) -> None:
+    """From the start, and from the moment when others are saved; a stop leaves no timer."""
+    throttle = bench.tools.throttle
+    await bench.service.replace_settings(SystemSettings(limit_rate=5_000_000, limit_schedule="00:00-24:00 2M"))
+    assert 2 * 1024**2 == throttle.rate
+    clock = Clock()
+    another = Throttle(clock)
+    bench.service = make_service(bench.store, attrs.evolve(bench.tools, throttle=another), bench.folder)
+    await bench.service.start()
+    assert 2 * 1024**2 == another.rate
+    await bench.service.replace_settings(SystemSettings(limit_rate=5_000_000))
+    assert (5_000_000, []) == (another.rate, clock.getDelayedCalls())
+    await bench.service.replace_settings(SystemSettings(limit_schedule="00:00-24:00 1M"))
+    assert 1 == len(clock.getDelayedCalls())
+    await bench.service.stop()
+    assert [] == clock.getDelayedCalls()
+    throttle.stop()
+
+
+@test
+async def test_a_running_task_gets_another_limit(bench: Bench) -> None:
+    """At a kilobyte a second it would take minutes; without a limit it is done at once."""
+    await bench.service.start()
+    task = await bench.service.create(attrs.evolve(bench.draft("film"), extensions={"limit_rate": 1024}))
+    await until(lambda: bench.tools.throttle.holds_back(task.id, "127.0.0.1"))
+    assert DOWNLOADING is (await bench.service.task(task.id)).status
+    changed = await bench.service.change(task.id, TaskChange(extensions={"limit_rate": 0}))
+    assert 0 == changed.spec.extensions.limit_rate
+    done = await bench.until_status(task, COMPLETED)
+    assert 0 == done.spec.extensions.limit_rate
+    assert not bench.tools.throttle.holds_back(task.id, "127.0.0.1")

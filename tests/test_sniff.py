@@ -2,7 +2,8 @@
 The way from a page to its playlist.
 """
 
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 import pytest
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -14,10 +15,13 @@ from m3u8svc.errors import PlaylistError
 from m3u8svc.fetch import Fetched
 from m3u8svc.hls.playlist import MasterPlaylist, Presentation, Variant
 from m3u8svc.sniff import Sniffer
+from m3u8svc.tasks.addresses import Zone
+from m3u8svc.tasks.reach import Reaches
 from m3u8svc.tasks.request import Purpose
 from m3u8svc.tasks.task import Extensions, Task, TaskSpec
 from m3u8svc.testing.playlists import RenditionLine, SegmentLine, VariantLine, master_playlist, media_playlist
 
+T = TypeVar("T")
 PAGE = "https://h.test/watch"
 
 
@@ -31,13 +35,17 @@ class Pages:
         self.asked: list[str] = []
         self.notes: list[str] = []
         self.note = self.notes.append
+        self.reaches = Reaches()
 
-    async def request(self, url: str, purpose: Purpose) -> str:
+    async def request(self, url: str, purpose: Purpose, *, reach: Zone) -> str:
         self.asked.append(url)
         return url
 
     async def ask(self, name: str, master: MasterPlaylist, task: Task) -> Variant:
         return ChosenVariant().choose_variant(master, task)
+
+    async def insist(self, what: str, ask: Callable[[int], Awaitable[T]], **limits: Any) -> T:
+        return await ask(1)
 
     async def read(self, url: str, **limits: Any) -> tuple[Fetched, bytes]:
         body = self._pages.get(url.partition("?")[0], b"")
@@ -50,7 +58,7 @@ class Pages:
 
 def sniffed(wire: Any, url: str, pasted: str | None = None) -> Presentation:
     """What the sniffer finds, or the error it raises."""
-    sniffer = Sniffer(wire=wire, clock=Clock(), in_thread=maybeDeferred, chance=lambda: 0.5)
+    sniffer = Sniffer(wire=wire, clock=Clock(), in_thread=maybeDeferred)
     found: list[Any] = []
     Deferred.fromCoroutine(sniffer.presentation(url, pasted)).addBoth(found.append)
     if isinstance(found[0], Failure):
@@ -107,7 +115,7 @@ def test_a_link_in_a_page_is_noted_without_its_query() -> None:
     linked = "https://h.test/list.m3u8?q=一，token=CANARY"
     playlist = media_playlist([SegmentLine(uri="0.ts", duration_s=1.0)]).encode()
     wire: Any = Pages({PAGE: f'<html><video src="{linked}"></video></html>'.encode(), linked.split("?")[0]: playlist})
-    sniffer = Sniffer(wire=wire, clock=Clock(), in_thread=maybeDeferred, chance=lambda: 0.5)
+    sniffer = Sniffer(wire=wire, clock=Clock(), in_thread=maybeDeferred)
     found: list[object] = []
     Deferred.fromCoroutine(sniffer.presentation(PAGE)).addBoth(found.append)
     assert isinstance(found[0], Presentation)

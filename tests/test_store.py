@@ -8,10 +8,10 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import tempfile
 import textwrap
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -24,24 +24,38 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import create_engine, text
+from sqlalchemy import Connection, NullPool, create_engine, event, insert, text
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 from twisted.internet.threads import blockingCallFromThread, deferToThread
 
-from m3u8svc.errors import ConfigError, DiskFull, StaleTask, StoreError, TaskNotFound
-from m3u8svc.store import SegmentRow, Store, TaskEvent, rows
+from m3u8svc.errors import (
+    ConfigError,
+    DatabaseLocked,
+    DiskFull,
+    IdempotencyConflict,
+    StaleTask,
+    StoreError,
+    TaskNotFound,
+    TooManyTasks,
+)
+from m3u8svc.store import Store, TaskEvent, rows
 from m3u8svc.store.database import MIGRATION_LOCK, MIGRATIONS, VERSION_TABLE, Database, parse_database_url
-from m3u8svc.store.tables import METADATA
+from m3u8svc.store.store import _list_again, _queue, _waiting
+from m3u8svc.store.tables import METADATA, REVISION, TASKS
 from m3u8svc.tasks.completeness import Report
+from m3u8svc.tasks.creation import Creation
+from m3u8svc.tasks.queue import LAST
 from m3u8svc.tasks.task import (
     PROXY_TYPES,
     Again,
     CompanionFile,
     Extensions,
+    Incident,
     Phase,
     Progress,
     Settings,
@@ -50,21 +64,22 @@ from m3u8svc.tasks.task import (
     Task,
     TaskSpec,
 )
+from tests.databases import (
+    SECRET,
+    a_segment,
+    a_task,
+    damage_directory,
+    damage_first_page,
+    damage_half,
+    damage_nothing_left,
+    damage_one_page,
+    damage_only_the_log_is_left,
+    damage_other_file,
+    empty_postgres,
+    on_server,
+    with_store,
+)
 from tests.needs import memory_disk
-
-POSTGRES_BINARIES = Path("/usr/lib/postgresql/15/bin")
-SECRET = "hunter2"
-
-
-def a_task(task_id: str = "t1", **changes: Any) -> Task:
-    """A task whose values do not matter."""
-    spec = TaskSpec(url=f"https://origin.example/a.m3u8?token={SECRET}", filename="film")
-    return attrs.evolve(Task(id=task_id, spec=spec, created_at=1.5, updated_at=1.5), **changes)
-
-
-def a_segment(position: int, **changes: Any) -> SegmentRow:
-    """A finished segment."""
-    return attrs.evolve(SegmentRow(position=position, identity=f"i{position}", name=f"{position:08d}"), **changes)
 
 
 def both(*calls: Any) -> Deferred[list[Any]]:
@@ -74,58 +89,6 @@ def both(*calls: Any) -> Deferred[list[Any]]:
 
 
 # -- Databases -------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[str]:
-    """A PostgreSQL that ends with this file; its URL."""
-    if not (POSTGRES_BINARIES / "initdb").exists():
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"PostgreSQL is not installed in {POSTGRES_BINARIES}")
-        pytest.skip(f"PostgreSQL is not installed in {POSTGRES_BINARIES}")
-    place = tempfile.mkdtemp(prefix="m3u8svc-pg-")
-    as_postgres: list[str] = []
-    if os.geteuid() == 0:  # initdb refuses root
-        shutil.chown(place, "postgres")
-        as_postgres = ["runuser", "-u", "postgres", "--"]
-
-    def run(*command: str) -> None:
-        subprocess.run([*as_postgres, *command], check=True, stdout=subprocess.DEVNULL, cwd="/", timeout=60)
-
-    cluster = f"{place}/cluster"
-    run(f"{POSTGRES_BINARIES}/initdb", "-D", cluster, "-U", "m3u8svc", "-A", "trust", "-E", "UTF8", "--no-sync")
-    control = f"{POSTGRES_BINARIES}/pg_ctl"
-    run(
-        control,
-        "-D",
-        cluster,
-        "-w",
-        "-l",
-        f"{place}/log",
-        "-o",
-        f"-k {place} -c listen_addresses='' -c fsync=off",
-        "start",
-    )
-    try:
-        yield f"postgresql+psycopg://m3u8svc:{SECRET}@/postgres?host={place}"
-    finally:
-        run(control, "-D", cluster, "-m", "immediate", "stop")
-        shutil.rmtree(place)
-
-
-def on_server(postgres: str, *statements: str) -> list[Any]:
-    """Run SQL beside the store; the rows of the last statement."""
-    with psycopg.connect(postgres.replace("+psycopg", ""), autocommit=True) as connection:
-        cursor = connection.cursor()
-        for statement in statements:
-            cursor.execute(statement)
-        return cursor.fetchall() if cursor.description else []
-
-
-def empty_postgres(postgres: str) -> str:
-    """The URL of the server, with nothing in it."""
-    on_server(postgres, "DROP SCHEMA public CASCADE", "CREATE SCHEMA public")
-    return postgres
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -149,16 +112,6 @@ async def store(url: str) -> AsyncIterator[Store]:
 def path(tmp_path: Path) -> Path:
     """Where the SQLite file of this test is."""
     return tmp_path / "m3u8svc.sqlite3"
-
-
-async def with_store(url: str, work: Callable[[Store], Any]) -> Any:
-    """Open a store, do one thing, close it."""
-    opened = Store(url, reactor=reactor)
-    await opened.open()
-    try:
-        return await work(opened)
-    finally:
-        await opened.close()
 
 
 # -- Round trips -----------------------------------------------------------------------------------------------------
@@ -187,6 +140,8 @@ specs = st.builds(
         **{f.name: texts for f in attrs.fields(Extensions) if f.type is str},
         **{f.name: st.booleans() for f in attrs.fields(Extensions) if f.type is bool},
         plugins=st.dictionaries(texts, st.dictionaries(texts, st.none() | counts | st.lists(texts)), max_size=2),
+        header_hosts=st.lists(texts, max_size=3).map(tuple),
+        limit_rate=counts,
     ),
     warnings=st.lists(texts, max_size=3).map(tuple),
 )
@@ -230,6 +185,14 @@ tasks = st.builds(
         warnings=st.lists(texts, max_size=3).map(tuple),
         missing=texts,
     ),
+    priority=st.integers(-100, 100),
+    place=times,
+    held=texts,
+    err_url=texts,
+    incidents=st.lists(st.builds(Incident, at=times, code=texts, text=texts, segment=texts, url=texts), max_size=3).map(
+        tuple
+    ),
+    mounts=st.lists(texts, max_size=2).map(tuple),
 )
 
 
@@ -253,7 +216,11 @@ class TestRoundTrip:
             "on_param_change": "split",
             "low_disk": True,
             "report": True,
+            "header_hosts": ("cdn.example",),
             "plugins": {"a": {"b": [1]}},
+            "limit_rate": 2_000_000,
+            "limit_rate_per_host": 10**12,
+            "limit_schedule": "Mon 08:00-18:00 2M",
         }
 
         async def there_and_back(task: Task, later: Progress, other: TaskSpec) -> None:
@@ -279,7 +246,7 @@ class TestRoundTrip:
     def test_the_strategy_builds_every_field(self) -> None:
         """A field added to a value later is noticed here: the property above must then vary it."""
         counted = {cls.__name__: len(attrs.fields(cls)) for cls in (Task, TaskSpec, Settings, Extensions, Progress)}
-        assert {"Task": 18, "TaskSpec": 8, "Settings": 15, "Extensions": 17, "Progress": 8} == counted
+        assert {"Task": 24, "TaskSpec": 8, "Settings": 15, "Extensions": 19, "Progress": 8} == counted
 
     def test_rows_of_an_older_version_are_read(self) -> None:
         """Keys an older version did not write have their defaults; keys that are gone are ignored."""
@@ -311,6 +278,16 @@ class TestRoundTrip:
         with pytest.raises(StoreError):
             rows.task_of(rows.task_row(a_task()) | {column: value})  # type: ignore[arg-type]
 
+    def test_what_tasks_share(self) -> None:
+        """Settings that say the same are one value; options of plugins, which they get hold of, are each task's own."""
+        plugins = {"ads": {"names": ["a"]}}
+        spec = attrs.evolve(a_task().spec, extensions=Extensions(merger="ts", plugins=plugins))
+        row = rows.task_row(attrs.evolve(a_task(), spec=spec))
+        one, other = rows.task_of(row), rows.task_of(row)  # type: ignore[arg-type]
+        assert one.spec.settings is other.spec.settings
+        one.spec.extensions.plugins["ads"]["names"].append("b")
+        assert plugins == other.spec.extensions.plugins == rows.task_of(row).spec.extensions.plugins  # type: ignore[arg-type]
+
 
 # -- Tasks -----------------------------------------------------------------------------------------------------------
 
@@ -327,6 +304,20 @@ class TestTasks:
         assert ["_", "b"] == [task.id for task in await store.tasks(limit=2, offset=2)]
         assert ["b", "a"] == [task.id for task in await store.tasks(offset=3)]
         assert [] == await store.tasks(limit=0)
+
+    @pytest_twisted.ensureDeferred
+    async def test_list_behind_a_task(self, store: Store) -> None:
+        """Those that come after it, also of the same instant, and whether it is still there or not."""
+        made = [
+            a_task(task_id, created_at=at)
+            for task_id, at in (("c", 1.0), ("a", 2.0), ("b", 2.0), ("d", 2.0), ("e", 3.0))
+        ]
+        for task in made:
+            await store.insert(task)
+        assert ["b", "d", "e"] == [task.id for task in await store.tasks(after=made[1])]
+        await store.delete("b")
+        assert ["d"] == [task.id for task in await store.tasks(after=made[2], limit=1)]
+        assert [] == await store.tasks(after=made[4])
 
     @pytest_twisted.ensureDeferred
     async def test_a_playlist_that_came_with_a_task(self, store: Store) -> None:
@@ -410,7 +401,7 @@ class TestTasks:
             await store.insert(a_task(task_id))
             await store.record_segments(task_id, [a_segment(1), a_segment(2)])
         await store.delete("t1")
-        assert ([], 2) == (await store.segments("t1"), len(await store.segments("t2")))
+        assert (0, 2) == (len(await store.segments("t1")), len(await store.segments("t2")))
 
     @pytest_twisted.ensureDeferred
     async def test_progress_does_not_touch_the_revision(self, store: Store) -> None:
@@ -420,6 +411,199 @@ class TestTasks:
         await store.save_progress([("b", Progress(percent=2)), ("gone", Progress()), ("a", Progress(percent=1))])
         await store.save_progress([])
         assert [(1, 0), (2, 0)] == [(task.progress.percent, task.rev) for task in await store.tasks()]
+
+    @pytest_twisted.ensureDeferred
+    async def test_incidents_do_not_touch_the_revision(self, store: Store) -> None:
+        """What went wrong meanwhile is written past a change in flight; a task that is gone is passed over."""
+        happened = Incident(at=1.0, code="refused", text="…", segment="00001.ts", attempt=2, count=3)
+        await store.insert(a_task("a"))
+        await store.insert(a_task("b"))
+        await store.save_incidents([("b", (happened,)), ("gone", (happened,))])
+        await store.save_incidents([])
+        assert [((), 0), ((happened,), 0)] == [(task.incidents, task.rev) for task in await store.tasks()]
+
+
+class TestCreations:
+    """A request that comes twice makes one task."""
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_repeated_request_means_the_first_task(self, store: Store) -> None:
+        """The same name with the same request is answered with the task that is there; nothing more is stored."""
+        named = Creation(key="k", digest="d")
+        assert "t1" == await store.insert(a_task("t1"), "#EXTM3U\n", creation=named)
+        assert "t1" == await store.insert(a_task("t2"), "#EXTM3U\n", creation=named)
+        assert "t3" == await store.insert(a_task("t3"), creation=Creation(key="K", digest="d"))
+        assert (["t1", "t3"], 2) == ([task.id for task in await store.tasks()], len(await store.events()))
+
+    @pytest_twisted.ensureDeferred
+    async def test_the_same_key_for_another_request(self, store: Store) -> None:
+        """It is refused, and nothing is stored."""
+        await store.insert(a_task("t1"), creation=Creation(key="k", digest="d"))
+        with pytest.raises(IdempotencyConflict, match='"k"'):
+            await store.insert(a_task("t2"), creation=Creation(key="k", digest="e"))
+        assert ["t1"] == [task.id for task in await store.tasks()]
+        assert "t1" == await store.insert(a_task("t3"), creation=Creation(key="k", digest="d"))
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_key_outlives_the_task(self, store: Store) -> None:
+        """Who deletes a task and repeats the request that made it does not get it back."""
+        await store.insert(a_task("t1"), creation=Creation(key="k", digest="d"))
+        await store.delete("t1")
+        assert "t1" == await store.insert(a_task("t2"), creation=Creation(key="k", digest="d"))
+        assert [] == await store.tasks()
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_key_is_free_again_after_a_day(self, store: Store) -> None:
+        """To the second, and for another request as well; the time is that of the tasks' creation."""
+        day_s = 24 * 3600.0
+        await store.insert(a_task("t1", created_at=5.0), creation=Creation(key="k", digest="d"))
+        early = a_task("t2", created_at=5.0 + day_s - 1)
+        assert "t1" == await store.insert(early, creation=Creation(key="k", digest="d"))
+        late = a_task("t3", created_at=5.0 + day_s)
+        assert "t3" == await store.insert(late, creation=Creation(key="k", digest="e"))
+        again = a_task("t4", created_at=5.0 + day_s + 1)
+        assert "t3" == await store.insert(again, creation=Creation(key="k", digest="e"))
+
+    @pytest_twisted.ensureDeferred
+    async def test_the_task_of_a_key_is_known(self, store: Store) -> None:
+        """For a day, and to the request that made it only; nothing is stored by asking."""
+        creation = Creation(key="k", digest="d")
+        assert "" == await store.created(creation, now=5.0)
+        await store.insert(a_task("t1", created_at=5.0), creation=creation)
+        day_s = 24 * 3600.0
+        assert ["t1", "t1", ""] == [await store.created(creation, now=5.0 + age) for age in (0.0, day_s - 1, day_s)]
+        with pytest.raises(IdempotencyConflict):
+            await store.created(Creation(key="k", digest="e"), now=6.0)
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_task_that_is_not_stored_leaves_no_key(self, store: Store) -> None:
+        """Key and task are one transaction."""
+        await store.insert(a_task("t1"))
+        with pytest.raises(StoreError, match="stored already"):
+            await store.insert(a_task("t1"), creation=Creation(key="k", digest="d"))
+        assert "t2" == await store.insert(a_task("t2"), creation=Creation(key="k", digest="e"))
+
+    @pytest_twisted.ensureDeferred
+    async def test_only_so_many_tasks_are_unfinished(self, store: Store) -> None:
+        """One more is not stored, nor is its key; neither what ended counts nor a request that comes twice."""
+        creation = Creation(key="k", digest="d")
+        await store.insert(a_task("w"), creation=creation, most=3)
+        for number, status in enumerate((Status.PAUSED, Status.COMPLETED, Status.FAILED, Status.DOWNLOADING)):
+            await store.insert(a_task(f"t{number}", status=status), most=3)
+        assert "w" == await store.insert(a_task("again"), creation=creation, most=3)
+        fresh = Creation(key="fresh", digest="d")
+        for most in (2, 3):
+            with pytest.raises(TooManyTasks, match=f"{most} are not finished yet"):
+                await store.insert(a_task("over"), creation=fresh, most=most)
+        assert "" == await store.created(fresh, now=1.0)
+        assert 5 == len(await store.tasks())
+        assert "over" == await store.insert(a_task("over"), creation=fresh, most=4)
+        assert "any" == await store.insert(a_task("any"))
+
+    @pytest_twisted.ensureDeferred
+    async def test_old_keys_are_forgotten(self, store: Store, url: str) -> None:
+        """Those of the last day stay."""
+        for number in range(3):
+            await store.insert(a_task(f"t{number}", created_at=number), creation=Creation(key=f"k{number}", digest="d"))
+        await store.forget_creations(now=1 + 24 * 3600.0)
+        with create_engine(parse_database_url(url), poolclass=NullPool).connect() as connection:
+            assert ["k2"] == list(connection.execute(text("SELECT key FROM creations")).scalars())
+
+    @pytest_twisted.ensureDeferred
+    async def test_two_services_are_asked_at_once(self, postgres: str) -> None:
+        """The same request to two services on one database makes one task, and both name it."""
+        stores = [Store(empty_postgres(postgres), reactor=reactor) for _ in range(2)]
+        for each in stores:
+            await each.open()
+        try:
+            for number in range(20):
+                named = Creation(key=f"k{number}", digest="d")
+                ids = await both(
+                    *(each.insert(a_task(f"{number}-{at}"), creation=named) for at, each in enumerate(stores))
+                )
+                assert 1 == len(set(ids)), ids
+            assert 20 == len(await stores[0].tasks())
+        finally:
+            for each in stores:
+                await each.close()
+
+
+class TestQueue:
+    """The order in which tasks start."""
+
+    @pytest_twisted.ensureDeferred
+    async def test_order(self, store: Store) -> None:
+        """By priority, the higher first; then by place, creation and id. Who does not wait has no place in it."""
+        for task_id, changes in {
+            "late": {"place": 9.0},
+            "b": {"place": 5.0, "created_at": 1.0},
+            "a": {"place": 5.0, "created_at": 1.0},
+            "first born": {"place": 5.0, "created_at": 0.5},
+            "urgent": {"place": 99.0, "priority": 1},
+            "idle": {"place": 0.0, "priority": -1},
+            "paused": {"status": Status.PAUSED},
+            "goes": {"deleting": True},
+        }.items():
+            await store.insert(a_task(task_id, **changes))
+        order = ["urgent", "first born", "a", "b", "late", "idle"]
+        assert order == [task.id for task in await store.waiting()]
+        assert order == list(await store.queue())
+        assert order[:2] == [task.id for task in await store.waiting(2)]
+
+    @pytest.mark.parametrize(
+        ("position", "order"),
+        [(1, "Xabc"), (2, "aXbc"), (3, "abXc"), (4, "abcX"), (LAST, "abcX")],
+    )
+    @pytest_twisted.ensureDeferred
+    async def test_a_task_is_moved(self, store: Store, position: int, order: str) -> None:
+        """It stands at its new position among those of its priority, others stay in order, a new task comes last."""
+        for place, task_id in enumerate("abcX", 1):
+            await store.insert(a_task(task_id, place=place))
+        await store.insert(a_task("y", place=2.5, priority=1))
+        await store.insert(a_task("p", place=2.5, status=Status.PAUSED))
+        moved = await store.replace(await store.load("X"), position=position, now=50.0)
+        assert moved == await store.load("X")
+        await store.insert(a_task("z", place=51.0))
+        assert f"y{order}z" == "".join(await store.queue())
+
+    @pytest_twisted.ensureDeferred
+    async def test_moved_with_another_priority(self, store: Store) -> None:
+        """The position counts among those of the new priority."""
+        for task_id, priority in {"a": 0, "b": 7, "c": 7, "X": 0}.items():
+            await store.insert(a_task(task_id, place=1.0, priority=priority))
+        await store.replace(attrs.evolve(await store.load("X"), priority=7), position=2, now=2.0)
+        assert "bXca" == "".join(await store.queue())
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_change_leaves_the_place(self, store: Store) -> None:
+        """A task that is changed otherwise stays where it is."""
+        for task_id in "abc":
+            await store.insert(a_task(task_id, place=1.0))
+        await store.replace(attrs.evolve(await store.load("b"), size=1))
+        assert "abc" == "".join(await store.queue())
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_hundred_moves_to_one_position(self, store: Store) -> None:
+        """Between two floats there is room for a few; whoever gives way is not moved back by a change in flight."""
+        for place, task_id in enumerate("abcde"):
+            await store.insert(a_task(task_id, place=1_700_000_000.0 + place / 1000))
+        read = await store.load("a")
+        order = list("abcde")
+        for turn in range(100):
+            mover = order.pop(-1 - turn % 2)
+            order.insert(2, mover)
+            await store.replace(await store.load(mover), position=3, now=1_700_000_001.0)
+            assert order == list(await store.queue())
+        with pytest.raises(StaleTask):
+            await store.replace(read)
+
+    @pytest_twisted.ensureDeferred
+    async def test_equal_places(self, store: Store) -> None:
+        """Between tasks of one place a third is put as well."""
+        for task_id in "abcX":
+            await store.insert(a_task(task_id, place=7.0))
+        await store.replace(await store.load("X"), position=3, now=7.0)
+        assert "abXc" == "".join(await store.queue())
 
 
 class TestOutbox:
@@ -470,7 +654,7 @@ class TestSegments:
         await store.record_segments("t1", [a_segment(10), a_segment(2), a_segment(1), a_segment(2, size_bytes=2**40)])
         await store.record_segments("t1", iter([skipped]))
         await store.record_segments("t1", [])
-        assert [skipped, a_segment(2, size_bytes=2**40), a_segment(10)] == await store.segments("t1")
+        assert [skipped, a_segment(2, size_bytes=2**40), a_segment(10)] == list((await store.segments("t1")).values())
 
     @pytest_twisted.ensureDeferred
     async def test_a_batch_is_whole_or_not_at_all(self, store: Store) -> None:
@@ -478,7 +662,7 @@ class TestSegments:
         await store.insert(a_task())
         with pytest.raises(StoreError):
             await store.record_segments("t1", [a_segment(1), a_segment(2, size_bytes=2**70)])
-        assert [] == await store.segments("t1")
+        assert 0 == len(await store.segments("t1"))
 
     @pytest_twisted.ensureDeferred
     async def test_a_long_stream(self, store: Store) -> None:
@@ -543,6 +727,36 @@ class TestReports:
         assert [("a", again), ("b", again)] == [(task.id, task.again) for task in await store.tasks_again()]
 
 
+@pytest.mark.parametrize(
+    ("ask", "plan"),
+    [
+        pytest.param(_list_again, ["SEARCH tasks USING INDEX tasks_again (again>?)"], id="to be made again"),
+        pytest.param(
+            partial(_waiting, 3), ["SEARCH tasks USING INDEX tasks_in_queue (status=?)"], id="first in the queue"
+        ),
+        pytest.param(_queue, ["SEARCH tasks USING INDEX tasks_in_queue (status=?)"], id="the queue"),
+    ],
+)
+def test_the_whole_table_is_not_read_for_a_few(
+    ask: Callable[[Connection], list[Any]], plan: list[str], tmp_path: Path
+) -> None:
+    """What is looked for after every creation and every end is found by an index, and is in order by it."""
+    database = Database(f"sqlite:///{tmp_path / 'db'}")
+    database.open()
+    asked: list[tuple[str, Any]] = []
+
+    def look(connection: Connection) -> list[str]:
+        event.listen(connection, "before_cursor_execute", lambda *given: asked.append((given[2], given[3])))
+        assert [] == ask(connection)
+        [(statement, parameters)] = asked
+        return [row.detail for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)]
+
+    try:
+        assert plan == database.run(look, write=False)
+    finally:
+        database.close()
+
+
 class TestSettings:
     """The system settings."""
 
@@ -575,6 +789,24 @@ class TestSchema:
         finally:
             database.close()
 
+    def test_the_revision_is_that_of_the_last_migration(self, url: str) -> None:
+        """Whoever adds one says so: else a database without it would be taken for one of today."""
+        config = Config()
+        config.set_main_option("script_location", str(MIGRATIONS))
+        assert [REVISION] == ScriptDirectory.from_config(config).get_heads()
+
+    def test_alembic_comes_only_when_it_is_due(self, url: str) -> None:
+        """It takes 8 MiB for as long as the process lives: one whose schema is of today does without."""
+        script = (
+            "import sys; from m3u8svc.store.database import Database; "
+            "database = Database(sys.argv[1]); database.open(); database.close(); print('alembic' in sys.modules)"
+        )
+        said = [
+            subprocess.run([sys.executable, "-c", script, url], capture_output=True, text=True, check=True).stdout
+            for _ in range(2)
+        ]
+        assert ["True\n", "False\n"] == said
+
     @pytest_twisted.ensureDeferred
     async def test_opening_again_keeps_everything(self, url: str) -> None:
         """A second start finds what the first wrote."""
@@ -585,7 +817,17 @@ class TestSchema:
     async def test_the_ledger_of_the_first_schema_is_kept(self, url: str) -> None:
         """Segments recorded before there were tracks are those of the main one."""
         self.upgrade(url, "0001")
-        newer = ("companions", "playlist_bytes", "missing", "again")
+        newer = (
+            "companions",
+            "playlist_bytes",
+            "missing",
+            "again",
+            "priority",
+            "place",
+            "held",
+            "err_url",
+            "incidents",
+        )
         task = {name: value for name, value in rows.task_row(a_task()).items() if name not in newer}
         segment = {
             name: value
@@ -599,8 +841,38 @@ class TestSchema:
                 values = ", ".join(f":{name}" for name in row)
                 connection.execute(text(f"INSERT INTO {table} ({names}) VALUES ({values})"), row)
         engine.dispose()
-        assert [a_segment(7)] == await with_store(url, lambda store: store.segments("t1"))
-        assert [a_task()] == await with_store(url, lambda store: store.tasks())
+        assert [a_segment(7)] == list((await with_store(url, lambda store: store.segments("t1"))).values())
+        assert [a_task(place=1.5)] == await with_store(url, lambda store: store.tasks())
+
+    @pytest_twisted.ensureDeferred
+    async def test_places_of_an_earlier_version_lose_their_links(self, url: str, tmp_path: Path) -> None:
+        """
+        They would be refused as links that somebody planted. What is no path of this machine stays as it is, and so
+        does a task whose directory has no link in it, to the byte.
+        """
+        real = (tmp_path / "disk").resolve()
+        real.mkdir()
+        (tmp_path / "link").symlink_to(real)
+
+        def at(place: Path) -> Task:
+            settings = Settings(save_location=f"{place}/films", temp_directory=str(place))
+            companion = CompanionFile(suffix="srt", output_id="2", output=f"{place}/films/f.srt", staged="")
+            return a_task(
+                spec=TaskSpec(url="https://h.test/a.m3u8", filename="f", settings=settings),
+                output=f"{place}/films/f.mp4",
+                companions=(companion,),
+                again=Again(kind="merge", companions=(attrs.evolve(companion, staged=f"{place}/films/.x"),)),
+            )
+
+        elsewhere = a_task("t3", output="s3://bucket/f.mp4")
+        before = [attrs.evolve(at(tmp_path / "link"), id="t1"), attrs.evolve(at(real), id="t2"), elsewhere]
+        self.upgrade(url, "0005")
+        engine = create_engine(url)
+        with engine.begin() as connection:
+            connection.execute(insert(TASKS), [rows.task_row(task) for task in before])
+        engine.dispose()
+        after = await with_store(url, lambda store: store.tasks())
+        assert [attrs.evolve(at(real), id="t1"), *before[1:]] == sorted(after, key=lambda task: task.id)
 
     @pytest_twisted.ensureDeferred
     async def test_a_newer_schema_is_refused(self, url: str) -> None:
@@ -609,7 +881,7 @@ class TestSchema:
         self.execute(url, f"UPDATE {VERSION_TABLE} SET version_num = '9999'")
         with pytest.raises(ConfigError, match="schema 9999 is from a newer version"):
             await with_store(url, lambda store: store.tasks())
-        self.execute(url, f"UPDATE {VERSION_TABLE} SET version_num = '0004'")
+        self.execute(url, f"UPDATE {VERSION_TABLE} SET version_num = '{REVISION}'")
         assert [a_task()] == await with_store(url, lambda store: store.tasks())
 
     @pytest_twisted.ensureDeferred
@@ -665,40 +937,6 @@ class TestSchema:
 # -- The file --------------------------------------------------------------------------------------------------------
 
 
-def damage_directory(path: Path) -> None:
-    path.unlink()
-    path.mkdir()
-
-
-def damage_nothing_left(path: Path) -> None:
-    os.truncate(path, 0)
-
-
-def damage_half(path: Path) -> None:
-    os.truncate(path, path.stat().st_size // 2)
-
-
-def damage_first_page(path: Path) -> None:
-    path.write_bytes(bytes(4096) + path.read_bytes()[4096:])
-
-
-def damage_one_page(path: Path) -> None:
-    connection = sqlite3.connect(path)
-    [[page]] = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'tasks'")
-    connection.close()
-    with path.open("r+b") as file:
-        file.seek((page - 1) * 4096)
-        file.write(b"\xa5" * 4096)
-
-
-def damage_other_file(path: Path) -> None:
-    path.write_text("#EXTM3U\n" * 1000)
-
-
-def damage_only_the_log_is_left(path: Path) -> None:
-    path.rename(f"{path}-wal")
-
-
 class TestFile:
     """The SQLite file."""
 
@@ -707,17 +945,20 @@ class TestFile:
         [
             (damage_directory, "is not a file"),
             (damage_nothing_left, "is empty, so what it held is lost"),
-            (damage_half, "is damaged and was left as it is"),
-            (damage_first_page, "is damaged and was left as it is"),
-            (damage_one_page, "is damaged and was left as it is"),
-            (damage_other_file, "is damaged and was left as it is"),
+            (damage_half, "is damaged"),
+            (damage_first_page, "is damaged"),
+            (damage_one_page, "is damaged"),
+            (damage_other_file, "is damaged"),
             (damage_only_the_log_is_left, "is gone but its log"),
         ],
     )
     @pytest_twisted.ensureDeferred
     async def test_never_an_empty_start(self, path: Path, damage: Callable[[Path], None], reason: str) -> None:
-        """A file that lost what it held stops the start, is named, and is left as it was found."""
+        """
+        A file that lost what it held stops the start where there are no backups, is named, and is left as it was found.
+        """
         await with_store(f"sqlite:///{path}", lambda store: store.insert(a_task()))
+        shutil.rmtree(f"{path}.backups")
         damage(path)
         before = {each.name: each.read_bytes() for each in path.parent.iterdir() if each.is_file()}
         with pytest.raises(StoreError, match=reason) as caught:
@@ -736,7 +977,7 @@ class TestFile:
         """The half-made file of a start that was killed is made again."""
         Path(f"{path}.new").write_bytes(b"")
         assert [] == await with_store(f"sqlite:///{path}", lambda store: store.tasks())
-        assert [path] == list(path.parent.iterdir())
+        assert [path] == [each for each in path.parent.iterdir() if each.is_file()]
 
     def test_settings_of_the_connection(self, path: Path) -> None:
         """WAL, every commit synced, foreign keys, no trust in the schema, five seconds of patience (R-DB-1)."""
@@ -756,13 +997,16 @@ class TestFile:
         connection = sqlite3.connect(path)
         found = connection.execute("SELECT name, strict FROM pragma_table_list WHERE schema = 'main'").fetchall()
         connection.close()
-        assert {"tasks", "segments", "events", "settings", "playlists", "reports"} == {
+        assert {"tasks", "segments", "events", "settings", "playlists", "reports", "creations"} == {
             name for name, strict in found if strict
         }
 
     @pytest_twisted.ensureDeferred
     async def test_nobody_else_reads_it(self, path: Path) -> None:
-        """The file and its log are 0600 whatever the umask, and an open file is closed to others at the next start."""
+        """
+        The file and its log are 0600 whatever the umask, so are the backups, and an open file is closed to others at
+        the next start.
+        """
         umask = os.umask(0)
         try:
             await with_store(f"sqlite:///{path}", lambda store: store.insert(a_task()))
@@ -770,18 +1014,19 @@ class TestFile:
 
             async def modes(store: Store) -> set[str]:
                 await store.insert(a_task("t2"))
-                return {f"{each.name} {each.stat().st_mode & 0o777:o}" for each in path.parent.iterdir()}
+                return {f"{each.suffix} {each.stat().st_mode & 0o777:o}" for each in path.parent.rglob("*")}
 
             found = await with_store(f"sqlite:///{path}", modes)
         finally:
             os.umask(umask)
-        assert {f"{path.name}{end} 600" for end in ("", "-wal", "-shm")} == found
+        files = {f".sqlite3{end} 600" for end in ("", "-wal", "-shm")}  # and one of them is also a copy
+        assert files | {".backups 700", ".changes 600"} == found
 
     @pytest_twisted.ensureDeferred
     async def test_a_path_with_every_character(self, tmp_path: Path) -> None:
         """A percent-encoded path is decoded once."""
         await with_store(f"sqlite:///{tmp_path}/a%20b%3F%25%23%E5%9D%97.db", lambda store: store.tasks())
-        assert ["a b?%#块.db"] == [each.name for each in tmp_path.iterdir()]
+        assert ["a b?%#块.db"] == [each.name for each in tmp_path.iterdir() if each.is_file()]
 
     @pytest_twisted.ensureDeferred
     async def test_another_program_holds_the_lock(self, path: Path) -> None:
@@ -803,15 +1048,14 @@ class TestFile:
             await store.close()
 
     def test_another_program_keeps_the_lock(self, path: Path) -> None:
-        """A lock that is held for longer than our patience is a StoreError, and the next write works."""
+        """A lock that is held for longer than our patience is told as such, and the next write works."""
         database = Database(f"sqlite:///{path}")
         database.open()
-        database.run(lambda connection: connection.exec_driver_sql("PRAGMA busy_timeout=100"), write=False)
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         try:
-            with pytest.raises(StoreError, match="locked"):
-                database.run(lambda connection: None, write=True)
+            with pytest.raises(DatabaseLocked):
+                database.run(lambda connection: None, write=True, patience_s=0.1)
             other.rollback()
             database.run(lambda connection: None, write=True)
         finally:

@@ -1,5 +1,6 @@
 """The composition root: options, the clock, what is built in."""
 
+import os
 import subprocess
 import sys
 import time
@@ -10,7 +11,9 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python import usage
 
-from m3u8svc.tap import Options, boot_id, make_tools, use_monotonic_clock
+from m3u8svc.errors import DiskError, ReadOnlyDisk
+from m3u8svc.tap import DISK_THREADS, NAME_THREADS, Options, boot_id, insist_on_saving, make_tools, use_monotonic_clock
+from tests.needs import memory_disk
 
 
 def configured(*arguments: str) -> Options:
@@ -28,13 +31,19 @@ def test_defaults() -> None:
 
 def test_options_win_over_the_file(tmp_path: Path) -> None:
     """A flag beats the file, the file beats the default; listen may be repeated."""
-    (tmp_path / "c.toml").write_text('max_active = 5\nsave_dir = "/srv/file"\n')
+    (tmp_path / "c.toml").write_text('max_active = 5\nsave_dir = "/srv/file"\nlisten = ["tcp:2"]\n')
+    from_the_file = configured("--config", str(tmp_path / "c.toml"))["configuration"]
+    assert (("tcp:2",), "listen") == (from_the_file.listen, from_the_file.listen_named)
     configuration = configured(
         *("--config", str(tmp_path / "c.toml"), "--save-dir", "/srv/flag"),
         *("--listen", "tcp:1:interface=127.0.0.1", "--listen", "unix:/tmp/x"),
+        *("--network-mode", "strict", "--allow", "10.0.0.1", "--allow", "nas.example:80"),
     )["configuration"]
+    assert "strict" == configuration.network_mode
+    assert ["", "nas.example"] == [each.name for each in configuration.network_allow]
     assert (5, "/srv/flag") == (configuration.max_active, configuration.save_dir)
     assert ("tcp:1:interface=127.0.0.1", "unix:/tmp/x") == configuration.listen
+    assert ["--listen"] * 2 == [configuration.listen_named, configured()["configuration"].listen_named]
 
 
 @pytest.mark.parametrize(
@@ -42,7 +51,11 @@ def test_options_win_over_the_file(tmp_path: Path) -> None:
     [
         (("--max-active", "three"), "--max-active"),
         (("--max-active", "0"), "--max-active"),
+        (("--max-connections", "many"), "--max-connections"),
+        (("--max-connections-per-host", "0"), "--max-connections-per-host"),
         (("--config", "/nowhere/c.toml"), "/nowhere/c.toml"),
+        (("--network-mode", "open"), "--network-mode"),
+        (("--allow", "10.0.0.1:x"), "--allow"),
     ],
 )
 def test_wrong_options_are_usage_errors(arguments: tuple[str, ...], named: str) -> None:
@@ -71,6 +84,11 @@ def test_builtins_offer_what_the_api_promises() -> None:
     assert {"disk"} == set(tools.plugins.storages)
 
 
+def test_threads_are_few() -> None:
+    """With the store's and the reactor's own there are 16 at most: 8 plugins may have one each (reliability 6.4)."""
+    assert DISK_THREADS + NAME_THREADS + 2 <= 24 - 8
+
+
 def test_boot_id_stays_the_same() -> None:
     """Within one boot it is one value."""
     assert boot_id() == boot_id() != ""
@@ -85,3 +103,17 @@ def test_help_loads_neither_reactor_nor_web() -> None:
     )
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert "[]" == ran.stdout.strip()
+
+
+def test_a_directory_that_nothing_can_be_saved_in(tmp_path: Path) -> None:
+    """It is said why not; one that is not there is made, and nothing is left in it."""
+    insist_on_saving(tmp_path / "new" / "films")
+    assert [] == os.listdir(tmp_path / "new" / "films")
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(DiskError):
+        insist_on_saving(tmp_path / "file")
+    with memory_disk(tmp_path / "disk", "1m") as disk:
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        for place in (disk, disk / "films"):
+            with pytest.raises(ReadOnlyDisk):
+                insist_on_saving(place)

@@ -30,7 +30,8 @@ from twisted.web.iweb import IAgent
 from m3u8svc.connections import Connections
 from m3u8svc.errors import (
     BadResponse,
-    FetchTimeout,
+    ClientStatusError,
+    HeadersTimeout,
     HttpStatusError,
     M3u8svcError,
     ProxyAuthFailed,
@@ -38,10 +39,12 @@ from m3u8svc.errors import (
     ProxyRefused,
     ProxyUnreachable,
     ProxyUntrusted,
+    ServerStatusError,
     TlsError,
     Truncated,
 )
 from m3u8svc.fetch import Fetcher, FetchLimits
+from m3u8svc.tasks.addresses import NEAREST
 from m3u8svc.tasks.proxy import Proxy
 from m3u8svc.tasks.request import Purpose, Request
 from m3u8svc.testing.certificate import SelfSigned
@@ -263,7 +266,7 @@ async def fetch(agent: IAgent, url: str, limits: FetchLimits = LIMITS) -> bytes:
     async def agent_for(request: Request) -> IAgent:
         return agent
 
-    request = Request(url=url, purpose=Purpose.SEGMENT)
+    request = Request(url=url, purpose=Purpose.SEGMENT, reach=NEAREST)
     await Fetcher(clock=reactor).fetch(request, sink, agent_for=agent_for, limits=limits)
     return b"".join(sink.chunks)
 
@@ -315,7 +318,7 @@ async def test_whoever_differs_shares_no_connection(rig: Rig, kind: str, tls: bo
     me = proxy.as_proxy()
     for _ in range(2):
         for others in (me, proxy.as_proxy(username="you"), proxy.as_proxy(password="other"), None):
-            await fetch(connections.agent(False, others), rig.of(tls).url("/a"))
+            await fetch(connections.agent(False, others, reach=NEAREST), rig.of(tls).url("/a"))
         await fetch(connections.agent(True, me), rig.of(tls).url("/a"))
 
     assert (4, 5) == (proxy.accepted, rig.of(tls).accepted)
@@ -415,7 +418,7 @@ async def test_a_proxy_that_does_not_answer_a_request_is_timed_out_as_a_server(r
     """In absolute form nothing tells whose silence it is."""
     proxy = rig.proxy(kind, silent=True)
     agent = rig.connect().agent(False, proxy.as_proxy())
-    with pytest.raises(FetchTimeout):
+    with pytest.raises(HeadersTimeout):
         await fetch(agent, rig.origin.url("/a"), attrs.evolve(LIMITS, connect_s=0.1, headers_s=0.1))
     await until(lambda: not proxy.open)
 
@@ -435,11 +438,11 @@ async def test_a_proxy_that_does_not_answer_a_request_is_timed_out_as_a_server(r
         ("http", True, b"HTTP/1.1 407 Who\r\nContent-Length: 4\r\n\r\nwho?", ProxyAuthFailed),
         ("https", True, b"HTTP/1.1 407 Who\r\nConnection: close\r\n\r\n", ProxyAuthFailed),
         ("http", False, b"HTTP/1.0 401 Who\r\nServer: tinyproxy/1.11.1\r\n\r\nwho?", ProxyAuthFailed),
-        ("http", False, b"HTTP/1.1 401 Who\r\nServer: nginx\r\nContent-Length: 0\r\n\r\n", HttpStatusError),
+        ("http", False, b"HTTP/1.1 401 Who\r\nServer: nginx\r\nContent-Length: 0\r\n\r\n", ClientStatusError),
         ("http", True, b"HTTP/1.0 401 Who\r\nServer: tinyproxy/1.11.1\r\n\r\nwho?", ProxyAuthFailed),
         ("http", True, b"HTTP/1.1 403 No\r\n\r\n", ProxyRefused),
-        ("http", False, b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n", HttpStatusError),
-        ("http", False, b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n", HttpStatusError),
+        ("http", False, b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n", ClientStatusError),
+        ("http", False, b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n", ServerStatusError),
         ("socks5", False, b"\x05\xff", ProxyAuthFailed),
     ],
 )
@@ -580,6 +583,6 @@ async def test_a_proxy_that_goes_in_mid_body_cuts_it(rig: Rig, kind: str, tls: b
 async def test_response_headers_are_capped(rig: Rig, kind: str, tls: bool) -> None:
     """As without a proxy."""
     proxy = rig.proxy(kind, tls)
-    error = await failure(rig.connect().agent(False, proxy.as_proxy()), rig.of(tls).url("/a", headers="endless"))
+    error = await failure(rig.connect().agent(False, proxy.as_proxy()), rig.of(tls).url("/a", endless="headers"))
     assert BadResponse is type(error) and "响应头过长" in error.text()
     await until(lambda: not proxy.open)

@@ -6,7 +6,7 @@ import pytest
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
-from m3u8svc.waiting import Once, in_background, settled, together
+from m3u8svc.waiting import Once, either, in_background, settled, together
 
 
 def run(coroutine: object) -> tuple[Deferred[object], list[object]]:
@@ -169,3 +169,113 @@ def test_once_immediate_failure_reaches_the_caller(error: Exception) -> None:
     for _ in range(2):
         _, outcome = run(once.get("key", broken))
         assert isinstance(outcome[0], Failure) and outcome[0].value is error
+
+
+# -- Either ----------------------------------------------------------------------------------------------------------
+
+
+class Pair:
+    """A first and a second one, each waiting for a Deferred, and when the second is due."""
+
+    def __init__(self) -> None:
+        self.first, self.second, self.due = Deferred[str](), Deferred[str](), Deferred[None]()
+        self.started = 0
+        self.deferred, self.outcome = run(either(waiting(self.first), self.start, self.due))
+
+    async def start(self) -> str:
+        self.started += 1
+        return await self.second
+
+
+def test_either_is_the_first_while_the_second_is_not_due() -> None:
+    """Nobody starts the second, also not when it becomes due afterwards."""
+    pair = Pair()
+    pair.first.callback("first")
+    assert ["first"] == pair.outcome
+    pair.due.callback(None)
+    assert 0 == pair.started
+
+
+def test_either_fails_with_the_first_while_the_second_is_not_due() -> None:
+    """There is nothing else to wait for."""
+    pair = Pair()
+    pair.first.errback(ValueError("first"))
+    assert isinstance(pair.outcome[0], Failure) and "first" in str(pair.outcome[0].value)
+    pair.due.callback(None)
+    assert 0 == pair.started
+
+
+@pytest.mark.parametrize("winner", ["first", "second"])
+def test_either_takes_the_one_that_succeeds_first(winner: str) -> None:
+    """The other is cancelled."""
+    pair = Pair()
+    pair.due.callback(None)
+    loser = pair.second if winner == "first" else pair.first
+    (pair.first if winner == "first" else pair.second).callback(winner)
+    assert [winner] == pair.outcome and 1 == pair.started
+    assert loser.called  # by the cancel
+
+
+@pytest.mark.parametrize("failing", ["first", "second"])
+def test_either_waits_for_the_other_when_one_fails(failing: str) -> None:
+    """One failure is none."""
+    pair = Pair()
+    pair.due.callback(None)
+    bad, good = (pair.first, pair.second) if failing == "first" else (pair.second, pair.first)
+    bad.errback(ValueError(failing))
+    assert [] == pair.outcome
+    good.callback("good")
+    assert ["good"] == pair.outcome
+
+
+def test_either_raises_the_failure_of_the_first_when_both_fail() -> None:
+    """The second was only there to help."""
+    pair = Pair()
+    pair.due.callback(None)
+    pair.second.errback(ValueError("second"))
+    pair.first.errback(ValueError("first"))
+    assert isinstance(pair.outcome[0], Failure) and "first" in str(pair.outcome[0].value)
+
+
+def test_either_raises_the_failure_of_the_second_when_the_first_gave_way_to_it() -> None:
+    """That the first left it to the other is no reason; why the other failed is."""
+    pair = Pair()
+    pair.due.callback(None)
+    pair.first.errback(CancelledError())
+    pair.second.errback(ValueError("second"))
+    assert isinstance(pair.outcome[0], Failure) and "second" in str(pair.outcome[0].value)
+
+
+def test_either_cancelled_cancels_both_and_waits_for_them() -> None:
+    """Nothing goes on behind the back of whoever cancelled."""
+    pair = Pair()
+    pair.due.callback(None)
+    pair.deferred.cancel()
+    assert pair.first.called and pair.second.called
+    assert isinstance(pair.outcome[0], Failure) and pair.outcome[0].check(CancelledError)
+
+
+def test_once_forgets_what_is_no_good() -> None:
+    """The next caller fetches it anew; whoever speaks of an older result is too late."""
+    once, made = Once(), iter(["old", "new"])
+
+    async def make() -> str:
+        return next(made)
+
+    assert ["old"] == run(once.get("key", make))[1]
+    once.forget("key", "another")
+    assert ["old"] == run(once.get("key", make))[1]
+    once.forget("key", "old")
+    assert ["new"] == run(once.get("key", make))[1]
+    once.forget("key", "old")
+    assert ["new"] == run(once.get("key", make))[1]
+
+
+def test_once_is_thrown_away_quietly() -> None:
+    """A run that is collected with all who wait for it, as at the end of a process, tells nobody of a failure."""
+    once, waiting = Once(), Deferred[object]()
+    once._waiting["a"] = [waiting]  # in which order the collector takes them cannot be asked for
+    running = once._run("a", lambda: Deferred())
+    running.send(None)
+    running.close()
+    assert not waiting.called

@@ -9,7 +9,7 @@ import pytest
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.task import Clock
 
-from m3u8svc.errors import DiskError
+from m3u8svc.errors import DiskError, UnsafePath
 from m3u8svc.workdir import FLUSH_BYTES, HIGH_BYTES, SYNC_AFTER_S, Stored, WorkDir, _sync_batch, _write_all
 
 IDENTITY = "0123456789ab"
@@ -99,12 +99,13 @@ def test_open_drops_parts_and_wrong_sizes(tmp_path: Path) -> None:
 
 
 def test_open_follows_no_link(tmp_path: Path) -> None:
-    """A link planted under a segment's name is not a segment."""
+    """A link planted under a segment's name is not a segment: nothing is done beside it, and it is named."""
     workdir = at(tmp_path / "w" / ".m3u8svc" / "id")
     result(workdir.open())
     (tmp_path / "secret").write_bytes(b"secret")
     (workdir.path / f"00000001-{IDENTITY}.ts").symlink_to(tmp_path / "secret")
-    assert {} == result(workdir.open()).segments
+    assert isinstance(caught(workdir.open()), UnsafePath)
+    assert b"secret" == (tmp_path / "secret").read_bytes()
 
 
 def test_directories_are_private(tmp_path: Path) -> None:
@@ -198,6 +199,24 @@ def test_keep_is_readable_at_once_and_durable_later(tmp_path: Path) -> None:
     assert [stored] == synced
     syncing.addErrback(lambda failure: failure.trap(CancelledError))
     syncing.cancel()
+
+
+def test_what_was_being_synced_when_it_was_stopped_is_told(tmp_path: Path) -> None:
+    """The thread cannot be stopped: what it has made durable may stand on record, and nobody else would say so."""
+    clock = Clock()
+    result(at(tmp_path / "a" / "b" / "c").open())
+    slow = Slow()
+    workdir = at(tmp_path / "a" / "b" / "c", clock=clock, in_thread=slow)
+    keeping = Deferred.fromCoroutine(workdir.keep(workdir.part("x"), 1, IDENTITY, "ts", modified_at=None))
+    slow.step()
+    synced: list[Stored] = []
+    syncing = Deferred.fromCoroutine(workdir.keep_syncing(synced.append))
+    syncing.addErrback(lambda failure: failure.trap(CancelledError))
+    clock.pump([SYNC_AFTER_S / 8] * 10)
+    syncing.cancel()
+    assert [] == synced
+    slow.step()
+    assert [keeping.result] == synced
 
 
 @pytest.mark.parametrize(("boot_id", "adopted"), [("boot 1", True), ("boot 2", False), ("", False)])

@@ -9,6 +9,7 @@ from m3u8svc.errors import ProxyUnsupported
 from m3u8svc.hookspecs import hookimpl
 from m3u8svc.tasks.request import Request
 from m3u8svc.tasks.task import Task
+from m3u8svc.wording import Said
 
 
 class DirectAgent:
@@ -29,5 +30,8 @@ class DirectAgent:
         """
         settings = task.spec.settings
         if settings.wants_proxy:
-            raise ProxyUnsupported(proxy_type=settings.proxy_type, reason="没有插件提供代理连接")
-        return self._connections.agent(request.insecure)
+            raise ProxyUnsupported(
+                proxy_type=settings.proxy_type,
+                reason=Said("没有插件提供代理连接", "no plugin makes connections through a proxy"),
+            )
+        return self._connections.agent(request.insecure, reach=request.reach)

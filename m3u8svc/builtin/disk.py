@@ -3,12 +3,13 @@ The storage "disk": the finished file under its name in the task's save location
 """
 
 import contextlib
-import os
+import errno
 from collections.abc import Iterable
 from pathlib import Path
 
 from m3u8svc.errors import from_os_error
-from m3u8svc.places import file_identity, publish_path, sync_directory
+from m3u8svc.nofollow import Folder
+from m3u8svc.places import identity_of, publish_path
 from m3u8svc.plugin import Published, Storage, Task, hookimpl
 from m3u8svc.waiting import InThread, settled
 
@@ -36,7 +37,11 @@ class DiskStorage:
         if not task.output_id:
             return None
         directory = Path(task.spec.settings.save_location)
-        return await settled(self._in_thread(_find, directory, name, extension, task.output_id))
+        try:
+            found: Published | None = await settled(self._in_thread(_find, directory, name, extension, task.output_id))
+        except OSError as error:
+            raise from_os_error(error, directory) from error
+        return found
 
     async def publish(self, task: Task, staged: Path, name: str, extension: str) -> Published:
         """
@@ -101,33 +106,46 @@ def _publish(staged: Path, name: str, extension: str) -> Published:
 
 
 def _published(path: Path) -> Published:
-    return Published(location=str(path), size_bytes=path.stat().st_size, local=True)
+    with Folder.at(path.parent) as folder:
+        return Published(location=str(path), size_bytes=folder.status(path.name).st_size, local=True)
 
 
 def _replace_if_ours(staged: Path, output: Path, output_id: str) -> Published | None:
     try:
-        if file_identity(output) != output_id:
-            return None
+        folder = Folder.at(output.parent)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    os.replace(staged, output)
-    sync_directory(output.parent)
+    with folder, Folder.at(staged.parent) as here:
+        if not _is_ours(folder, output.name, output_id):
+            return None
+        here.rename(staged.name, output.name, folder)
+        folder.sync()
     return _published(output)
 
 
 def _remove_if_ours(output: Path, output_id: str) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        if file_identity(output) == output_id:
-            output.unlink()
+    with contextlib.suppress(FileNotFoundError), Folder.at(output.parent) as folder:
+        if _is_ours(folder, output.name, output_id):
+            folder.remove(output.name)
+
+
+def _is_ours(folder: Folder, name: str, identity: str) -> bool:
+    try:
+        return identity_of(folder.status(name)) == identity
+    except FileNotFoundError:
+        return False
 
 
 def _find(directory: Path, name: str, extension: str, identity: str) -> Published | None:
     try:
-        candidates = [path for path in directory.iterdir() if path.name.startswith(name) and path.suffix == extension]
-    except OSError:
+        folder = Folder.at(directory)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise
         return None  # the directory is gone, and the file with it
-    for candidate in candidates:  # all of them: a file before ours in the numbering may be gone by now
-        with contextlib.suppress(FileNotFoundError):
-            if file_identity(candidate) == identity:
-                return _published(candidate)
+    with folder:
+        for candidate in folder.names():  # all of them: a file before ours in the numbering may be gone by now
+            fits = candidate.startswith(name) and Path(candidate).suffix == extension
+            if fits and _is_ours(folder, candidate, identity):
+                return _published(directory / candidate)
     return None

@@ -29,4 +29,4 @@ class ProxyAgent:
             ProxyUnsupported: the settings want a proxy that cannot be used.
         """
         proxy = proxy_of(task.spec.settings)
-        return None if proxy is None else self._connections.agent(request.insecure, proxy)
+        return None if proxy is None else self._connections.agent(request.insecure, proxy, reach=request.reach)

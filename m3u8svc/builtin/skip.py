@@ -20,7 +20,7 @@ class SkipExpression:
         self._in_thread = in_thread
 
     @hookimpl(trylast=True)
-    async def skip_segments(self, segments: tuple[Segment, ...], task: Task) -> Iterable[Skip] | None:
+    async def skip_segments(self, segments: Sequence[Segment], task: Task) -> Iterable[Skip] | None:
         """
         The segments to leave out, each with the item that did it.
         """

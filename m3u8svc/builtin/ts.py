@@ -10,12 +10,15 @@ import os
 import shutil
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
+from typing import BinaryIO
 
 from m3u8svc.errors import MergeError, NoMedia, VerifyError, from_os_error
 from m3u8svc.hookspecs import hookimpl
+from m3u8svc.nofollow import Folder, read_file
 from m3u8svc.offerings import MediaFile, MergeJob, MergeProgress, Merger, MergeResult, Part
 from m3u8svc.tasks.task import Task
 from m3u8svc.waiting import InThread, settled
+from m3u8svc.wording import Said, said
 
 COPY_BYTES = 1 << 20
 SYNC_EVERY_BYTES = 64 << 20
@@ -43,13 +46,12 @@ class TsMerger:
             MergeError: a part is no transport stream, or there was none at all.
             DiskFull, DiskError: the disk does not take it.
         """
-        target = None
+        target = _Target(job.target)
         try:
-            target = await settled(self._in_thread(_Target, job.target))
+            await settled(self._in_thread(target.open))
             return await self._append_all(target, parts, progress)
-        except BaseException as error:  # cancellation included: nothing stays at the target
-            if target is not None:
-                await settled(self._in_thread(target.discard))
+        except BaseException as error:  # cancellation included, also while it is opened: nothing stays at the target
+            await settled(self._in_thread(target.discard))
             if isinstance(error, OSError):
                 raise from_os_error(error, job.target) from error
             raise
@@ -88,7 +90,13 @@ class TsPlugin:
 
 def _refuse_other_than_ts(part: MediaFile) -> None:
     if part.kind != "ts":
-        raise MergeError(reason=f"“ts” 只能拼接 MPEG-TS 分片，第 {part.position} 个分片是 {part.kind}，请改用“mp4”")
+        why = said(
+            "“ts” 只能拼接 MPEG-TS 分片，第 {position} 个分片是 {kind}，请改用“mp4”",
+            "'ts' joins MPEG-TS segments only, and segment {position} is {kind}; use 'mp4'",
+            position=part.position,
+            kind=part.kind,
+        )
+        raise MergeError(reason=why)
 
 
 class _Target:
@@ -98,15 +106,24 @@ class _Target:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        path.unlink(missing_ok=True)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        self._file = os.fdopen(os.open(path, flags, 0o600), "wb")
+        self._opened: BinaryIO | None = None
         self.size_bytes = 0
         self._synced = 0
 
+    def open(self) -> None:
+        """Make it."""
+        self._folder = Folder.at(self._path.parent)
+        self._folder.remove_ours(self._path.name)
+        self._opened = self._folder.create(self._path.name)
+
+    @property
+    def _file(self) -> BinaryIO:
+        assert self._opened is not None
+        return self._opened
+
     def append(self, segment: Path) -> None:
         """Copy one segment to the end."""
-        with segment.open("rb", buffering=0) as source:
+        with read_file(segment) as source:
             shutil.copyfileobj(source, self._file, COPY_BYTES)
             self.size_bytes += source.tell()
         if self.size_bytes - self._synced >= SYNC_EVERY_BYTES:  # so that the last sync is short
@@ -125,11 +142,18 @@ class _Target:
         os.fsync(self._file.fileno())
         size = os.fstat(self._file.fileno()).st_size
         if size != self.size_bytes:
-            raise VerifyError(reason=f"应为 {self.size_bytes} 字节，实为 {size} 字节")
+            why = Said(
+                f"应为 {self.size_bytes} 字节，实为 {size} 字节", f"it has {size} bytes instead of {self.size_bytes}"
+            )
+            raise VerifyError(reason=why)
         self._file.close()
+        self._folder.close()
 
     def discard(self) -> None:
-        """Close and remove it."""
+        """Close and remove it, if it was made."""
+        if self._opened is None:
+            return
         with contextlib.suppress(OSError):  # what is still buffered finds no room: it is removed anyway
             self._file.close()
-        self._path.unlink(missing_ok=True)
+        self._folder.remove(self._path.name)
+        self._folder.close()

@@ -25,11 +25,16 @@ program = LazyGroup(
         "show": LazyCommand(module="m3u8svc.cli.tasks", short_help=words.SHOW),
         "pause": LazyCommand(module="m3u8svc.cli.tasks", short_help=words.PAUSE),
         "resume": LazyCommand(module="m3u8svc.cli.tasks", short_help=words.RESUME),
+        "move": LazyCommand(module="m3u8svc.cli.tasks", short_help=words.MOVE),
+        "priority": LazyCommand(module="m3u8svc.cli.tasks", short_help=words.PRIORITY),
         "remove": LazyCommand(module="m3u8svc.cli.tasks", short_help=words.REMOVE),
         "verify": LazyCommand(module="m3u8svc.cli.verify", short_help=words.VERIFY),
         "repair": LazyCommand(module="m3u8svc.cli.verify", short_help=words.REPAIR),
         "watch": LazyCommand(module="m3u8svc.cli.watch", short_help=words.WATCH),
+        "doctor": LazyCommand(module="m3u8svc.cli.doctor", short_help=words.DOCTOR),
         "plugins": LazyCommand(module="m3u8svc.cli.plugins", short_help=words.PLUGINS),
+        "token": LazyCommand(module="m3u8svc.cli.token", short_help=words.TOKEN),
+        "password": LazyCommand(module="m3u8svc.cli.token", short_help=words.PASSWORD),
     },
 )
 click.version_option(__version__, prog_name="m3u8svc", message="%(prog)s %(version)s")(program)

@@ -24,6 +24,7 @@ from m3u8svc.cli.options import (
 )
 from m3u8svc.cli.request import task_body
 from m3u8svc.redact import escape_controls
+from m3u8svc.tasks.queue import PRIORITIES
 from m3u8svc.tasks.task import MAX_THREADS
 
 
@@ -51,6 +52,7 @@ from m3u8svc.tasks.task import MAX_THREADS
     metavar="NAME[.OPTION=VALUE]",
     help=words.PLUGIN_OPTION.said(),
 )
+@click.option("--priority", type=click.IntRange(*PRIORITIES), metavar="N", help=words.PRIORITY_OPTION.said())
 @server_option
 @json_option
 def add(
@@ -67,6 +69,7 @@ def add(
     merger: str | None,
     storage: str | None,
     plugins: tuple[tuple[str, dict[str, Any]], ...],
+    priority: int | None,
     server: str,
     as_json: bool,
     **choices: Any,
@@ -87,7 +90,13 @@ def add(
     options: dict[str, dict[str, Any]] = {}
     for plugin, option in plugins:
         options.setdefault(plugin, {}).update(option)
-    extensions = {**chosen(choices), "merger": merger, "storage": storage, "plugins": options or None}
+    extensions = {
+        **chosen(choices),
+        "merger": merger,
+        "storage": storage,
+        "plugins": options or None,
+        "priority": priority,
+    }
     body = task_body(source, name=name, headers=headers, settings=given, extensions=extensions)
     answer = Client(server).add(body)
     if as_json:

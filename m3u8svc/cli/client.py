@@ -6,12 +6,16 @@ given: no proxy from the environment, no redirect, an end to every wait and ever
 """
 
 import json
+import socket
 import ssl
-from collections.abc import Mapping, Sequence
-from http.client import HTTPException, HTTPMessage
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
+from http.client import HTTPException, HTTPMessage, IncompleteRead
 from typing import Any  # Any: JSON values
 from urllib.error import URLError
-from urllib.parse import urlencode
+from urllib.parse import unquote, urlencode
 from urllib.request import HTTPHandler, HTTPSHandler, OpenerDirector, Request
 
 import attrs
@@ -19,11 +23,14 @@ import click
 
 from m3u8svc import __version__
 from m3u8svc.cli import words
+from m3u8svc.errors import TooManyRequests, advice_on
 from m3u8svc.redact import escape_controls
 from m3u8svc.tasks.task import Status
 
 TIMEOUT_S = 15
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
+REPEATS_S = (1.0, 2.0, 4.0)
+"""How long to wait each time before a request whose answer was lost is sent again."""
 EXIT_REFUSED = 1
 EXIT_NO_SERVICE = 3
 
@@ -36,20 +43,36 @@ class CommandFailed(click.ClickException):
     """
 
     exit_code = EXIT_REFUSED
+    advice = ""
+    """What the user can do about it, in the user's language, where the message does not say."""
 
     def show(self, file: Any = None) -> None:  # Any: click's own annotation
-        """One line in the user's language, safe for a terminal."""
-        click.echo(words.ERROR.said(text=escape_controls(self.message)), file=file, err=file is None)
+        """A line in the user's language, and one with the advice, safe for a terminal."""
+        self.show_as(self.message, file)
+
+    def show_as(self, message: str, file: Any = None) -> None:  # Any: click's own annotation
+        """The same with a message that says more, such as which task it is about."""
+        click.echo(words.ERROR.said(text=escape_controls(message)), file=file, err=file is None)
+        if self.advice:
+            click.echo(words.ADVICE.said(text=escape_controls(self.advice)), file=file, err=file is None)
 
 
 class Refused(CommandFailed):
     """
-    The service said no: its own words and its code.
+    The service said no: its own words, in the user's language if it says them in that, its code, and what to do.
     """
 
-    def __init__(self, *, status: int, text: str, code: str) -> None:
-        super().__init__(f"{text} [{code}]" if code else text)
+    def __init__(self, *, status: int, text: str, code: str, english: str = "") -> None:
+        said = english if words.language() == "en" and english else text
+        super().__init__(f"{said} [{code}]" if code else said)
         self.status = status
+        self.advice = advice_on(code, words.language())
+
+
+class Busy(Refused):
+    """
+    The service cannot now, and says so: 503, or 429 where one asks too often.
+    """
 
 
 class NoService(CommandFailed):
@@ -58,6 +81,12 @@ class NoService(CommandFailed):
     """
 
     exit_code = EXIT_NO_SERVICE
+
+
+class AnswerLost(NoService):
+    """
+    The service was asked, and may have done it: the connection ended before the whole answer was here.
+    """
 
 
 @attrs.frozen(kw_only=True)
@@ -75,7 +104,13 @@ class RemoteTask:
     status_bar: str = ""
     size: int = 0
     err_msg: str = ""
+    err_msg_en: str = ""
     err_code: str = ""
+    err_advice: str = ""
+    err_advice_en: str = ""
+    held: str = ""
+    priority: int = 0
+    queue_position: int | None = None
     created_at: str = ""
     completed_at: str = ""
     phase: str = ""
@@ -86,6 +121,8 @@ class RemoteTask:
     size_bytes: int = 0
     output: str = ""
     warnings: tuple[str, ...] = ()
+    incidents: tuple[str, ...] = ()
+    """What went wrong with it, oldest first, a line each."""
     source: Mapping[str, Any] = attrs.field(repr=False)
 
     @property
@@ -93,20 +130,37 @@ class RemoteTask:
         """Whether it downloads or is going to."""
         return self.status in ACTIVE
 
+    @property
+    def error(self) -> str:
+        """What is wrong with it, in the user's language if that is known, and its code; "" if nothing is."""
+        text = self.err_msg_en if words.language() == "en" and self.err_msg_en else self.err_msg
+        return f"{text} [{self.err_code}]" if self.err_code else text
+
+    @property
+    def advice(self) -> str:
+        """What can be done about that, in the user's language. A service may know more codes than we do, or fewer."""
+        told = self.err_advice_en if words.language() == "en" else self.err_advice
+        return told or advice_on(self.err_code, words.language())
+
 
 class Client:
     """
     Talks to the service at one address, such as ``http://127.0.0.1:8080``.
     """
 
-    def __init__(self, server: str, *, timeout_s: float = TIMEOUT_S) -> None:
-        self.server = server
+    def __init__(
+        self, server: str, *, timeout_s: float = TIMEOUT_S, pause: Callable[[float], None] = time.sleep
+    ) -> None:
+        self.server = str(server)
         self._timeout_s = timeout_s
+        self._pause = pause
         # Neither proxies nor redirects nor cookies: only what is added here exists.
         self._opener = OpenerDirector()
         self._opener.add_handler(HTTPHandler())
         self._opener.add_handler(HTTPSHandler())
         self._opener.addheaders = [("User-Agent", f"m3u8svc/{__version__}"), ("Accept", "application/json")]
+        if authorization := getattr(server, "authorization", ""):  # of an `options.Server`
+            self._opener.addheaders.append(("Authorization", authorization))
 
     def tasks(self, status: Status | None = None) -> list[RemoteTask]:
         """
@@ -134,6 +188,24 @@ class Client:
         found: Mapping[str, Any] = answer
         return found
 
+    def degraded(self) -> list[str]:
+        """
+        What is wrong with the service as a whole, a line for each and what to do about it, in the user's language;
+        nothing if the service does not say.
+        """
+        try:
+            answer = self._ask("GET", {}, path="/api/health")
+        except CommandFailed:
+            return []
+        reasons = answer.get("degraded") if isinstance(answer, dict) else None
+        end = "_en" if words.language() == "en" else ""
+        lines = []
+        for reason in reasons if isinstance(reasons, list) else []:
+            if isinstance(reason, dict):
+                said, code, todo = (str(reason.get(name, "")) for name in (f"text{end}", "code", f"advice{end}"))
+                lines.append(words.DEGRADED.said(text=said, code=code, advice=todo))
+        return lines
+
     def find(self, given: str) -> RemoteTask:
         """
         One task by its id or the start of it.
@@ -156,9 +228,11 @@ class Client:
 
     def add(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
         """
-        A new task; the answer holds at least its ``id``.
+        A new task; the answer holds at least its ``id``. The request has a name, so that it can be sent again when its
+        answer is lost: there is one task, however often.
         """
-        answer = self._ask("POST", {}, body)
+        name = {"Idempotency-Key": str(uuid.uuid4())}
+        answer = self._until_heard(lambda: self._ask("POST", {}, body, headers=name))
         if not isinstance(answer, dict) or not isinstance(answer.get("id"), str):
             raise self._not_ours(words.WRONG_SHAPE.said(name="id"))
         return answer
@@ -173,11 +247,30 @@ class Client:
         plan: Mapping[str, Any] = answer
         return plan
 
+    def prioritise(self, task_id: str, priority: int) -> None:
+        """
+        Set a task's priority.
+        """
+        self._ask("PUT", {"id": task_id}, {"priority": priority})
+
+    def move(self, task_id: str, place: str | int) -> None:
+        """
+        Put a task at a place in the queue: "first", "last" or a number from 1.
+        """
+        self._ask("PUT", {"id": task_id}, {"queue": place})
+
     def change(self, task_id: str, status: Status) -> None:
         """
         Ask for a state: WAITING resumes, PAUSED pauses.
         """
         self._ask("PUT", {"id": task_id}, {"status": status.value})
+
+    def relink(self, task_id: str, url: str) -> tuple[str, ...]:
+        """
+        Go on from another URL; what the service has to say about it.
+        """
+        answer = self._ask("PUT", {"id": task_id}, {"url": url, "status": Status.WAITING.value})
+        return _texts(self._object("relink", answer).get("warnings"))
 
     def repair(self, task_id: str) -> Mapping[str, Any]:
         """
@@ -206,16 +299,39 @@ class Client:
         """
         self._ask("DELETE", {"id": task_id} | ({"files": "true"} if with_files else {}))
 
+    def _until_heard(self, ask: Callable[[], Any]) -> Any:
+        """
+        What `ask` answers, asked again where the answer was lost or the service is busy. It may be starting again: then
+        nobody there is no reason to give up either.
+        """
+        try:
+            return ask()
+        except (AnswerLost, Busy):
+            pass
+        for delay_s in REPEATS_S[:-1]:
+            self._pause(delay_s)
+            try:
+                return ask()
+            except (NoService, Busy):
+                continue
+        self._pause(REPEATS_S[-1])
+        return ask()
+
     def _ask(
-        self, method: str, query: Mapping[str, str], body: Mapping[str, Any] | None = None, path: str = "/api/tasks"
+        self,
+        method: str,
+        query: Mapping[str, str],
+        body: Mapping[str, Any] | None = None,
+        path: str = "/api/tasks",
+        headers: Mapping[str, str] | None = None,
     ) -> Any:
         request = Request(
             f"{self.server}{path}" + (f"?{urlencode(query)}" if query else ""),
             method=method,
             data=None if body is None else json.dumps(body).encode("ascii"),
-            headers={} if body is None else {"Content-Type": "application/json"},
+            headers={**({} if body is None else {"Content-Type": "application/json"}), **(headers or {})},
         )
-        status, headers, content = self._exchange(request)
+        status, answered, content = self._exchange(request)
         try:
             answer = json.loads(content)
         except (ValueError, RecursionError):
@@ -224,18 +340,27 @@ class Client:
             return answer
         if status < 400 or not isinstance(answer, str):
             raise self._not_ours(f"HTTP {status}")
-        raise Refused(status=status, text=answer, code=headers.get("X-Error-Code", ""))
+        code = answered.get("X-Error-Code", "")
+        later = status == HTTPStatus.SERVICE_UNAVAILABLE or code == TooManyRequests.code
+        english = unquote(answered.get("X-Error-Text-En", ""))
+        raise (Busy if later else Refused)(status=status, text=answer, code=code, english=english)
 
     def _exchange(self, request: Request) -> tuple[int, HTTPMessage, bytes]:
         try:
             with self._opener.open(request, timeout=self._timeout_s) as response:
                 content = response.read(MAX_ANSWER_BYTES + 1)
         except OSError as error:  # a connection closed without an answer is both of these kinds
-            raise NoService(words.NO_SERVICE.said(server=self.server, reason=self._reason(error))) from error
+            kind = NoService if _never_asked(error) else AnswerLost
+            phrase = words.CLOSED if _closed(error) else words.NO_SERVICE
+            raise kind(phrase.said(server=self.server, reason=self._reason(error))) from error
+        except IncompleteRead:  # of a body in chunks
+            raise self._cut_short() from None
         except HTTPException as error:
             raise self._not_ours(f"{type(error).__name__}: {error}") from error
         if len(content) > MAX_ANSWER_BYTES:
             raise self._not_ours(words.TOO_LARGE.said(limit=MAX_ANSWER_BYTES))
+        if response.length:  # so much of it is not here; reading a part of a body does not complain
+            raise self._cut_short()
         return response.status, response.headers, content
 
     def _reason(self, error: OSError) -> str:
@@ -245,6 +370,9 @@ class Client:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return cause.verify_message
         return str(getattr(cause, "strerror", None) or cause)
+
+    def _cut_short(self) -> AnswerLost:
+        return AnswerLost(words.CLOSED.said(server=self.server, reason=words.CUT_SHORT.said()))
 
     def _not_ours(self, reason: str) -> NoService:
         return NoService(words.NOT_OURS.said(server=self.server, reason=reason))
@@ -263,7 +391,12 @@ class Client:
             if not isinstance(value, kinds) or isinstance(value, bool):
                 raise self._not_ours(words.WRONG_SHAPE.said(name=theirs))
             fields[ours] = value
-        return RemoteTask(**fields, warnings=_texts(given.get("warnings")), source=given)
+        return RemoteTask(
+            **fields,
+            warnings=_texts(given.get("warnings")),
+            incidents=tuple(_incident(each) for each in given.get("incidents") or () if isinstance(each, dict)),
+            source=given,
+        )
 
 
 _REQUIRED = ("id", "url", "filename", "status", "percent")
@@ -277,7 +410,13 @@ _FIELDS: Mapping[str, tuple[str, tuple[type, ...]]] = {
     "status": ("status", (str,)),
     "status_bar": ("status_bar", (str,)),
     "err_msg": ("err_msg", (str,)),
+    "err_msg_en": ("err_msg_en", (str,)),
     "err_code": ("err_code", (str,)),
+    "err_advice": ("err_advice", (str,)),
+    "err_advice_en": ("err_advice_en", (str,)),
+    "held": ("held", (str,)),
+    "priority": ("priority", (int,)),
+    "queue_position": ("queue_position", (int, type(None))),
     "created_at": ("created_at", (str,)),
     "completed_at": ("completed_at", (str,)),
     "phase": ("phase", (str,)),
@@ -289,6 +428,31 @@ _FIELDS: Mapping[str, tuple[str, tuple[type, ...]]] = {
     "output": ("output", (str,)),
 }
 """The API's fields: our name for each, and its JSON types."""
+
+
+def _never_asked(error: OSError) -> bool:
+    """
+    Whether a request failed before it was sent: nobody listens, the name is unknown, or who answers is not trusted.
+    """
+    cause = error.reason if isinstance(error, URLError) else error
+    return isinstance(cause, ConnectionRefusedError | socket.gaierror | ssl.SSLCertVerificationError)
+
+
+def _closed(error: OSError) -> bool:
+    """
+    Whether somebody listens there, and hung up on us.
+    """
+    cause = error.reason if isinstance(error, URLError) else error
+    return isinstance(cause, ConnectionResetError | BrokenPipeError | ConnectionAbortedError)
+
+
+def _incident(given: Mapping[str, Any]) -> str:
+    """
+    An incident as a line: when, its code, how often in a row, what.
+    """
+    text = (words.language() == "en" and given.get("text_en")) or given.get("text", "")
+    times = f" ×{given['count']}" if given.get("count", 1) != 1 else ""
+    return f"{str(given.get('at', ''))[:19]} [{given.get('code', '')}]{times} {text}"
 
 
 def _texts(given: object) -> tuple[str, ...]:

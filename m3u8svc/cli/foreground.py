@@ -14,11 +14,11 @@ import attrs
 from m3u8svc.cli import words
 from m3u8svc.cli.display import Display, say
 from m3u8svc.errors import M3u8svcError, from_os_error
-from m3u8svc.tasks.ledger import SegmentRow
 from m3u8svc.tasks.task import CompanionFile, Task
 
 if TYPE_CHECKING:  # Twisted is imported once there is something to run
     from m3u8svc.tasks.completeness import Report
+    from m3u8svc.tasks.ledger import SegmentRow
     from m3u8svc.waiting import InThread
 
 EXIT_FAILED = 1
@@ -116,7 +116,7 @@ class Journal:
     in_thread: "InThread"
     playlist: str = attrs.field(default="", repr=False)
 
-    def segment(self, row: SegmentRow) -> None:
+    def segment(self, row: "SegmentRow") -> None:
         """Nothing to do: the work directory lists what is there."""
 
     async def playlist_text(self) -> str:
@@ -175,9 +175,12 @@ class Foreground:
 
         from m3u8svc.job import Job
         from m3u8svc.tap import disk_threads, make_tools
+        from m3u8svc.tasks.concurrency import Ceilings
 
         in_thread, self._stop_threads = disk_threads(reactor)
-        tools, self._close_connections = make_tools(reactor, in_thread)
+        tools, self._close_connections = make_tools(
+            reactor, in_thread, ceilings=Ceilings().at_least(task.spec.settings.download_threads)
+        )
         self._reactor = reactor
         self._shown = shown
         self._journal = Journal(state=state, in_thread=in_thread, playlist=playlist)
@@ -224,9 +227,7 @@ class Foreground:
         except CancelledError:
             pass  # Ctrl-C: the ending says so already
         except M3u8svcError as error:
-            self.ending = Ending(
-                status=EXIT_FAILED, line=words.GET_FAILED.said(code=error.code, text=error.text(words.language()))
-            )
+            self.ending = Ending(status=EXIT_FAILED, line=failure_line(error))
         except Exception as error:  # a bug of ours: one line for the user, the traceback in the log
             log_failure("get")
             self.ending = Ending(
@@ -245,6 +246,15 @@ class Foreground:
         finally:  # whatever failed: a process that never ends helps nobody
             if not self._stopping:
                 self._reactor.stop()
+
+
+def failure_line(error: M3u8svcError) -> str:
+    """
+    What went wrong with its code, and on a line of its own what can be done about it.
+    """
+    line = words.GET_FAILED.said(code=error.code, text=error.text(words.language()))
+    advice = error.advice(words.language())
+    return f"{line}\n{words.ADVICE.said(text=advice)}" if advice else line
 
 
 def _with_past(task: Task, known: Mapping[str, str]) -> Task:

@@ -24,8 +24,9 @@ from m3u8svc.errors import InvalidUrl, UnsupportedScheme
 from m3u8svc.redact import escape_controls
 from m3u8svc.tasks.headers import clean_headers, header_problems
 from m3u8svc.tasks.names import LONGEST_NAME_BYTES, OUR_EXTENSIONS, result_name
-from m3u8svc.tasks.task import MAX_THREADS, Extensions, Settings, Task, TaskSpec
+from m3u8svc.tasks.task import LIVE_NAMES, MAX_THREADS, Extensions, Settings, Task, TaskSpec
 from m3u8svc.tasks.wire import wire_url
+from m3u8svc.wording import joined
 
 MERGERS = {".mp4": "mp4", ".ts": "ts"}
 
@@ -88,7 +89,9 @@ def get(
 def _film(skip: str, wanted: Mapping[str, Any]) -> str:
     """
     What tells one film of a stream from another, besides its name: what is skipped and what is chosen, without keys.
+    How fast it is fetched does not.
     """
+    wanted = {name: value for name, value in wanted.items() if name not in LIVE_NAMES}
     if not wanted:
         return skip
     return f"{skip}\n{hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()}"
@@ -117,7 +120,7 @@ def _task(
         filename=source.name if output is None else output.name,
         headers=headers,
         advanced=True,
-        settings=attrs.evolve(settings, save_location=str(target)),
+        settings=attrs.evolve(settings, save_location=str(target.resolve())),
         extensions=Extensions(merger=merger, **wanted),
         playlist_bytes=len(source.playlist.encode()),
     )
@@ -152,7 +155,8 @@ def _headers(pairs: tuple[tuple[str, str], ...]) -> dict[str, tuple[str, ...]]:
         headers[name] = (*headers.get(name, ()), value)
     problems = header_problems(headers)
     if problems:
-        raise click.BadParameter("; ".join(problems), param_hint="--header")
+        told = joined(problems)
+        raise click.BadParameter(told if words.language() == "zh" else told.en, param_hint="--header")
     kept, warnings = clean_headers(headers)
     for warning in warnings:
         say(words.WARNING.said(text=warning))

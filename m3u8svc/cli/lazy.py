@@ -4,6 +4,7 @@ language.
 """
 
 import importlib
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any  # Any: what click hands through
@@ -11,6 +12,7 @@ from typing import Any  # Any: what click hands through
 import attrs
 import click
 
+from m3u8svc.cli import words
 from m3u8svc.cli.words import CLICK, Phrase
 
 EXIT_INTERRUPTED = 130
@@ -53,6 +55,44 @@ def _said(text: str) -> str:
     return CLICK[text].said() if text in CLICK else text
 
 
+class WrongLine(click.UsageError):
+    """
+    What click says of a wrong command line, in Chinese.
+    """
+
+    def show(self, file: Any = None) -> None:  # Any: click's own annotation
+        """The usage, where to read more, and what is wrong."""
+        if self.ctx is not None:
+            click.echo(self.ctx.get_usage(), file=file, err=file is None)
+            click.echo(words.TRY_HELP.said(command=self.ctx.command_path) + "\n", file=file, err=file is None)
+        click.echo(words.ERROR.said(text=self.message), file=file, err=file is None)
+
+
+@contextmanager
+def usage_errors_in_words() -> Iterator[None]:
+    """
+    Turns click's usage errors into those in the user's language, which click has for English.
+    """
+    try:
+        yield
+    except WrongLine:
+        raise
+    except click.UsageError as error:
+        if words.language() == "en" or type(error).__name__ == "NoArgsIsHelpError":
+            raise
+        raise WrongLine(in_chinese(error.format_message()), error.ctx) from error
+
+
+def in_chinese(text: str) -> str:
+    """
+    A usage error of click's; one that is not known stays as it is, as do our own.
+    """
+    for pattern, chinese in words.CLICK_ERRORS:
+        if found := re.fullmatch(pattern, text, re.DOTALL):
+            return chinese.format_map(found.groupdict())
+    return text
+
+
 class Context(click.Context):
     """
     A context whose help is a `HelpPage`.
@@ -92,9 +132,15 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, entry.short_help.said()) for name, entry in self._table.items()])
 
+    def make_context(self, *given: Any, **named: Any) -> click.Context:
+        """Read the line."""
+        with usage_errors_in_words():
+            return super().make_context(*given, **named)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; Ctrl-C ends it with the status shells expect, and without a word."""
         try:
-            return super().invoke(ctx)
+            with usage_errors_in_words():
+                return super().invoke(ctx)
         except KeyboardInterrupt:
             ctx.exit(EXIT_INTERRUPTED)

@@ -3,41 +3,70 @@ What several commands take: the service's address, headers, a proxy, a state. Ea
 a usage error that names the option and shows no secret.
 """
 
+import base64
+import functools
 import json
+import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar  # Any: click's own annotations, and settings by name
+from typing import Any, NoReturn, TypeVar, cast  # Any: click's own annotations, and settings by name
 from urllib.parse import quote, unquote, urlsplit
 
 import attrs
 import click
+from click.core import ParameterSource
 
 from m3u8svc.cli import words
 from m3u8svc.errors import SelectionError, SkipExpressionError
 from m3u8svc.hls.skip import parse_skip_expression
 from m3u8svc.redact import escape_controls
 from m3u8svc.tasks.names import derived_name
+from m3u8svc.tasks.queue import FIRST, LAST
 from m3u8svc.tasks.task import PROXY_TYPES, Status
-from m3u8svc.web.gate import PLAYLIST_BYTES
+from m3u8svc.weblimits import DEFAULTS
 
 DEFAULT_SERVER = "http://127.0.0.1:8080"
 SERVER_VARIABLE = "M3U8SVC_SERVER"
+TOKEN_VARIABLE = "M3U8SVC_TOKEN"
+TOKEN_FILE_VARIABLE = "M3U8SVC_TOKEN_FILE"
+MAX_TOKEN_FILE_BYTES = 4096
 MAX_CREDENTIAL_BYTES = 255
 STATUS_NAMES = {status.name.lower(): status for status in Status}
+HELD = "held"
+"""A state of the list only: paused by the service itself, with a reason."""
+STATE_NAMES = (*STATUS_NAMES, HELD)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+class Server(str):
+    """
+    The address of a service, without a slash at its end. `authorization` is the header that is sent there with each
+    request, "" for none; it is no part of the text, so that no message shows it.
+    """
+
+    authorization: str
+
+    def __new__(cls, address: str, authorization: str = "") -> "Server":
+        """An address, and what goes with it."""
+        made = super().__new__(cls, address)
+        made.authorization = authorization
+        return made
+
+
 class ServerType(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.5
     """
-    ``http://host:port``, with https and a path for a service behind a reverse proxy; the scheme may be left out.
+    ``http://host:port``, with https and a path for a service behind a reverse proxy, and ``user:password@`` before the
+    host, percent-encoded; the scheme may be left out.
     """
 
     name = "url"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The address without a slash at its end, as ASCII."""
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Server:
+        """The address as ASCII, and what the user and password in it make of a header."""
+        if isinstance(value, Server):
+            return value
         text = value if "://" in value else f"http://{value}"
         try:
             parts = urlsplit(text)
@@ -48,11 +77,13 @@ class ServerType(click.ParamType):  # type: ignore[type-arg]  # not generic befo
             self._refuse(words.NOT_HTTP, param, ctx)
         if not host or any(character <= " " for character in text):
             self._refuse(words.NO_HOST, param, ctx)
-        if parts.username is not None or parts.query or parts.fragment:
+        named = parts.username is not None or parts.password is not None
+        if (named and not (parts.username and parts.password)) or parts.query or parts.fragment:
             self._refuse(words.HAS_MORE, param, ctx)
         authority = f"[{host}]" if ":" in host else host
         path = quote(parts.path.rstrip("/"), safe="/%")
-        return f"{parts.scheme}://{authority}{'' if port is None else f':{port}'}{path}"
+        address = f"{parts.scheme}://{authority}{'' if port is None else f':{port}'}{path}"
+        return Server(address, _basic(parts.username or "", parts.password or "") if named else "")
 
     def _refuse(self, reason: words.Phrase, param: click.Parameter | None, ctx: click.Context | None) -> NoReturn:
         self.fail(words.BAD_SERVER.said(reason=reason.said()), param, ctx)
@@ -146,11 +177,11 @@ class ChoiceType(click.ParamType):  # type: ignore[type-arg]  # not generic befo
         self._field = field
         self._wrong = wrong
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The value as it is stored."""
         from m3u8svc.web import fields
 
-        rule: Callable[[str], str] = getattr(fields, self._field)
+        rule: Callable[[str], Any] = getattr(fields, self._field)
         try:
             return rule(value)
         except ValueError as error:
@@ -187,14 +218,14 @@ class SourceType(click.ParamType):  # type: ignore[type-arg]  # not generic befo
         if isinstance(value, Source):
             return value
         if value == "-":
-            return Source(playlist=self._read(sys.stdin.buffer.read(PLAYLIST_BYTES + 1), param, ctx))
+            return Source(playlist=self._read(sys.stdin.buffer.read(DEFAULTS.playlist_bytes + 1), param, ctx))
         is_file = value.startswith(("file://", "/", "./", "../", "~/")) or value.lower().endswith((".m3u8", ".m3u"))
         if "://" in value.removeprefix("file://") or not (is_file or Path(value).is_file()):
             return Source(url=value)  # who answers says what is wrong with one that is none
         path = Path(unquote(urlsplit(value).path) if value.startswith("file://") else value).expanduser()
         try:
             with open(path, "rb") as file:
-                content = file.read(PLAYLIST_BYTES + 1)
+                content = file.read(DEFAULTS.playlist_bytes + 1)
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             self.fail(words.BAD_SOURCE.said(reason=escape_controls(reason)), param, ctx)
@@ -205,8 +236,8 @@ class SourceType(click.ParamType):  # type: ignore[type-arg]  # not generic befo
             text = content.decode("utf-8-sig")
         except UnicodeDecodeError:
             text = ""
-        if len(content) > PLAYLIST_BYTES or not text.lstrip().startswith("#EXTM3U"):
-            self.fail(words.BAD_PLAYLIST.said(limit=PLAYLIST_BYTES), param, ctx)
+        if len(content) > DEFAULTS.playlist_bytes or not text.lstrip().startswith("#EXTM3U"):
+            self.fail(words.BAD_PLAYLIST.said(limit=DEFAULTS.playlist_bytes), param, ctx)
         return text
 
 
@@ -221,19 +252,38 @@ class Source:
     name: str = ""
 
 
+class PlaceType(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.5
+    """
+    A place in the queue.
+    """
+
+    name = "place"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str | int:
+        """Its name, or its number from 1."""
+        text = str(value)
+        if text in ("first", "last"):
+            return text
+        if not (text.isascii() and text.isdigit()) or not FIRST <= int(text) <= LAST:
+            self.fail(words.BAD_PLACE.said(value=text), param, ctx)
+        return int(text)
+
+
 class StatusType(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.5
     """
-    A state, by its English name or the API's word.
+    A state, by its English name or the API's word; or that the service holds a task.
     """
 
     name = "state"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Status:
-        """The state."""
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Status | str:
+        """The state, or `HELD`."""
+        if value.lower() == HELD or value == words.HELD.zh:
+            return HELD
         by_word = {status.value: status for status in Status}
         found = STATUS_NAMES.get(value.lower()) or by_word.get(value)
         if found is None:
-            self.fail(words.BAD_STATUS.said(value=value, names=", ".join(STATUS_NAMES)), param, ctx)
+            self.fail(words.BAD_STATUS.said(value=value, names=", ".join(STATE_NAMES)), param, ctx)
         return found
 
 
@@ -247,8 +297,10 @@ _CHOICES: tuple[tuple[str, tuple[str, ...], str, words.Phrase, words.Phrase], ..
     ("iv", ("--iv",), "HEX", words.IV_OPTION, words.BAD_IV),
     ("append_query", ("--append-query",), "QUERY", words.APPEND_QUERY_OPTION, words.BAD_APPEND_QUERY),
     ("base_url", ("--base-url",), "URL", words.BASE_URL_OPTION, words.BAD_BASE_URL),
+    ("header_hosts", ("--header-hosts",), "HOST,…", words.HEADER_HOSTS_OPTION, words.BAD_HEADER_HOSTS),
+    ("limit_rate", ("--limit-rate",), "RATE", words.LIMIT_RATE_OPTION, words.BAD_LIMIT_RATE),
 )
-_RULES = {"key": "stream_key", "iv": "stream_iv", "append_query": "appended_query"}
+_RULES = {"key": "stream_key", "iv": "stream_iv", "append_query": "appended_query", "limit_rate": "typed_rate"}
 _SWITCHES: tuple[tuple[str, str, words.Phrase], ...] = (
     ("allow_gaps", "--allow-gaps", words.ALLOW_GAPS_OPTION),
     ("on_param_change", "--split", words.SPLIT_OPTION),
@@ -282,7 +334,7 @@ def chosen(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def server_option(command: F) -> F:
     """
-    ``--server``, which every command that talks to a service has.
+    ``--server``, which every command that talks to a service has, and the token for it.
     """
     return click.option(
         "--server",
@@ -293,7 +345,75 @@ def server_option(command: F) -> F:
         show_default=True,
         show_envvar=True,
         help=words.SERVER_OPTION.said(),
-    )(command)
+    )(token_options(command))
+
+
+def token_options(command: F) -> F:
+    """
+    ``--token`` and ``--token-file``: the command's `server` gets the header made of them. A user in the address is for
+    that address and wins, and what is typed wins over the environment.
+    """
+
+    @functools.wraps(command)
+    def with_token(*arguments: Any, **given: Any) -> Any:
+        token, file, server = given.pop("token"), given.pop("token_file"), given["server"]
+        if _is_typed("token_file") and not _is_typed("token"):
+            token = None
+        if server is not None and not server.authorization and (token or file):
+            given["server"] = Server(server, f"Bearer {token or _token_in(file)}")
+        return command(*arguments, **given)
+
+    with_file = click.option(
+        "--token-file",
+        metavar="FILE",
+        envvar=TOKEN_FILE_VARIABLE,
+        show_envvar=True,
+        help=words.TOKEN_FILE_OPTION.said(),
+    )
+    with_itself = click.option(
+        "--token",
+        metavar="TOKEN",
+        envvar=TOKEN_VARIABLE,
+        show_envvar=True,
+        callback=_checked_token,
+        help=words.TOKEN_OPTION.said(),
+    )
+    wrapped: Any = with_itself(with_file(with_token))  # Any: the wrapper takes what the command takes
+    return cast(F, wrapped)
+
+
+def _is_typed(name: str) -> bool:
+    return click.get_current_context().get_parameter_source(name) is ParameterSource.COMMANDLINE
+
+
+def _token_in(file: str) -> str:
+    """
+    The token that a file holds.
+    """
+    try:
+        with open(Path(file).expanduser(), encoding="utf-8") as opened:
+            return _as_token(opened.read(MAX_TOKEN_FILE_BYTES).strip())
+    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or no token
+        reason = getattr(error, "strerror", None) or words.BAD_TOKEN.said()
+        raise click.UsageError(words.BAD_TOKEN_FILE.said(file=file, reason=reason)) from None
+
+
+def _checked_token(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    try:
+        return value if value is None else _as_token(value.strip())
+    except ValueError:
+        raise click.BadParameter(words.BAD_TOKEN.said(), ctx, param) from None  # which is not repeated
+
+
+def _as_token(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._~+/-]+=*", text):
+        raise ValueError("not a token")
+    return text
+
+
+def _basic(username: str, password: str) -> str:
+    pair = f"{unquote(username)}:{unquote(password)}".encode()
+    return "Basic " + base64.b64encode(pair).decode("ascii")
 
 
 def json_option(command: F) -> F:

@@ -20,6 +20,7 @@ from m3u8svc.cli.options import (
     SourceType,
     choice_options,
     chosen,
+    token_options,
 )
 from m3u8svc.cli.request import task_body
 from m3u8svc.errors import M3u8svcError
@@ -38,6 +39,7 @@ SERVER_TIMEOUT_S = 90.0
 @click.option("--proxy", type=ProxyType(), metavar="URL", help=words.PROXY_OPTION.said())
 @choice_options
 @click.option("--server", type=ServerType(), metavar="URL", help=words.PLAN_SERVER_OPTION.said())
+@token_options
 @click.option("--json", "as_json", is_flag=True, help=words.PLAN_JSON_OPTION.said())
 def plan(
     source: Source,

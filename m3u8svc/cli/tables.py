@@ -45,6 +45,13 @@ def status_text(status: str) -> str:
     return words.STATUSES[status].said() if status in words.STATUSES else status
 
 
+def task_state(task: RemoteTask) -> str:
+    """
+    Its state in the user's language; one that the service paused, and not the user, has a word of its own.
+    """
+    return words.HELD.said() if task.held and task.status == Status.PAUSED.value else status_text(task.status)
+
+
 def task_name(task: RemoteTask) -> str:
     """
     What people know a task by: its file name, or else its URL.
@@ -68,7 +75,7 @@ def task_table(tasks: Sequence[RemoteTask], *, plain_bar: bool, left_out: int = 
     for task in tasks:
         table.add_row(
             _text(task.id),
-            _text(status_text(task.status), _STYLES.get(task.status, "")),
+            _text(task_state(task), _STYLES.get(task.status, "")),
             Text(bar(task.percent, plain=plain_bar)),
             Text(rate_text(task.speed) if task.speed > 0 else ""),
             Text("" if task.eta_s is None else remaining_text(task.eta_s)),
@@ -146,7 +153,9 @@ def _failures(hooks: object) -> str:
 def _facts(task: RemoteTask) -> Iterator[tuple[words.Phrase, str, str]]:
     yield words.COLUMN_ID, task.id, "bold"
     yield words.COLUMN_NAME, task.filename, ""
-    yield words.COLUMN_STATUS, status_text(task.status), _STYLES.get(task.status, "")
+    yield words.COLUMN_STATUS, task_state(task), _STYLES.get(task.status, "")
+    yield words.ROW_QUEUE, str(task.queue_position or ""), ""
+    yield words.ROW_PRIORITY, str(task.priority or ""), ""
     yield words.COLUMN_PROGRESS, f"{task.percent:g}%", ""
     yield words.ROW_DETAIL, task.status_bar.strip(), ""
     yield words.ROW_SEGMENTS, f"{task.segments_done}/{task.segments_total}" if task.segments_total else "", ""
@@ -154,9 +163,12 @@ def _facts(task: RemoteTask) -> Iterator[tuple[words.Phrase, str, str]]:
     size = task.size or task.size_bytes
     yield words.ROW_SIZE, words.BYTES.said(count=size) if size else "", ""
     yield words.ROW_FILE, task.output, ""
-    yield words.ROW_ERROR, f"{task.err_msg} [{task.err_code}]" if task.err_code else task.err_msg, "red"
+    yield words.ROW_ERROR, task.error, "red"
+    yield words.ROW_ADVICE, task.advice, "yellow"
     for warning in task.warnings:
         yield words.ROW_WARNING, warning, "yellow"
+    for incident in task.incidents:
+        yield words.ROW_INCIDENT, incident, "dim"
     yield words.ROW_CREATED, task.created_at, ""
     yield words.ROW_COMPLETED, task.completed_at, ""
     yield words.ROW_URL, task.url, ""
@@ -164,7 +176,10 @@ def _facts(task: RemoteTask) -> Iterator[tuple[words.Phrase, str, str]]:
 
 def _name_cell(task: RemoteTask) -> Text:
     cell = _text(task_name(task))
-    return cell.append("\n").append_text(_text(task.err_msg, "red")) if task.err_msg else cell
+    for text, style in ((task.error, "red"), (task.advice, "yellow")):
+        if text:
+            cell.append("\n").append_text(_text(text, style))
+    return cell
 
 
 def _text(value: str, style: str = "") -> Text:

@@ -1,5 +1,5 @@
 """
-``m3u8svc list``, ``show``, ``pause``, ``resume``, ``remove``: thin clients of /api/tasks.
+``m3u8svc list``, ``show``, ``pause``, ``resume``, ``move``, ``priority``, ``remove``: thin clients of /api/tasks.
 """
 
 import json
@@ -9,8 +9,9 @@ import click
 
 from m3u8svc.cli import words
 from m3u8svc.cli.client import EXIT_REFUSED, Client, Refused, RemoteTask
-from m3u8svc.cli.options import STATUS_NAMES, StatusType, json_option, server_option
+from m3u8svc.cli.options import HELD, STATE_NAMES, PlaceType, StatusType, json_option, server_option
 from m3u8svc.redact import escape_controls
+from m3u8svc.tasks.queue import PRIORITIES
 from m3u8svc.tasks.task import Status
 
 
@@ -19,15 +20,20 @@ from m3u8svc.tasks.task import Status
     "--status",
     type=StatusType(),
     metavar="STATE",
-    help=words.STATUS_OPTION.said(names=", ".join(STATUS_NAMES)),
+    help=words.STATUS_OPTION.said(names=", ".join(STATE_NAMES)),
 )
 @server_option
 @json_option
-def list_tasks(status: Status | None, server: str, as_json: bool) -> None:
+def list_tasks(status: Status | str | None, server: str, as_json: bool) -> None:
     """
     All tasks in a table, or as JSON.
     """
-    tasks = Client(server).tasks(status)
+    client = Client(server)
+    tasks = client.tasks(status if isinstance(status, Status) else Status.PAUSED if status == HELD else None)
+    if status == HELD:
+        tasks = [task for task in tasks if task.held]
+    for line in client.degraded():
+        click.echo(escape_controls(line), err=True)
     if as_json:
         _print_json([dict(task.source) for task in tasks])
         return
@@ -67,13 +73,50 @@ def pause(task_ids: tuple[str, ...], server: str) -> None:
 
 @click.command("resume", help=words.RESUME.said(), epilog=f"{words.ID_HELP.said()} {words.EXIT_STATUSES.said()}")
 @click.argument("task_ids", metavar="ID...", nargs=-1, required=True)
+@click.option("--url", metavar="URL", help=words.NEW_URL_OPTION.said())
 @server_option
-def resume(task_ids: tuple[str, ...], server: str) -> None:
+def resume(task_ids: tuple[str, ...], url: str | None, server: str) -> None:
     """
-    Let each wait for its turn again.
+    Let each wait for its turn again, one from another URL.
     """
     client = Client(server)
-    _each(client, task_ids, lambda task: client.change(task.id, Status.WAITING), words.RESUMED)
+    if url is None:
+        return _each(client, task_ids, lambda task: client.change(task.id, Status.WAITING), words.RESUMED)
+    if len(task_ids) > 1:
+        raise click.UsageError(words.ONE_ID_FOR_URL.said())
+    warnings: list[str] = []
+    _each(client, task_ids, lambda task: warnings.extend(client.relink(task.id, url)), words.RESUMED)
+    for warning in warnings:
+        click.echo(words.WARNING.said(text=escape_controls(warning)), err=True)
+
+
+@click.command("move", help=words.MOVE_HELP.said(), epilog=f"{words.ID_HELP.said()} {words.EXIT_STATUSES.said()}")
+@click.argument("task_id", metavar="ID")
+@click.argument("place", metavar="first|last|N", type=PlaceType())
+@server_option
+def move(task_id: str, place: str | int, server: str) -> None:
+    """
+    Put it there.
+    """
+    client = Client(server)
+    _each(client, (task_id,), lambda task: client.move(task.id, place), words.MOVED)
+
+
+@click.command(
+    "priority",
+    help=words.PRIORITY_HELP.said(),
+    epilog=f"{words.ID_HELP.said()} {words.EXIT_STATUSES.said()}",
+    context_settings={"ignore_unknown_options": True},  # -5 is a number here
+)
+@click.argument("task_id", metavar="ID")
+@click.argument("number", metavar="N", type=click.IntRange(*PRIORITIES))
+@server_option
+def priority(task_id: str, number: int, server: str) -> None:
+    """
+    Set it.
+    """
+    client = Client(server)
+    _each(client, (task_id,), lambda task: client.prioritise(task.id, number), words.PRIORITY_SET)
 
 
 @click.command("remove", help=words.REMOVE_HELP.said(), epilog=f"{words.ID_HELP.said()} {words.EXIT_STATUSES.said()}")
@@ -100,7 +143,7 @@ def _each(client: Client, given: tuple[str, ...], act: Callable[[RemoteTask], No
             act(task)
         except Refused as refusal:
             refused = True
-            click.echo(words.ERROR.said(text=escape_controls(f"{task.id}: {refusal.message}")), err=True)
+            refusal.show_as(f"{task.id}: {refusal.message}")
         else:
             click.echo(done.said(id=escape_controls(task.id)))
     if refused:

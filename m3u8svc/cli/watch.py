@@ -15,7 +15,7 @@ from rich.live import Live
 from m3u8svc.cli import words
 from m3u8svc.cli.client import EXIT_REFUSED, Client, RemoteTask
 from m3u8svc.cli.options import server_option
-from m3u8svc.cli.tables import draws_plainly, status_text, task_name, task_table, terminal
+from m3u8svc.cli.tables import draws_plainly, task_name, task_state, task_table, terminal
 from m3u8svc.redact import escape_controls
 from m3u8svc.tasks.pace import rate_text
 from m3u8svc.tasks.task import Status
@@ -83,7 +83,7 @@ def fitting(tasks: Sequence[RemoteTask], lines: int) -> Sequence[RemoteTask]:
     newest_first = sorted(enumerate(tasks), key=lambda each: (not each[1].is_active, -each[0]))
     shown: set[int] = set()
     for number, task in newest_first:
-        lines -= 2 if task.err_msg else 1
+        lines -= 1 + bool(task.error) + bool(task.advice)
         if lines < 0 and shown:
             break
         shown.add(number)
@@ -108,5 +108,6 @@ class Lines:
 
 
 def _line(task: RemoteTask) -> str:
-    parts = [task.id, status_text(task.status), f"{task.percent:g}%", rate_text(task.speed) if task.speed > 0 else ""]
-    return escape_controls(" ".join(part for part in [*parts, task_name(task), task.err_msg] if part))
+    parts = [task.id, task_state(task), f"{task.percent:g}%", rate_text(task.speed) if task.speed > 0 else ""]
+    advice = words.ADVICE.said(text=task.advice) if task.advice else ""
+    return escape_controls(" ".join(part for part in [*parts, task_name(task), task.error, advice] if part))

@@ -62,6 +62,28 @@ CLICK: Mapping[str, Phrase] = {
     "Show the version and exit.": Phrase(zh="显示版本。", en="Show the version and exit."),
 }
 
+# What click says of a wrong command line, and what that is in Chinese; the first that matches.
+CLICK_ERRORS: tuple[tuple[str, str], ...] = (
+    (r"No such command (?P<name>'.*')\.(?: \(?Did you mean.*)?", "没有命令 {name}"),
+    (r"No such option:? (?P<name>\S+?)\.?(?: \(?(?:Did you mean|Possible options).*)?", "没有选项 {name}"),
+    (r"Missing command\.", "缺少命令"),
+    (r"Missing argument (?P<name>'.*')\.", "缺少参数 {name}"),
+    (r"Missing option (?P<name>'.*')\.", "缺少选项 {name}"),
+    (r"Option (?P<name>'.*') requires an argument\.", "选项 {name} 需要一个值"),
+    (r"Option (?P<name>'.*') does not take a value\.", "选项 {name} 没有值"),
+    (r"Got unexpected extra arguments? \((?P<name>.*)\)", "多余的参数：{name}"),
+    (
+        r"Invalid value for (?P<name>'.*?'): '(?P<value>.*)' is not a valid integer(?: range)?\.",
+        "{name} 的值“{value}”不是整数",
+    ),
+    (
+        r"Invalid value for (?P<name>'.*?'): (?P<value>\S+) is not in the range (?P<range>.*)\.",
+        "{name} 的值 {value} 不在 {range} 之内",
+    ),
+    (r"Invalid value for (?P<name>'.*?'): (?P<value>.*)", "{name} 的值无效：{value}"),
+)
+TRY_HELP = Phrase(zh="用“{command} --help”查看说明。", en="Try '{command} --help' for help.")
+
 # -- Commands --------------------------------------------------------------------------------------------------------
 
 SERVE = Phrase(zh="在前台运行服务", en="Run the service in the foreground.")
@@ -72,6 +94,8 @@ LIST = Phrase(zh="列出任务", en="List the tasks.")
 SHOW = Phrase(zh="显示一个任务", en="Show one task.")
 PAUSE = Phrase(zh="暂停任务", en="Pause tasks.")
 RESUME = Phrase(zh="继续任务，重试失败的任务", en="Go on with paused tasks, try failed ones again.")
+MOVE = Phrase(zh="改变任务在队列中的位置", en="Move tasks in the queue.")
+PRIORITY = Phrase(zh="设定任务的优先级", en="Set the priority of tasks.")
 REMOVE = Phrase(zh="删除任务，保留已完成的文件", en="Remove tasks; finished files are kept.")
 VERIFY = Phrase(zh="校验一个文件或任务的结果", en="Check a file, or a task's result.")
 REPAIR = Phrase(zh="补齐任务缺失的分片，重新合并", en="Fetch what a result lacks and merge again.")
@@ -106,6 +130,15 @@ REMOVE_HELP = Phrase(
     zh="删除任务及其未完成的分片。已完成的文件会保留，除非使用 --files。",
     en="Remove tasks and their unfinished segments. Finished files are kept, unless --files is given.",
 )
+MOVE_HELP = Phrase(
+    zh="把等待中的任务移到同优先级任务的最前（first）、最后（last）或第 N 个。正在下载的任务不受影响。",
+    en="Put a waiting task before (first), behind (last) or at position N of those of its priority. What downloads "
+    "goes on.",
+)
+PRIORITY_HELP = Phrase(
+    zh="优先级高的任务先开始，-100 到 100，默认 0。正在下载的任务不会为此让位。",
+    en="Tasks of a higher priority start first: -100 to 100, by default 0. What downloads goes on.",
+)
 WATCH_HELP = Phrase(
     zh="每秒刷新一次的任务表；给出 ID 时只看这一个任务。按 Ctrl-C 离开，任务继续进行。",
     en="A table of the tasks, fresh every second; with an ID only that task. Ctrl-C leaves; the tasks go on.",
@@ -132,13 +165,103 @@ ID_HELP = Phrase(
 
 PLUGINS = Phrase(zh="列出服务的插件及其状态。", en="List the plugins of a service and how each fares.")
 
+TOKEN = Phrase(zh="生成、列出、撤销访问令牌", en="Make, list and revoke access tokens.")
+TOKEN_HELP = Phrase(
+    zh="管理访问令牌。服务运行与否都可以；对运行中的服务立即生效。有了第一个令牌，所有请求都需要令牌、密码或登录。",
+    en="Access tokens, whether the service runs or not; a running one sees changes at once. From the first token on, "
+    "every request needs a token, a password or a login.",
+)
+TOKEN_STATUSES = Phrase(
+    zh="退出状态：0 成功；1 失败；2 命令行有误。", en="Exit status: 0 success, 1 failed, 2 the command line is wrong."
+)
+TOKEN_CREATE_HELP = Phrase(
+    zh="生成一个令牌并输出到标准输出。只显示这一次，服务只保存它的散列值。",
+    en="Make a token and print it on standard output. It is shown only now: the service keeps a hash of it.",
+)
+TOKEN_LIST_HELP = Phrase(zh="列出令牌的名称、角色和生成时间。", en="List the tokens: name, role, when it was made.")
+TOKEN_REVOKE_HELP = Phrase(
+    zh="撤销令牌；用它登录的会话也随之结束。", en="Revoke a token; sessions that logged in with it end."
+)
+TRUSTED_PROXY_OPTION = Phrase(
+    zh="反向代理的地址、网段或 unix，相信其 X-Forwarded 请求头；可重复。",
+    en='Address, network or "unix" of a reverse proxy whose X-Forwarded headers are believed; repeatable.',
+)
+BASE_PATH_OPTION = Phrase(
+    zh="反向代理在此路径下提供本服务，如 /m3u8。", en="Path below which a reverse proxy serves us, such as /m3u8."
+)
+TOKEN_NAME_OPTION = Phrase(
+    zh="令牌的名称，如设备名；默认为 token-N。", en="What it is called, such as the device; token-N by default."
+)
+ROLE_OPTION = Phrase(
+    zh="reader 只能查看；user 还能管理任务；admin 还能修改设置。",
+    en="reader may look, user may also manage tasks, admin may also change settings.",
+)
+TOKEN_MADE = Phrase(
+    zh="令牌 {name}（{role}）已生成，只显示这一次：", en="The token {name} ({role}) is made, and shown only now:"
+)
+TOKEN_REVOKED = Phrase(zh="{name} 已撤销", en="{name} is revoked")
+NO_TOKENS = Phrase(zh="没有令牌。用 m3u8svc token create 生成。", en="No tokens. Make one with: m3u8svc token create")
+TOKEN_REFUSALS: Mapping[str, Phrase] = {
+    "bad": Phrase(
+        zh="名称“{name}”不可用：1 到 64 个字母、数字或 _，其后还可以有 . @ + -",
+        en='"{name}" cannot be a name: 1 to 64 letters, digits or _, and behind the first . @ + - too',
+    ),
+    "taken": Phrase(zh="已有名为 {name} 的令牌", en="there is a token named {name}"),
+    "unknown": Phrase(
+        zh="没有名为 {name} 的令牌（见 m3u8svc token list）",
+        en="there is no token named {name} (see m3u8svc token list)",
+    ),
+    "full": Phrase(zh="令牌太多，请先撤销不用的：{name}", en="there are too many tokens, revoke some first: {name}"),
+}
+PASSWORD = Phrase(zh="生成配置文件用的密码散列", en="Make the hash of a password for the configuration.")
+PASSWORD_HELP = Phrase(
+    zh="输入密码（两次，或从标准输入读取），输出其 scrypt 散列，供配置文件的 [[users]] 使用。",
+    en="Ask for a password (twice, or read it from standard input) and print its scrypt hash, for [[users]] of the "
+    "configuration file.",
+)
+PASSWORD_PROMPT = Phrase(zh="密码", en="Password")
+PASSWORD_LENGTH = Phrase(zh="密码应为 {least} 到 256 个字符", en="the password must be {least} to 256 characters long")
+DOCTOR = Phrase(zh="检查这台机器、这个安装和配置", en="Look for what may be wrong here.")
+DOCTOR_HELP = Phrase(
+    zh="检查这台机器、这个安装和配置：媒体进程的隔离、文件权限、数据库、限制、磁盘、端口、版本。"
+    "服务运行时也可以使用，不改变任何东西。",
+    en="Look at this machine, this installation and its configuration: the box of the muxing child, permissions of "
+    "files, the database, limits, disks, ports, versions. Works while the service runs, and changes nothing.",
+)
+DOCTOR_STATUSES = Phrase(
+    zh="退出状态：0 没有问题（可以有注意事项）；1 有问题；2 命令行有误。",
+    en="Exit status: 0 no problem (there may be warnings), 1 a problem, 2 the command line is wrong.",
+)
+DOCTOR_LOG_OPTION = Phrase(zh="服务的日志，用于 --bundle。", en="The service's log, for --bundle.")
+BUNDLE_OPTION = Phrase(
+    zh="另存一个可以发给别人的 zip：检查结果、版本、去掉密码的配置和日志。",
+    en="Also write a zip to send to somebody: findings, versions, configuration and log without secrets.",
+)
+BUNDLE_WRITTEN = Phrase(zh="已写入 {path}", en="wrote {path}")
+BUNDLE_FAILED = Phrase(zh="不能写入或读取 {path}：{reason}", en="cannot write or read {path}: {reason}")
+FINDINGS: Mapping[str, Phrase] = {
+    "ok": Phrase(zh="[正常]", en="[ok]     "),
+    "warning": Phrase(zh="[注意]", en="[warning]"),
+    "problem": Phrase(zh="[问题]", en="[problem]"),
+}
+
 # -- Options ---------------------------------------------------------------------------------------------------------
 
 SERVER_OPTION = Phrase(zh="服务的地址。", en="Address of the service.")
+TOKEN_OPTION = Phrase(
+    zh="访问令牌；本机其他用户可能看到命令行，用 --token-file 或环境变量更好。",
+    en="Access token; other users of the machine may see a command line, a file or the environment hides it.",
+)
+TOKEN_FILE_OPTION = Phrase(zh="内容为访问令牌的文件。", en="File that holds the access token.")
 JSON_OPTION = Phrase(zh="原样输出服务返回的 JSON。", en="Print the service's JSON.")
+NEW_URL_OPTION = Phrase(
+    zh="原链接过期时的新链接，指向同一节目；已下载的分片继续使用。",
+    en="A new link to the same stream, when the old one has expired; what was fetched is used.",
+)
+ONE_ID_FOR_URL = Phrase(zh="--url 只能用于一个任务", en="--url goes with one task")
 NAME_OPTION = Phrase(zh="文件名；不写则由链接得出。", en="File name; derived from the URL if not given.")
 HEADER_OPTION = Phrase(zh="请求头，可重复。", en="A request header; repeatable.")
-THREADS_OPTION = Phrase(zh="连接数；0 为自动。", en="Connections; 0 finds out by itself.")
+THREADS_OPTION = Phrase(zh="最多连接数；0 为自动。", en="Connections at most; 0 finds out by itself.")
 SKIP_OPTION = Phrase(zh="要跳过的分片，如 '1,92-100'。", en="Segments to leave out, such as '1,92-100'.")
 SAVE_DIR_OPTION = Phrase(
     zh="保存目录，在服务所在的机器上；相对路径仅用于本机的服务。",
@@ -192,6 +315,17 @@ APPEND_QUERY_OPTION = Phrase(
     en="Query to add to every link, such as token=abc; * for that of the playlist's own URL.",
 )
 BASE_URL_OPTION = Phrase(zh="播放列表中的相对链接以此为准。", en="What relative links of the playlist are relative to.")
+HEADER_HOSTS_OPTION = Phrase(
+    zh="除链接所在站点外，还可接收 Cookie 等机密请求头的主机，如 cdn.example,*.cdn.example。",
+    en="Hosts besides the link's site that get Cookie and other secret headers, such as cdn.example,*.cdn.example.",
+)
+LIMIT_RATE_OPTION = Phrase(
+    zh="速率上限（字节/秒），如 500K、2M（K=1024）；0 不限速。",
+    en="At most so many bytes per second, such as 500K or 2M (K is 1024); 0 is no limit.",
+)
+PRIORITY_OPTION = Phrase(
+    zh="优先级，-100 到 100，高的先开始。[默认：0]", en="Priority, -100 to 100: the higher start first. [default: 0]"
+)
 ALLOW_GAPS_OPTION = Phrase(
     zh="下载不了的分片留空，不算失败。", en="Leave a hole for a segment that cannot be had, instead of failing."
 )
@@ -230,7 +364,25 @@ SERVE_SAVE_DIR_OPTION = Phrase(
     en="Where finished files go by default. [default: ~/Downloads/m3u8svc]",
 )
 MAX_ACTIVE_OPTION = Phrase(zh="同时下载的任务数。[默认：3]", en="How many tasks download at once. [default: 3]")
+MAX_CONNECTIONS_OPTION = Phrase(
+    zh="同时请求的总数上限。[默认：256]", en="How many requests at once, in all. [default: 256]"
+)
+MAX_PER_HOST_OPTION = Phrase(
+    zh="对同一主机同时请求的上限。[默认：64]", en="How many requests at once to one host. [default: 64]"
+)
 DATABASE_OPTION = Phrase(zh="数据库地址。[默认：状态目录中的 SQLite]", en="Database URL. [default: SQLite in --home]")
+NETWORK_MODE_OPTION = Phrase(
+    zh="请求可以去哪里：auto、local 或 strict。[默认：auto]",
+    en="Where requests may go: auto, local or strict. [default: auto]",
+)
+ALLOW_OPTION = Phrase(
+    zh="任何模式下都允许请求的地址、网段或主机名，如 192.168.1.20:8080；可多次给出。",
+    en="Address, network or name that requests may go to in any mode, such as 192.168.1.20:8080; several times.",
+)
+LOG_FILE_OPTION = Phrase(
+    zh="日志写入此文件而不是标准输出；满 10 MiB 换新，最多保留 10 个。",
+    en="Log to this file instead of standard output; a new one every 10 MiB, 10 are kept.",
+)
 NO_PLUGINS_OPTION = Phrase(zh="不加载任何已安装的插件。", en="Start without any installed plugin.")
 TRACE_HOOKS_OPTION = Phrase(
     zh="在日志中记录对插件的每次调用及其结果。", en="Log every call of a plugin's hook and its answer."
@@ -246,7 +398,11 @@ BAD_SERVER = Phrase(
 NOT_A_URL = Phrase(zh="不是有效的链接", en="not a valid URL")
 NOT_HTTP = Phrase(zh="只能是 http 或 https", en="only http and https")
 NO_HOST = Phrase(zh="缺少主机", en="no host")
-HAS_MORE = Phrase(zh="不能含有用户名、? 或 #", en="no user name, ? or # in it")
+HAS_MORE = Phrase(
+    zh="不能含有 ? 或 #，用户名须与密码一起写", en="no ? or # in it, and a user name only with a password"
+)
+BAD_TOKEN = Phrase(zh="不是令牌", en="this is no token")
+BAD_TOKEN_FILE = Phrase(zh="--token-file：{file}：{reason}", en="--token-file: {file}: {reason}")
 BAD_HEADER = Phrase(zh="请求头应写作 '名称: 值'", en="a header is written 'Name: value'")
 BAD_PROXY = Phrase(
     zh="代理应写作 http://[用户:密码@]主机:端口，或 https://、socks5://；特殊字符用百分号编码",
@@ -268,12 +424,24 @@ BAD_KEY = Phrase(
 BAD_IV = Phrase(zh="IV 应为最多 32 位十六进制数", en="an IV is at most 32 hexadecimal digits")
 BAD_APPEND_QUERY = Phrase(zh="参数应写作 a=b&c=d，或 *", en="a query is written a=b&c=d, or * for the playlist's own")
 BAD_BASE_URL = Phrase(zh="应以 http:// 或 https:// 开头", en="must begin with http:// or https://")
+BAD_HEADER_HOSTS = Phrase(
+    zh="应写作 cdn.example、cdn.example:8443 或 *.cdn.example，以逗号分隔",
+    en="must be hosts such as cdn.example, cdn.example:8443 or *.cdn.example, separated by commas",
+)
+BAD_LIMIT_RATE = Phrase(
+    zh="应写作 500K、2M 或 0，至少 1024 字节/秒", en="must be like 500K or 2M, at least 1024 bytes per second, or 0"
+)
 BAD_SOURCE = Phrase(
     zh="既不是 http 链接，也不是能读的文件（{reason}）", en="neither an http URL nor a file that can be read ({reason})"
 )
 BAD_PLAYLIST = Phrase(
     zh="不是播放列表：应为以 #EXTM3U 开头的 UTF-8 文本，最多 {limit} 字节",
     en="no playlist: that is UTF-8 text which begins with #EXTM3U, of at most {limit} bytes",
+)
+DEGRADED = Phrase(zh="注意：{text} [{code}]；{advice}", en="note: {text} [{code}]; {advice}")
+BAD_PLACE = Phrase(
+    zh="“{value}”不是位置，可用：first、last 或从 1 开始的数字",
+    en="{value!r} is no place; there are: first, last, or a number from 1",
 )
 BAD_STATUS = Phrase(zh="“{value}”不是状态，可用：{names}", en="{value!r} is no state; there are: {names}")
 AMBIGUOUS_ID = Phrase(zh="“{given}”不明确，可能是：{ids}", en="{given!r} is ambiguous; it could be: {ids}")
@@ -284,17 +452,25 @@ NO_SERVICE = Phrase(
     zh="{server} 没有服务（{reason}）。用 m3u8svc serve 启动，或用 --server 指定地址。",
     en="no service at {server} ({reason}). Start one with: m3u8svc serve, or name its address with --server.",
 )
+CLOSED = Phrase(
+    zh="{server} 关闭了连接（{reason}）。服务可能正在停止，或连接过多：过一会儿再试。",
+    en="{server} closed the connection ({reason}). The service may be stopping, or have too many connections: try "
+    "again in a while.",
+)
 NOT_OURS = Phrase(
     zh="{server} 上的不是 m3u8svc（{reason}）。用 --server 指定它的地址，或用 m3u8svc serve 启动。",
     en="what answers at {server} is not m3u8svc ({reason}). Name its address with --server, or start one with: "
     "m3u8svc serve.",
 )
+CUT_SHORT = Phrase(zh="回答中断", en="its answer was cut short")
 TIMED_OUT = Phrase(zh="{seconds} 秒内没有回答", en="no answer within {seconds} s")
 TOO_LARGE = Phrase(zh="回答超过 {limit} 字节", en="an answer over {limit} bytes")
 NOT_JSON = Phrase(zh="HTTP {status}，不是 JSON", en="HTTP {status}, not JSON")
 WRONG_SHAPE = Phrase(zh="回答中的 {name} 不对", en="a wrong {name} in its answer")
 PAUSED = Phrase(zh="{id} 已暂停", en="{id} paused")
 RESUMED = Phrase(zh="{id} 已继续", en="{id} resumed")
+MOVED = Phrase(zh="{id} 已移动", en="{id} moved")
+PRIORITY_SET = Phrase(zh="{id} 的优先级已设定", en="{id} has its priority")
 REMOVED = Phrase(zh="{id} 已删除", en="{id} removed")
 
 # -- verify and repair -----------------------------------------------------------------------------------------------
@@ -392,6 +568,13 @@ ROW_URL = Phrase(zh="链接", en="URL")
 ROW_CREATED = Phrase(zh="创建", en="Created")
 ROW_COMPLETED = Phrase(zh="完成", en="Completed")
 ROW_ERROR = Phrase(zh="错误", en="Error")
+ROW_ADVICE = Phrase(zh="怎么办", en="What to do")
+ROW_INCIDENT = Phrase(zh="经过", en="Incident")
+ROW_QUEUE = Phrase(zh="排队", en="In the queue")
+ROW_PRIORITY = Phrase(zh="优先级", en="Priority")
+ADVICE = Phrase(zh="怎么办：{text}", en="What to do: {text}")
+HELD = Phrase(zh="已挂起", en="held")
+"""Paused by the service itself."""
 ROW_WARNING = Phrase(zh="注意", en="Warning")
 BYTES = Phrase(zh="{count:,} 字节", en="{count:,} bytes")
 NO_TASKS = Phrase(zh="没有任务。用 m3u8svc add URL 添加。", en="No tasks. Add one with: m3u8svc add URL")

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from m3u8svc.hls.lines import Line, Reading, lenient_number, too_large
 from m3u8svc.hls.playlist import DateRange
+from m3u8svc.wording import Said
 
 _T = TypeVar("_T")
 
@@ -31,7 +32,7 @@ class DateRanges:
         """One more tag; of attributes that contradict each other the first counts."""
         self._tags += 1
         if self._tags > MAX_TAGS:
-            raise too_large("DATERANGE 数", MAX_TAGS, line.number)
+            raise too_large(Said("DATERANGE 数", "the number of EXT-X-DATERANGE tags"), MAX_TAGS, line.number)
         attributes = self._reading.attributes(line)
         name = attributes.get("ID")
         if not name:

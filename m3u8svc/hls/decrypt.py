@@ -15,8 +15,9 @@ from cryptography.hazmat.primitives.ciphers.modes import CBC
 from cryptography.hazmat.primitives.padding import PKCS7
 
 from m3u8svc.errors import BodyTooLarge, DecryptError, InvalidUrl, KeyInvalid, UnsupportedEncryption
-from m3u8svc.hls.playlist import Key
-from m3u8svc.hls.sampleaes import CBCS, SampleDecryption
+from m3u8svc.hls.playlist import CBCS, Key
+from m3u8svc.hls.sampleaes import SampleDecryption
+from m3u8svc.wording import Said, joined
 
 KEY_BYTES = 16
 _BLOCK = 16
@@ -40,10 +41,13 @@ def read_key(body: bytes, url: str) -> bytes:
         return bytes.fromhex(text.decode("ascii"))
     if _BASE64_KEY.fullmatch(text):
         return base64.urlsafe_b64decode(text[:22].translate(bytes.maketrans(b"+/", b"-_")) + b"==")
-    looks = "，像是网页或文本" if text[:1] in (b"<", b"{", b"#") else ""
+    why = [Said(f"长度为 {len(body)} 字节，应为 {KEY_BYTES}", f"length {len(body)} instead of {KEY_BYTES} bytes")]
+    if text[:1] in (b"<", b"{", b"#"):
+        why.append(Said("，像是网页或文本", ", like a page or text"))
     if start := _PAGE.match(text):
-        looks += f"，开头为“{start[0].decode('ascii')}”"
-    raise KeyInvalid(url=url, reason=f"长度为 {len(body)} 字节，应为 {KEY_BYTES}{looks}")
+        begins = start[0].decode("ascii")
+        why.append(Said(f"，开头为“{begins}”", f', starting with "{begins}"'))
+    raise KeyInvalid(url=url, reason=joined(why, zh="", en=""))
 
 
 def read_data_uri(uri: str, max_bytes: int) -> bytes:
@@ -56,13 +60,13 @@ def read_data_uri(uri: str, max_bytes: int) -> bytes:
     """
     head, comma, payload = uri.partition(",")
     if not head.lower().startswith("data:") or not comma:
-        raise InvalidUrl(url=uri, reason="不是 data: 链接")
+        raise InvalidUrl(url=uri, reason=Said("不是 data: 链接", "it is no data: URL"))
     body = unquote_to_bytes(payload)
     if head.lower().endswith(";base64"):
         try:
             body = base64.b64decode(b"".join(body.split()), validate=True)
         except binascii.Error as error:
-            raise InvalidUrl(url=uri, reason="base64 无效") from error
+            raise InvalidUrl(url=uri, reason=Said("base64 无效", "its base64 is not valid")) from error
     if len(body) > max_bytes:
         raise BodyTooLarge(url=uri, limit=max_bytes)
     return body
@@ -120,10 +124,15 @@ class Decryption:
             DecryptError: empty, not a whole number of blocks, or wrong padding (most often: a wrong key).
         """
         if not self._received:
-            raise DecryptError(position=self._position, reason="内容为空")
+            raise DecryptError(position=self._position, reason=Said("内容为空", "it is empty"))
         if self._received % _BLOCK:
-            raise DecryptError(position=self._position, reason=f"长度 {self._received} 不是 {_BLOCK} 的倍数")
+            why = Said(
+                f"长度 {self._received} 不是 {_BLOCK} 的倍数",
+                f"its length {self._received} is not a multiple of {_BLOCK}",
+            )
+            raise DecryptError(position=self._position, reason=why)
         try:
             return self._unpadder.update(self._decryptor.finalize()) + self._unpadder.finalize()
         except ValueError as error:
-            raise DecryptError(position=self._position, reason="填充错误，密钥可能不对") from error
+            why = Said("填充错误，密钥可能不对", "wrong padding; the key may be wrong")
+            raise DecryptError(position=self._position, reason=why) from error

@@ -12,6 +12,7 @@ from m3u8svc.hls.plan import init_identity
 from m3u8svc.hls.playlist import MediaPlaylist, Segment
 
 SAME_LENGTH_S = 0.05
+"""How much two readings of one length may differ: servers round differently."""
 
 
 def is_of_a_place(error: M3u8svcError) -> bool:
@@ -48,8 +49,8 @@ def without_gaps(playlist: MediaPlaylist, other: MediaPlaylist) -> MediaPlaylist
     """
     `playlist` with the segments of `other` where it declares a GAP itself (S14).
     """
-    segments = [(stand_in(segment, other) or segment) if segment.gap else segment for segment in playlist.segments]
-    return attrs.evolve(playlist, segments=tuple(segments))
+    segments = ((stand_in(segment, other) or segment) if segment.gap else segment for segment in playlist.segments)
+    return attrs.evolve(playlist, segments=segments)
 
 
 def _agree(one: Segment, other: Segment) -> bool:

@@ -9,7 +9,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 
 from m3u8svc.errors import SelectionError
-from m3u8svc.hls.playlist import Segment
+from m3u8svc.hls.playlist import Segment, SegmentList
 from m3u8svc.redact import escape_controls
 
 LONGEST = 16 * 1024
@@ -43,10 +43,12 @@ def parse_groups(text: str) -> Ranges:
     return tuple(ranges)
 
 
-def split_groups(segments: Sequence[Segment]) -> tuple[tuple[Segment, ...], ...]:
+def split_groups(segments: Sequence[Segment]) -> tuple[Sequence[Segment], ...]:
     """
     The groups of a playlist, in order.
     """
+    if isinstance(segments, SegmentList):
+        return tuple(group for _, group in segments.groups())
     by_sequence = itertools.groupby(segments, key=lambda segment: segment.discontinuity_sequence)
     return tuple(tuple(group) for _, group in by_sequence)
 

@@ -11,6 +11,7 @@ from m3u8svc.errors import PlaylistError, UnsupportedEncryption
 from m3u8svc.hls.lines import Line, Reading, initialisation_vector, printable, shown, too_large, wrong
 from m3u8svc.hls.playlist import IDENTITY, Key
 from m3u8svc.hls.uri import scheme_of
+from m3u8svc.wording import Said
 
 MAX_KEYS = 10_000
 METHODS = frozenset(["AES-128", "SAMPLE-AES"])
@@ -90,7 +91,7 @@ class KeyRing:
         """
         method = attributes.get("METHOD", "").upper()
         if not method:
-            raise wrong(line, "missing-attribute", "缺少 METHOD")
+            raise wrong(line, "missing-attribute", Said("缺少 METHOD", "METHOD is missing"))
         keyformat = attributes.get("KEYFORMAT") or IDENTITY
         key = Key(
             method=method,
@@ -106,7 +107,7 @@ class KeyRing:
         )
         self._uris.add(key.uri)
         if len(self._uris) > MAX_KEYS:
-            raise too_large("密钥数", MAX_KEYS, line.number)
+            raise too_large(Said("密钥数", "the number of keys"), MAX_KEYS, line.number)
         return key
 
     def usable(self, key: Key) -> bool:
@@ -117,7 +118,7 @@ class KeyRing:
     def _uri(self, line: Line, reference: str) -> str:
         if not self._reading.key_given:
             if not reference:
-                raise wrong(line, "missing-attribute", "缺少 URI")
+                raise wrong(line, "missing-attribute", Said("缺少 URI", "URI is missing"))
             return self._reading.absolute_or_data(line, reference)
         try:
             return self._reading.absolute_or_data(line, reference)

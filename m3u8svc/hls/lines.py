@@ -5,14 +5,16 @@ Everything here holds for both kinds of playlist (rules G1-G3, G5, G7, G10, G13)
 bounded in bytes, lines and length of a line, and variables cannot make more of it than that.
 """
 
+import itertools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 import attrs
 
 from m3u8svc.errors import NotAPlaylist, PlaylistError, PlaylistTooLarge, UnsupportedScheme
 from m3u8svc.hls.uri import BadReference, resolve, scheme_of
+from m3u8svc.wording import Said, said
 
 MAX_BYTES = 32 * 1024 * 1024
 MAX_LINES = 2_000_000
@@ -79,51 +81,85 @@ class Warnings:
         )
 
 
-def wrong(line: Line, kind: Kind, reason: str) -> PlaylistError:
+def wrong(line: Line, kind: Kind, reason: Said) -> PlaylistError:
     """
     The error that `line` cannot be read, with its number and tag.
     """
     tag = line.name.removeprefix("#")
-    return PlaylistError(line=line.number, tag=tag, kind=kind, reason=f"{tag} {reason}" if tag else reason)
+    if tag:
+        reason = said("{tag} {reason}", "{tag}: {reason}", tag=tag, reason=reason)
+    return PlaylistError(line=line.number, tag=tag, kind=kind, reason=reason)
 
 
-def too_large(what: str, limit: int, line: int = 0) -> PlaylistTooLarge:
+def too_large(what: Said, limit: int, line: int = 0) -> PlaylistTooLarge:
     """
     The error that there is too much of something.
     """
     return PlaylistTooLarge(what=what, limit=limit, line=line)
 
 
-def readable_lines(body: bytes | str, url: str, content_type: str) -> list[Line]:
+class Lines:
     """
-    The tags and URIs in `body`, without comments and blank lines.
+    The tags and URIs of a playlist, without comments and blank lines; read off its text anew at each iteration.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def names(self) -> set[str]:
+        """The names of the tags, "" if there is a URI."""
+        return {line.name for line in self}
+
+    def __iter__(self) -> Iterator[Line]:
+        begin = 0
+        for number in itertools.count(1):
+            end = self._text.find("\n", begin)
+            row = self._text[begin : None if end < 0 else end].strip(" \t")
+            if row.startswith("#EXT"):
+                name, _, value = row.partition(":")
+                yield Line(number, name.rstrip(" \t"), value)
+            elif row and not row.startswith("#"):
+                yield Line(number, "", row)
+            if end < 0:
+                return
+            begin = end + 1
+
+
+def readable_lines(body: bytes | str, url: str, content_type: str) -> Lines:
+    """
+    The lines in `body`.
 
     Raises:
         NotAPlaylist, PlaylistTooLarge.
     """
     raw = body.encode("utf-8", "surrogatepass") if isinstance(body, str) else body
     if len(raw) > MAX_BYTES:
-        raise too_large("字节数", MAX_BYTES)
+        raise too_large(Said("字节数", "its size in bytes"), MAX_BYTES)
     if raw.count(b"\n") + raw.count(b"\r") > MAX_LINES:
-        raise too_large("行数", MAX_LINES)
+        raise too_large(Said("行数", "its number of lines"), MAX_LINES)
     # G2: LF, CRLF and CR end a line, nothing else; str.splitlines() would also split at U+2028 and its like.
-    rows = raw.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
-    if max(map(len, rows)) > MAX_LINE_BYTES:
-        long = next(number for number, row in enumerate(rows, 1) if len(row) > MAX_LINE_BYTES)
-        raise too_large(f"第 {long} 行的字节数", MAX_LINE_BYTES, long)
+    raw = raw.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    if long := _long_line(raw):
+        raise too_large(Said(f"第 {long} 行的字节数", f"the size of line {long} in bytes"), MAX_LINE_BYTES, long)
     # G1: undecodable bytes survive as surrogates, so that those in URIs can be percent-encoded as they were.
-    text = b"\n".join(rows).decode("utf-8", "surrogateescape").lstrip("\ufeff")
+    text = raw.decode("utf-8", "surrogateescape").lstrip("\ufeff")
     if not _is_header(text.lstrip(" \t\n").partition("\n")[0]):
         raise NotAPlaylist(url=url, content_type=content_type or "Content-Type ?", start=printable(text[:60]))
-    lines = []
-    for number, row in enumerate(text.split("\n"), 1):
-        row = row.strip(" \t")
-        if row.startswith("#EXT"):
-            name, _, value = row.partition(":")
-            lines.append(Line(number, name.rstrip(" \t"), value))
-        elif row and not row.startswith("#"):
-            lines.append(Line(number, "", row))
-    return lines
+    return Lines(text)
+
+
+def _long_line(raw: bytes) -> int:
+    """
+    The number of the first line that is too long; 0 when none is. It goes from the last end of a line within reach to
+    the next, so each byte is looked at twice at most, and a short line costs nothing.
+    """
+    begin = 0
+    while len(raw) - begin > MAX_LINE_BYTES:
+        end = raw.rfind(b"\n", begin, begin + MAX_LINE_BYTES + 1)
+        if end < 0:
+            return raw.count(b"\n", 0, begin) + 1
+        begin = end + 1
+    return 0
 
 
 def _is_header(line: str) -> bool:
@@ -186,14 +222,25 @@ class Reading:
         G5, G10: `reference` against the base, its faults told with the line.
         """
         if not self.base and not scheme_of(reference):
-            raise wrong(line, "no-base-url", f"是相对链接，但没有播放列表的地址，请填写 base_url：{shown(reference)}")
+            why = said(
+                "是相对链接，但没有播放列表的地址，请填写 base_url：{given}",
+                "the URI is relative, and that of the playlist is not known; give base_url: {given}",
+                given=shown(reference),
+            )
+            raise wrong(line, "no-base-url", why)
         try:
             return resolve(reference, self.base)
         except BadReference as error:
-            raise wrong(line, "bad-link", f"{error}：{shown(reference)}") from error
+            why = said("{why}：{given}", "{why}: {given}", why=error.said, given=shown(reference))
+            raise wrong(line, "bad-link", why) from error
         except UnsupportedScheme as error:
-            scheme = printable(str(error.fields["scheme"]))
-            raise wrong(line, "unsupported-scheme", f"不支持的链接类型“{scheme}”：{shown(reference)}") from error
+            why = said(
+                "不支持的链接类型“{scheme}”：{given}",
+                'the URI scheme "{scheme}" is not supported: {given}',
+                scheme=printable(str(error.fields["scheme"])),
+                given=shown(reference),
+            )
+            raise wrong(line, "unsupported-scheme", why) from error
 
     def absolute_or_data(self, line: Line, reference: str) -> str:
         """
@@ -218,7 +265,8 @@ def whole_number(line: Line, limit: int = 2**64 - 1) -> int:
     """
     text = line.value.strip(' \t"')
     if not _WHOLE.fullmatch(text) or int(text) > limit:
-        raise wrong(line, "bad-number", f"不是有效的整数：{shown(line.value)}")
+        given = shown(line.value)
+        raise wrong(line, "bad-number", Said(f"不是有效的整数：{given}", f"not a valid decimal-integer: {given}"))
     return int(text)
 
 
@@ -254,10 +302,13 @@ def byterange(line: Line, value: str) -> tuple[int, int | None]:
     """
     match = _BYTERANGE.fullmatch(value.strip(' \t"'))
     if match is None:
-        raise wrong(line, "bad-byterange", f"的 BYTERANGE 无效：{shown(value)}")
+        raise wrong(
+            line, "bad-byterange", Said(f"的 BYTERANGE 无效：{shown(value)}", f"invalid byte range: {shown(value)}")
+        )
     length, offset = int(match[1]), int(match[2]) if match[2] else None
     if not 0 < length <= MAX_OFFSET or (offset or 0) + length > MAX_OFFSET:
-        raise wrong(line, "bad-byterange", f"的 BYTERANGE 超出范围：{shown(value)}")
+        why = Said(f"的 BYTERANGE 超出范围：{shown(value)}", f"byte range out of bounds: {shown(value)}")
+        raise wrong(line, "bad-byterange", why)
     return length, offset
 
 
@@ -269,7 +320,8 @@ def initialisation_vector(line: Line, value: str | None) -> bytes | None:
         return None
     match = _IV.fullmatch(value)
     if match is None:
-        raise wrong(line, "bad-iv", "的 IV 不是最多 32 位的十六进制数")
+        why = Said("的 IV 不是最多 32 位的十六进制数", "the IV is not a hexadecimal number of at most 32 digits")
+        raise wrong(line, "bad-iv", why)
     return bytes.fromhex(match[1].rjust(32, "0"))
 
 

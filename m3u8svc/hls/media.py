@@ -21,6 +21,7 @@ from typing import Literal, Protocol, assert_never
 import attrs
 
 from m3u8svc.errors import NotMedia, SegmentError
+from m3u8svc.wording import Said, joined, said
 
 MediaKind = Literal["ts", "fmp4", "aac", "mp3", "ac3", "vtt"]
 """What a finished segment file holds. aac, mp3 and ac3 are packed audio."""
@@ -53,15 +54,17 @@ _AC3_KBITS = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384
 @attrs.frozen(kw_only=True)
 class Media:
     """
-    What a whole segment is. `damage` says what is wrong inside the container, "" when nothing is. `complete` says
-    whether its last byte ends a packet, box, frame or line: what tells a full body from a cut one when the server did
-    not say how long it is.
+    What a whole segment is. `damage` says what is wrong inside the container, in both languages, "" when nothing is.
+    `complete` says whether its last byte ends a packet, box, frame or line: what tells a full body from a cut one when
+    the server did not say how long it is. `sized` says that this is no coincidence: a packet, frame or line may end
+    anywhere, and so may a box without a size, while a box that has one is not cut unnoticed.
     """
 
     kind: MediaKind
     disguise_bytes: int = 0
     damage: str = ""
     complete: bool = True
+    sized: bool = False
 
 
 _NO_CUES = b"WEBVTT\n\n"
@@ -113,8 +116,11 @@ class MediaCheck:
         assert self._walk is not None and self._kind is not None  # _decide sets both or raises
         damage, complete = self._walk.finish()
         if self._unpacking is not None and not self._unpacking.over:
-            damage, complete = "gzip 数据不完整", False
-        return rest, Media(kind=self._kind, disguise_bytes=self._disguise_bytes, damage=damage, complete=complete)
+            damage, complete = Said("gzip 数据不完整", "its gzip data are cut off"), False
+        sized = isinstance(self._walk, _BoxWalk) and self._walk.sized
+        return rest, Media(
+            kind=self._kind, disguise_bytes=self._disguise_bytes, damage=damage, complete=complete, sized=sized
+        )
 
     def _decide(self, *, whole: bool) -> bytes:
         body = bytes(self._head)
@@ -148,7 +154,8 @@ def check_init(body: bytes) -> None:
     walk.feed(body)
     damage, _ = walk.finish()
     if damage:
-        raise SegmentError(position=0, reason=f"初始化段：{damage}")
+        why = said("初始化段：{damage}", "Media Initialization Section: {damage}", damage=damage)
+        raise SegmentError(position=0, reason=why)
 
 
 # -- Recognising -----------------------------------------------------------------------------------------------------
@@ -208,10 +215,14 @@ class _Unpacking:
         try:
             unpacked = self._decoder.decompress(chunk, self._left + 1)
         except zlib.error as error:
-            raise SegmentError(position=self._position, reason="gzip 数据损坏") from error
+            why = Said("gzip 数据损坏", "its gzip data are broken")
+            raise SegmentError(position=self._position, reason=why) from error
         self._left -= len(unpacked)
         if self._left < 0:
-            raise SegmentError(position=self._position, reason=f"解压后超过 {MAX_UNPACKED_BYTES >> 20} MiB")
+            limit = f"{MAX_UNPACKED_BYTES >> 20} MiB"
+            raise SegmentError(
+                position=self._position, reason=Said(f"解压后超过 {limit}", f"unpacked it is over {limit}")
+            )
         return unpacked
 
 
@@ -455,12 +466,22 @@ class _PacketWalk:
         rest = self._length % PACKET
         damages = []
         if self._lost:
-            damages.append(f"{self._lost} 个 TS 包失去同步，从第 {self._first_lost} 个起")
+            damages.append(
+                Said(
+                    f"{self._lost} 个 TS 包失去同步，从第 {self._first_lost} 个起",
+                    f"TS packets out of sync: {self._lost}, from packet {self._first_lost} on",
+                )
+            )
         if rest:
-            damages.append(f"末尾 {rest} 字节不足一个 TS 包")
+            damages.append(Said(f"末尾 {rest} 字节不足一个 TS 包", f"{rest} bytes at the end are no whole TS packet"))
         if self._jumps:
-            damages.append(f"{self._jumps} 处 TS 包不连续，可能丢包")
-        return "；".join(damages), not rest and self._last_in_sync
+            damages.append(
+                Said(
+                    f"{self._jumps} 处 TS 包不连续，可能丢包",
+                    f"TS continuity counters jump ({self._jumps}): packets may be lost",
+                )
+            )
+        return joined(damages, zh="；"), not rest and self._last_in_sync
 
 
 class _BoxWalk:
@@ -509,19 +530,33 @@ class _BoxWalk:
         self._left = max(size - length, 0)
         return at
 
+    @property
+    def sized(self) -> bool:
+        """Whether every box has said where it ends."""
+        return not self._to_end
+
     def finish(self) -> tuple[str, bool]:
         damages = []
         if self._broken_at is not None:
-            damages.append(f"第 {self._broken_at} 字节处不是有效的盒子")
+            damages.append(
+                Said(f"第 {self._broken_at} 字节处不是有效的盒子", f"no valid box at byte {self._broken_at}")
+            )
         elif self._left:
-            damages.append(f"在盒子 {self._kind.decode('ascii')} 中结束，缺 {self._left} 字节")
+            kind = self._kind.decode("ascii")
+            damages.append(
+                Said(
+                    f"在盒子 {kind} 中结束，缺 {self._left} 字节",
+                    f"it ends in box {kind}, short of {self._left} bytes",
+                )
+            )
         elif self._header:
-            damages.append("在盒子头中结束")
+            damages.append(Said("在盒子头中结束", "it ends in the header of a box"))
         complete = not damages
         for kinds in self._needed:
             if not kinds & self._seen:
-                damages.append(f"缺少 {min(kinds).decode('ascii')}")
-        return "；".join(damages), complete
+                kind = min(kinds).decode("ascii")
+                damages.append(Said(f"缺少 {kind}", f"box {kind} is missing"))
+        return joined(damages, zh="；"), complete
 
 
 class _FrameWalk:
@@ -564,9 +599,10 @@ class _FrameWalk:
 
     def finish(self) -> tuple[str, bool]:
         if self._broken_at is not None:
-            return f"第 {self._broken_at} 字节处失去音频帧同步", False
+            at = self._broken_at
+            return Said(f"第 {at} 字节处失去音频帧同步", f"audio frames are out of sync at byte {at}"), False
         if self._left or self._header:
-            return "最后一个音频帧不完整", False
+            return Said("最后一个音频帧不完整", "the last audio frame is cut off"), False
         return "", True
 
 

@@ -5,6 +5,7 @@ I-frame and image streams (M6) are no candidates for a download and are passed o
 """
 
 import re
+from collections.abc import Iterable
 
 from m3u8svc.errors import PlaylistError
 from m3u8svc.hls.keys import KeyRing
@@ -12,6 +13,7 @@ from m3u8svc.hls.lines import Line, Reading, lenient_number, lenient_whole, read
 from m3u8svc.hls.playlist import DEFAULT_PATHWAY, ContentSteering, Key, MasterPlaylist, Rendition, Variant
 from m3u8svc.hls.tokens import State, TagReader, tokenize
 from m3u8svc.hls.variables import Variables
+from m3u8svc.wording import Said
 
 MAX_VARIANTS = 1_000
 MAX_RENDITIONS = 10_000
@@ -25,7 +27,7 @@ TAGS = frozenset(
 _RESOLUTION = re.compile(r"([0-9]{1,6})[xX]([0-9]{1,6})")
 
 
-def parse_multivariant(lines: list[Line], url: str, reading: Reading, variables: Variables) -> MasterPlaylist:
+def parse_multivariant(lines: Iterable[Line], url: str, reading: Reading, variables: Variables) -> MasterPlaylist:
     """
     The multivariant playlist that `lines` are.
     """
@@ -43,7 +45,7 @@ def parse_multivariant(lines: list[Line], url: str, reading: Reading, variables:
     )
 
 
-def _normalised(lines: list[Line], reading: Reading) -> list[Line]:
+def _normalised(lines: Iterable[Line], reading: Reading) -> list[Line]:
     """
     The lines with URIs absolute; a STREAM-INF without URI and a URI without STREAM-INF are told and left out.
     """
@@ -66,7 +68,7 @@ def _normalised(lines: list[Line], reading: Reading) -> list[Line]:
     if waiting is not None:
         reading.warnings.add(waiting.number, "STREAM-INF 之后没有链接，已忽略")
     if count > MAX_VARIANTS:
-        raise too_large("码流数", MAX_VARIANTS)
+        raise too_large(Said("码流数", "the number of Variant Streams"), MAX_VARIANTS)
     return fed
 
 
@@ -143,7 +145,7 @@ class _MasterTags:
             self._reading.warnings.add(line.number, "EXT-X-MEDIA 缺少 TYPE 或 URI，已忽略")
             return
         if len(self.renditions) == MAX_RENDITIONS:
-            raise too_large("EXT-X-MEDIA 数", MAX_RENDITIONS, line.number)
+            raise too_large(Said("EXT-X-MEDIA 数", "the number of EXT-X-MEDIA tags"), MAX_RENDITIONS, line.number)
         self.renditions.append(
             Rendition(
                 type=kind,

@@ -14,6 +14,7 @@ import attrs
 from m3u8svc.hls.lines import too_large
 from m3u8svc.hls.playlist import InitSection, Key, MasterPlaylist, MediaPlaylist, Playlist, Segment
 from m3u8svc.hls.uri import query_of, with_query
+from m3u8svc.wording import Said
 
 KEY_BYTES = 16
 PLAYLISTS_OWN = "*"
@@ -32,6 +33,10 @@ class BadOverride(ValueError):
     """
     Text that is no key or IV; the message says why, for people, and holds nothing of it.
     """
+
+    def __init__(self, said: Said) -> None:
+        super().__init__(said)
+        self.said = said
 
 
 @attrs.frozen(kw_only=True)
@@ -63,7 +68,7 @@ def override_media(playlist: MediaPlaylist, overrides: Overrides) -> MediaPlayli
     means AES-128 on every segment (init sections stay clear), with the IV given or the segment's number (S8).
     """
     remade = _Remade(playlist, overrides)
-    return attrs.evolve(playlist, segments=tuple(remade.segment(each) for each in playlist.segments))
+    return attrs.evolve(playlist, segments=(remade.segment(each) for each in playlist.segments))
 
 
 def override_multivariant(playlist: MasterPlaylist, overrides: Overrides) -> MasterPlaylist:
@@ -105,12 +110,19 @@ def parse_key_text(text: str) -> bytes:
     if match := _HEX_KEY.fullmatch(text):
         return bytes.fromhex(match[1])
     if not _BASE64_KEY.fullmatch(text):
-        raise BadOverride(f"密钥应为 32 位十六进制数，或 {KEY_BYTES} 字节的 base64（收到 {len(text)} 个字符）")
+        raise BadOverride(
+            Said(
+                f"密钥应为 32 位十六进制数，或 {KEY_BYTES} 字节的 base64（收到 {len(text)} 个字符）",
+                f"a key is 32 hexadecimal digits, or the base64 of {KEY_BYTES} bytes ({len(text)} characters came)",
+            )
+        )
     try:
         # Strict: the last of 22 digits has four bits that must be zero, else another text was meant.
         return _strict_base64(text[:22])
     except binascii.Error as error:
-        raise BadOverride(f"密钥不是 {KEY_BYTES} 字节的 base64") from error
+        raise BadOverride(
+            Said(f"密钥不是 {KEY_BYTES} 字节的 base64", f"the key is not the base64 of {KEY_BYTES} bytes")
+        ) from error
 
 
 def parse_iv_text(text: str) -> bytes:
@@ -122,7 +134,7 @@ def parse_iv_text(text: str) -> bytes:
     """
     match = _IV.fullmatch(text.strip())
     if match is None:
-        raise BadOverride("IV 应为最多 32 位的十六进制数")
+        raise BadOverride(Said("IV 应为最多 32 位的十六进制数", "an IV is at most 32 hexadecimal digits"))
     return bytes.fromhex(match[1].rjust(32, "0"))
 
 
@@ -147,7 +159,8 @@ class _Remade:
         self._overrides = overrides
         self._query = _query(overrides.append_query, playlist.url)
         if len(self._query) * len(playlist.segments) > MAX_APPENDED_BYTES:
-            raise too_large("附加参数后的字节数", MAX_APPENDED_BYTES)
+            what = Said("附加参数后的字节数", "its size in bytes with the appended query")
+            raise too_large(what, MAX_APPENDED_BYTES)
         self._all = overrides.key is not None and not playlist.has_keys
         self._keys: dict[Key, Key] = {}
         self._inits: dict[InitSection, InitSection] = {}

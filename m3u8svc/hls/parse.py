@@ -11,7 +11,7 @@ unknown IV, a missing key) is refused.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 
 import attrs
@@ -37,10 +37,21 @@ from m3u8svc.hls.lines import (
 )
 from m3u8svc.hls.multivariant import TAGS as MASTER_TAGS
 from m3u8svc.hls.multivariant import parse_multivariant
-from m3u8svc.hls.playlist import ByteRange, InitSection, Key, MediaPlaylist, Playlist, PlaylistType, Segment
+from m3u8svc.hls.playlist import (
+    ByteRange,
+    InitSection,
+    Key,
+    MediaPlaylist,
+    Playlist,
+    PlaylistType,
+    Segment,
+    SegmentColumns,
+    SegmentList,
+)
 from m3u8svc.hls.tokens import State, TagReader, segment_under_way, tokenize
 from m3u8svc.hls.uri import path_of
 from m3u8svc.hls.variables import Variables
+from m3u8svc.wording import Said
 
 MAX_SEGMENTS = 200_000
 MAX_MAPS = 10_000
@@ -83,26 +94,25 @@ def parse_playlist(
     lines = readable_lines(body, url, content_type)
     variables = Variables(url or base_url, definitions)
     reading = Reading(base=base_url or url, substitute=variables.substitute, key_given=key_given)
-    names = {line.name for line in lines}
+    names = lines.names()
     master = "#EXT-X-STREAM-INF" in names or ("#EXT-X-TARGETDURATION" not in names and bool(names & MASTER_TAGS))
-    lines = variables.read(lines, reading)
+    read = variables.read(lines, reading)
     if "#EXTINF" in names or not master:
         if names & MASTER_TAGS:
             reading.warnings.add(1, "同时含有主列表和媒体列表的标签，按媒体列表处理")
-        return _parse_media(lines, url, reading)
-    return parse_multivariant(lines, url, reading, variables)
+        return _parse_media(read, url, reading)
+    return parse_multivariant(read, url, reading, variables)
 
 
-def _parse_media(lines: list[Line], url: str, reading: Reading) -> MediaPlaylist:
-    fed = _normalised(lines, reading)
-    tags = _MediaTags(reading)
-    tokens = tokenize(fed, tags.readers())
-    found = tokens["segments"]
-    rest = found.pop() if found and "uri" not in found[-1] else {}
+def _parse_media(lines: Iterable[Line], url: str, reading: Reading) -> MediaPlaylist:
     warnings = reading.warnings
+    taken = _Segments(warnings)
+    tags = _MediaTags(reading, taken)
+    tokens = tokenize(_normalised(lines, reading), tags.readers(), taken.take)
+    rest = tokens["segments"][0] if tokens["segments"] else {}
     if "duration" in rest:
-        warnings.add(lines[-1].number, "最后一个 EXTINF 之后没有链接")
-    segments = _Segments(tags, [line.number for line in fed if not line.name], warnings).build(found)
+        warnings.add(tokens["last_line"], "最后一个 EXTINF 之后没有链接")
+    segments = taken.finish(tags)
     _warn_of_the_whole(tags, tokens, segments, warnings)
     return MediaPlaylist(
         url=url,
@@ -121,27 +131,26 @@ def _parse_media(lines: list[Line], url: str, reading: Reading) -> MediaPlaylist
     )
 
 
-def _warn_of_the_whole(tags: "_MediaTags", tokens: State, segments: tuple[Segment, ...], warnings: Warnings) -> None:
+def _warn_of_the_whole(tags: "_MediaTags", tokens: State, segments: SegmentList, warnings: Warnings) -> None:
     """
     L1, L5, L6: what is wrong with no single line.
     """
     if tags.target_duration_s is None:
         warnings.add(0, "缺少 TARGETDURATION")
     else:
-        for segment in segments:
-            if segment.duration_s >= tags.target_duration_s + 0.5:  # rounded to the nearest second, it is longer
-                warnings.add(segment.line, "分片时长超过 TARGETDURATION")
+        for duration_s, line in zip(segments.durations_s, segments.lines, strict=True):
+            if duration_s >= tags.target_duration_s + 0.5:  # rounded to the nearest second, it is longer
+                warnings.add(line, "分片时长超过 TARGETDURATION")
     if tags.playlist_type is PlaylistType.VOD and not tokens["is_endlist"]:
         warnings.add(0, "VOD 列表没有 ENDLIST，按完整列表处理")
     if tokens["is_i_frames_only"]:
         warnings.add(0, "列表只含关键帧（I-FRAMES-ONLY）")
 
 
-def _normalised(lines: list[Line], reading: Reading) -> list[Line]:
+def _normalised(lines: Iterable[Line], reading: Reading) -> Iterator[Line]:
     """
     The lines with URIs absolute, an empty EXTINF before each URI that has none, and variants of a mixed list left out.
     """
-    fed: list[Line] = []
     count = size = 0
     titled = foreign = False
     for line in lines:
@@ -154,17 +163,17 @@ def _normalised(lines: list[Line], reading: Reading) -> list[Line]:
             continue
         else:
             count += 1
+            if count > MAX_SEGMENTS:
+                raise too_large(Said("分片数", "the number of segments"), MAX_SEGMENTS)
             if not titled:
-                fed.append(Line(line.number, "#EXTINF", ""))
+                yield Line(line.number, "#EXTINF", "")
             titled = False
             line = Line(line.number, "", reading.absolute(line, line.value))
             size += len(line.value)
             if size > MAX_LINK_BYTES:
-                raise too_large("链接的总字节数", MAX_LINK_BYTES, line.number)
-        fed.append(line)
-    if count > MAX_SEGMENTS:
-        raise too_large("分片数", MAX_SEGMENTS)
-    return fed
+                what = Said("链接的总字节数", "the size of all URIs in bytes")
+                raise too_large(what, MAX_LINK_BYTES, line.number)
+        yield line
 
 
 # -- Tags ------------------------------------------------------------------------------------------------------------
@@ -188,9 +197,10 @@ class _MediaTags:
     Reads the tags of a media playlist: those of the whole into itself, those of segments into the library's state.
     """
 
-    def __init__(self, reading: Reading) -> None:
+    def __init__(self, reading: Reading, segments: "_Segments") -> None:
         self._reading = reading
         self._warnings = reading.warnings
+        self._segments = segments
         self._maps: set[tuple[str, ByteRange | None]] = set()
         self._given: set[str] = set()
         self._bitrate: int | None = None
@@ -237,7 +247,7 @@ class _MediaTags:
             return 0.0
         duration = seconds(text)
         if not 0 <= (math.nan if duration is None else duration) <= MAX_DURATION_S:
-            raise wrong(line, "bad-number", f"时长无效：{shown(text)}")
+            raise wrong(line, "bad-number", Said(f"时长无效：{shown(text)}", f"invalid duration: {shown(text)}"))
         return abs(duration or 0.0)
 
     def _byterange(self, line: Line, data: State, state: State) -> None:
@@ -249,7 +259,7 @@ class _MediaTags:
     def _map(self, line: Line, data: State, state: State) -> None:
         attributes = self._reading.attributes(line)
         if not attributes.get("URI"):
-            raise wrong(line, "missing-attribute", "缺少 URI")
+            raise wrong(line, "missing-attribute", Said("缺少 URI", "URI is missing"))
         part = None
         if "BYTERANGE" in attributes:
             length, offset = byterange(line, attributes["BYTERANGE"])
@@ -257,8 +267,9 @@ class _MediaTags:
         uri = self._reading.absolute_or_data(line, attributes["URI"])
         self._maps.add((uri, part))
         if len(self._maps) > MAX_MAPS:
-            raise too_large("初始化段数", MAX_MAPS, line.number)
-        state["current_segment_map"] = _Map(uri, part, state["current_key"], len(data["segments"]), line.number)
+            what = Said("初始化段数", "the number of Media Initialization Sections")
+            raise too_large(what, MAX_MAPS, line.number)
+        state["current_segment_map"] = _Map(uri, part, state["current_key"], len(self._segments), line.number)
 
     def _read_bitrate(self, line: Line, data: State, state: State) -> None:
         """
@@ -291,18 +302,22 @@ class _MediaTags:
 
     def _skip(self, line: Line, data: State, state: State) -> None:
         # We never ask for a delta update; taking one for the whole would lose its first segments.
-        raise wrong(line, "delta-update", "说明这是增量更新，缺少前面的分片，不能作为首次加载的列表")
+        why = Said(
+            "说明这是增量更新，缺少前面的分片，不能作为首次加载的列表",
+            "a Playlist Delta Update lacks the segments before it and cannot be loaded first",
+        )
+        raise wrong(line, "delta-update", why)
 
     def _media_sequence(self, line: Line, data: State, state: State) -> None:
         if self._first(line):
             self.media_sequence = whole_number(line)
-            if data["segments"]:
+            if len(self._segments):
                 self._warnings.add(line.number, "MEDIA-SEQUENCE 不在第一个分片之前")
 
     def _discontinuity_sequence(self, line: Line, data: State, state: State) -> None:
         if self._first(line):
             self.discontinuity_sequence = whole_number(line)
-            if data["segments"]:
+            if len(self._segments):
                 self._warnings.add(line.number, "DISCONTINUITY-SEQUENCE 不在第一个分片之前")
 
     def _target_duration(self, line: Line, data: State, state: State) -> None:
@@ -335,52 +350,65 @@ class _MediaTags:
 
 class _Segments:
     """
-    Turns the library's segment dictionaries into values, carrying along what one segment hands to the next.
+    Turns the library's segment dictionaries into values as they come, carrying along what one segment hands to the
+    next. Until the end they are numbered from 0: the tags that number them may stand anywhere.
     """
 
-    def __init__(self, tags: _MediaTags, uri_lines: list[int], warnings: Warnings) -> None:
-        self._tags = tags
-        self._uri_lines = uri_lines
+    def __init__(self, warnings: Warnings) -> None:
         self._warnings = warnings
+        self._columns = SegmentColumns()
         self._inits: dict[_Map, InitSection] = {}
         self._ordinals: dict[tuple[str, ByteRange | None], dict[str, int]] = {}
         self._clock: datetime | None = None
+        self._start_s = 0.0
+        self._breaks = 0
+        self._previous: Segment | None = None
 
-    def build(self, found: list[State]) -> tuple[Segment, ...]:
-        """The segments in order."""
-        segments: list[Segment] = []
-        start_s = 0.0
-        breaks = self._tags.discontinuity_sequence
-        previous: Segment | None = None
-        for index, token in enumerate(found):
-            number = self._tags.media_sequence + index
-            gap = bool(token["gap_tag"])
-            encryption: Encryption | None = token.get("key")
-            key = encryption.usable_key() if encryption is not None and not gap else None
-            map_: _Map | None = token.get("init_section")
-            breaks += token.get("breaks", 0)
-            previous = Segment(
-                position=index + 1,
-                number=number,
-                uri=token["uri"],
-                duration_s=token["duration"],
-                start_s=start_s,
-                title=token["title"],
-                byterange=_resolved_range(token, previous) if "byterange" in token else None,
-                key=key,
-                iv=_resolved_iv(key, number) if key is not None else None,
-                init=self._init(map_) if map_ is not None and not gap else None,
-                discontinuity="breaks" in token,
-                discontinuity_sequence=breaks,
-                gap=gap,
-                bitrate=None if "byterange" in token else token["bitrate"],
-                program_date_time=self._date(token),
-                marks=tuple(token.get("marks", ())),
-                line=self._uri_lines[index],
-            )
-            segments.append(previous)
-            start_s += previous.duration_s
-        return tuple(segments)
+    def __len__(self) -> int:
+        return len(self._columns)
+
+    def take(self, token: State, line: int) -> None:
+        """The next one, whose URI stands in `line`."""
+        index = len(self)
+        gap = bool(token["gap_tag"])
+        encryption: Encryption | None = token.get("key")
+        key = encryption.usable_key() if encryption is not None and not gap else None
+        map_: _Map | None = token.get("init_section")
+        self._breaks += token.get("breaks", 0)
+        self._previous = Segment(
+            position=index + 1,
+            number=index,
+            uri=token["uri"],
+            duration_s=token["duration"],
+            start_s=self._start_s,
+            title=token["title"],
+            byterange=_resolved_range(token, self._previous) if "byterange" in token else None,
+            key=key,
+            iv=_resolved_iv(key, index) if key is not None else None,
+            init=self._init(map_) if map_ is not None and not gap else None,
+            discontinuity="breaks" in token,
+            discontinuity_sequence=self._breaks,
+            gap=gap,
+            bitrate=None if "byterange" in token else token["bitrate"],
+            program_date_time=self._date(token),
+            marks=tuple(token.get("marks", ())),
+            line=line,
+        )
+        self._columns.append(self._previous)
+        self._start_s += self._previous.duration_s
+
+    def finish(self, tags: _MediaTags) -> SegmentList:
+        """
+        All of them, numbered as the playlist says.
+        """
+        numbered: dict[InitSection, InitSection] = {}
+        for map_, init in self._inits.items():
+            if init.key is not None and init.key.iv is None:
+                if init.key.method == "AES-128":
+                    self._warnings.add(map_.line, "加密的初始化段没有 IV，使用下一个分片的序号")
+                numbered[init] = attrs.evolve(init, iv=_resolved_iv(init.key, tags.media_sequence + map_.index))
+        self._columns.begin_with(tags.media_sequence, tags.discontinuity_sequence, numbered)
+        return SegmentList(self._columns)
 
     def _init(self, map_: _Map) -> InitSection:
         """
@@ -389,14 +417,11 @@ class _Segments:
         init = self._inits.get(map_)
         if init is None:
             key = map_.encryption.usable_key() if map_.encryption is not None else None
-            number = self._tags.media_sequence + map_.index
-            if key is not None and key.iv is None and key.method == "AES-128":
-                self._warnings.add(map_.line, "加密的初始化段没有 IV，使用下一个分片的序号")
             init = self._inits[map_] = InitSection(
                 uri=map_.uri,
                 byterange=map_.byterange,
                 key=key,
-                iv=_resolved_iv(key, number) if key is not None else None,
+                iv=_resolved_iv(key, map_.index) if key is not None else None,
                 ordinal=self._ordinal(map_),
                 line=map_.line,
             )
@@ -430,8 +455,13 @@ def _resolved_range(token: State, previous: Segment | None) -> ByteRange:
     length, offset, line = token["byterange"]
     if offset is None:
         if previous is None or previous.byterange is None or previous.uri != token["uri"]:
-            raise wrong(line, "bad-byterange", "没有起点，前一个分片又不是同一文件的片段")
+            why = Said(
+                "没有起点，前一个分片又不是同一文件的片段",
+                "no offset, and the segment before is no sub-range of the same resource",
+            )
+            raise wrong(line, "bad-byterange", why)
         offset = previous.byterange.offset_bytes + previous.byterange.length_bytes
     if offset + length > MAX_OFFSET:
-        raise wrong(line, "bad-byterange", f"超出范围：{length}@{offset}")
+        part = f"{length}@{offset}"
+        raise wrong(line, "bad-byterange", Said(f"超出范围：{part}", f"byte range out of bounds: {part}"))
     return ByteRange(offset_bytes=offset, length_bytes=length)

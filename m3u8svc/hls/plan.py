@@ -10,28 +10,36 @@ discontinuity sequence number (RFC 8216 6.2.4 aligns renditions by it), anything
 """
 
 import hashlib
+from array import array
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
+from typing import overload
 
 import attrs
 
 from m3u8svc.errors import NothingToDownload, UnsupportedEncryption
+from m3u8svc.hls.columns import Digits
 from m3u8svc.hls.playlist import (
+    CBCS,
     MAIN,
     InitSection,
     Key,
     MediaPlaylist,
     Presentation,
     Segment,
+    SegmentColumns,
+    SegmentList,
     Stream,
 )
-from m3u8svc.hls.sampleaes import CBCS
 from m3u8svc.hls.uri import path_of
 
 _GAP_REASON = "播放列表声明的空缺（EXT-X-GAP）"
 
 
+Place = tuple[str, int]
+"""Track and position of a segment."""
+IDENTITY_DIGITS = 12
 MARGIN_S = 0.1
 """A rendition's segment that reaches out of what is skipped by no more than this goes with it."""
 
@@ -62,21 +70,208 @@ class Absent:
     track: str = MAIN
 
 
+class JobList(Sequence[SegmentJob]):
+    """
+    The jobs of a plan in order; each is made anew whenever it is asked for. Kept as where its segment stands in the
+    playlist of its track, and its identity.
+    """
+
+    def __init__(self) -> None:
+        self.tracks: list[str] = []
+        self._segments: list[SegmentList] = []
+        self._of = array("H")
+        self._at = array("I")
+        self._identities = Digits(IDENTITY_DIGITS)
+        self._index: dict[str, array[int]] = {}
+
+    def add_track(self, track: str, segments: SegmentList) -> int:
+        """A playlist that jobs may be of; returns its number."""
+        self.tracks.append(track)
+        self._segments.append(segments)
+        self._index[track] = array("i")
+        return len(self.tracks) - 1
+
+    def append(self, of: int, at: int, identity: str, position: int) -> None:
+        """One more: the segment at `at` (from 0) of playlist number `of`, which has this position."""
+        index = self._index[self.tracks[of]]
+        if len(index) <= position:
+            index.extend([-1] * (position + 1 - len(index)))
+        index[position] = len(self)
+        self._of.append(of)
+        self._at.append(at)
+        self._identities.append(identity)
+
+    def find(self, place: Place) -> int:
+        """The number of the job of a place, from 0; -1 when there is none."""
+        index = self._index.get(place[0])
+        return -1 if index is None or not 0 <= place[1] < len(index) else index[place[1]]
+
+    def place(self, number: int) -> Place:
+        """The place of a job."""
+        of = self._of[number]
+        return self.tracks[of], self._segments[of].position(self._at[number])
+
+    def identity(self, number: int) -> str:
+        """The identity of a job."""
+        return self._identities[number]
+
+    def uri(self, number: int) -> str:
+        """The link of a job."""
+        return self._segments[self._of[number]].uri(self._at[number])
+
+    def starts_s(self) -> Iterator[float]:
+        """Where each begins, in seconds."""
+        starts = [segments.starts_s for segments in self._segments]
+        return (starts[of][at] for of, at in zip(self._of, self._at, strict=True))
+
+    @classmethod
+    def in_order_of_time(cls, lists: Sequence["JobList"]) -> "JobList":
+        """All jobs of several lists; at one time those of the earlier list come first."""
+        merged = cls()
+        numbers = [
+            [merged.add_track(track, segments) for track, segments in zip(each.tracks, each._segments, strict=True)]
+            for each in lists
+        ]
+        starts = array("d", chain(*(each.starts_s() for each in lists)))
+        whose = [
+            (each, renumbered, number)
+            for each, renumbered in zip(lists, numbers, strict=True)
+            for number in range(len(each))
+        ]
+        for at in sorted(range(len(starts)), key=starts.__getitem__):
+            each, renumbered, number = whose[at]
+            merged.append(renumbered[each._of[number]], each._at[number], each.identity(number), each.place(number)[1])
+        return merged
+
+    def __len__(self) -> int:
+        return len(self._at)
+
+    @overload
+    def __getitem__(self, index: int) -> SegmentJob: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[SegmentJob, ...]: ...
+    def __getitem__(self, index: int | slice) -> SegmentJob | tuple[SegmentJob, ...]:
+        if isinstance(index, slice):
+            return tuple(self[each] for each in range(*index.indices(len(self))))
+        of = self._of[index]
+        return SegmentJob(
+            segment=self._segments[of][self._at[index]],
+            identity=self._identities[index if index >= 0 else index + len(self)],
+            track=self.tracks[of],
+        )
+
+    def __iter__(self) -> Iterator[SegmentJob]:
+        return map(self.__getitem__, range(len(self)))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, JobList | tuple | list):
+            return NotImplemented
+        return len(self) == len(other) and all(one == another for one, another in zip(self, other, strict=True))
+
+    def __hash__(self) -> int:
+        return hash((len(self), *self.tracks))
+
+
+def pack_jobs(jobs: Iterable[SegmentJob]) -> JobList:
+    """
+    Jobs as such a list.
+    """
+    if isinstance(jobs, JobList):
+        return jobs
+    columns: dict[str, SegmentColumns] = {}
+    given: list[tuple[str, int, str, int]] = []
+    for job in jobs:
+        column = columns.setdefault(job.track, SegmentColumns())
+        given.append((job.track, len(column), job.identity, job.segment.position))
+        column.append(job.segment)
+    packed = JobList()
+    numbers = {track: packed.add_track(track, SegmentList(column)) for track, column in columns.items()}
+    for track, at, identity, position in given:
+        packed.append(numbers[track], at, identity, position)
+    return packed
+
+
+class PartOrder(Sequence[Place]):
+    """
+    Where every part of a plan stands: tracks side by side, each in the order of its playlist.
+    """
+
+    def __init__(self, tracks: Sequence[str], places: Iterable[Place]) -> None:
+        self._tracks = tracks
+        self._of = array("H")
+        self._positions = array("I")
+        self._index: dict[str, array[int]] = {track: array("i") for track in tracks}
+        self.ends: dict[str, Place] = {}
+        """The last part of each track."""
+        for place in places:
+            self._append(place)
+
+    def _append(self, place: Place) -> None:
+        track, position = self.ends[place[0]] = place
+        index = self._index[track]
+        if len(index) <= position:
+            index.extend([-1] * (position + 1 - len(index)))
+        index[position] = len(self)
+        self._of.append(self._tracks.index(track))
+        self._positions.append(position)
+
+    def find(self, place: Place) -> int:
+        """The number of a place, from 0."""
+        return self._index[place[0]][place[1]]
+
+    def between(self, first: int, last: int) -> Iterator[Place]:
+        """The places from `first` on, up to `last`, which is not among them."""
+        return (self[number] for number in range(first, min(last, len(self))))
+
+    def __len__(self) -> int:
+        return len(self._of)
+
+    @overload
+    def __getitem__(self, index: int) -> Place: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Place, ...]: ...
+    def __getitem__(self, index: int | slice) -> Place | tuple[Place, ...]:
+        if isinstance(index, slice):
+            return tuple(self[each] for each in range(*index.indices(len(self))))
+        return self._tracks[self._of[index]], self._positions[index]
+
+
+def _in_order(jobs: JobList, absent: Sequence[Absent], tracks: Sequence[str]) -> Iterator[Place]:
+    planned = (jobs.place(number) for number in range(len(jobs)))
+    left_out = [each for each in absent if each.track in tracks]
+    if len(tracks) == 1:  # positions are in order of time already
+        positions = chain((position for _, position in planned), (each.position for each in left_out))
+        return ((tracks[0], position) for position in sorted(positions))
+    rank = {track: number for number, track in enumerate(tracks)}
+    places = [
+        (start_s, rank[track], position) for start_s, (track, position) in zip(jobs.starts_s(), planned, strict=True)
+    ]
+    places += [(each.start_s, rank[each.track], each.position) for each in left_out]
+    return ((tracks[number], position) for _, number, position in sorted(places))
+
+
 @attrs.frozen(kw_only=True)
 class DownloadPlan:
     """
-    Everything one download will do. `jobs` and `absent` are in order of time and together make up all lists; `inits`
-    and `keys` are what the jobs need, each once. `segments_total` counts the jobs of all tracks, `duration_s` is that
-    of the main one. `tracks` are those that have something to fetch, "main" first.
+    Everything one download will do. `jobs` and `absent` are in order of time and together make up all lists; `inits`,
+    with their `init_identities`, and `keys` are what the jobs need, each once. `segments_total` counts the jobs of all
+    tracks, `duration_s` is that of the main one. `tracks` are those that have something to fetch, "main" first; `order`
+    is that of all parts.
     """
 
-    jobs: tuple[SegmentJob, ...] = attrs.field(repr=False)
+    jobs: JobList = attrs.field(repr=False, converter=pack_jobs)
     absent: tuple[Absent, ...] = ()
     inits: tuple[InitSection, ...] = ()
+    init_identities: tuple[str, ...] = ()
     keys: tuple[Key, ...] = ()
     segments_total: int
     duration_s: float
     tracks: tuple[str, ...] = (MAIN,)
+    order: PartOrder = attrs.field(init=False, repr=False, eq=False)
+
+    @order.default
+    def _in_order(self) -> PartOrder:
+        return PartOrder(self.tracks, _in_order(self.jobs, self.absent, self.tracks))
 
 
 def plan_presentation(presentation: Presentation, skips: Mapping[int, str]) -> DownloadPlan:
@@ -97,10 +292,11 @@ def plan_presentation(presentation: Presentation, skips: Mapping[int, str]) -> D
     if len(plans) == 1:
         return plans[0]
     return DownloadPlan(
+        jobs=JobList.in_order_of_time([each.jobs for each in plans]),
         # Sorting is stable: at one time the main stream comes first.
-        jobs=tuple(sorted(chain(*(each.jobs for each in plans)), key=lambda job: job.segment.start_s)),
         absent=tuple(sorted(chain(*(each.absent for each in plans)), key=lambda absent: absent.start_s)),
         inits=tuple(chain(*(each.inits for each in plans))),
+        init_identities=tuple(chain(*(each.init_identities for each in plans))),
         keys=tuple({key.uri: key for key in chain(*(each.keys for each in plans))}.values()),
         segments_total=sum(each.segments_total for each in plans),
         duration_s=plans[0].duration_s,
@@ -157,11 +353,13 @@ def plan_download(playlist: MediaPlaylist, skips: Mapping[int, str], track: str 
         NothingToDownload: no segment is left.
         UnsupportedEncryption: SAMPLE-AES in fMP4.
     """
-    jobs: list[SegmentJob] = []
+    jobs = JobList()
+    of = jobs.add_track(track, playlist.segments)
+    duration_s = 0.0
     absent: list[Absent] = []
     inits: dict[str, InitSection] = {}
     keys: dict[str, Key] = {}
-    for segment in playlist.segments:
+    for at, segment in enumerate(playlist.segments):
         if segment.position in skips:
             absent.append(_absent(segment, skips[segment.position], track, declared=False))
         elif segment.gap:
@@ -173,16 +371,18 @@ def plan_download(playlist: MediaPlaylist, skips: Mapping[int, str], track: str 
                 inits[init] = segment.init
                 _remember(keys, segment.init.key)
             _remember(keys, segment.key)
-            jobs.append(SegmentJob(segment=segment, identity=_segment_identity(segment, init, track), track=track))
+            jobs.append(of, at, _segment_identity(segment, init, track), segment.position)
+            duration_s += segment.duration_s
     if not jobs:
         raise NothingToDownload()
     return DownloadPlan(
-        jobs=tuple(jobs),
+        jobs=jobs,
         absent=tuple(absent),
         inits=tuple(inits.values()),
+        init_identities=tuple(inits),
         keys=tuple(keys.values()),
         segments_total=len(jobs),
-        duration_s=sum(job.segment.duration_s for job in jobs),
+        duration_s=duration_s,
         tracks=(track,),
     )
 
@@ -194,6 +394,14 @@ def _refuse_cbcs(segment: Segment) -> None:
     key = segment.key
     if key is not None and key.method == "SAMPLE-AES" and segment.init is not None:
         raise UnsupportedEncryption(method=CBCS, keyformat=key.keyformat, system="", line=key.line, tag="EXT-X-KEY")
+
+
+def segment_identity(segment: Segment, track: str = MAIN) -> str:
+    """
+    12 hexadecimal digits that name a segment as long as its stream names it so.
+    """
+    init = "" if segment.init is None else init_identity(segment.init, track)
+    return _segment_identity(segment, init, track)
 
 
 def init_identity(init: InitSection, track: str = MAIN) -> str:

@@ -1,20 +1,33 @@
 """
-The values an HLS playlist means, after parsing: frozen, every URI absolute, every byte range explicit.
+The values an HLS playlist means, after parsing: frozen, every URI absolute, every byte range explicit. The segments of
+a list are kept in columns (`SegmentList`), and each is made when somebody looks at it.
 
 Terms are those of RFC 8216. `position` counts all media segments of one media playlist from 1, in order, before any
 filter: it is what skip expressions and file names speak of. `number` is the Media Sequence Number.
 """
 
 import enum
-from collections.abc import Mapping
+import itertools
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from typing import TypeVar, overload
 
 import attrs
+
+from m3u8svc.hls.columns import Counting, Texts
+from m3u8svc.wording import Said
+
+T = TypeVar("T")
+N = TypeVar("N", int, float)
 
 MAIN = "main"
 """The track of the variant itself; renditions are "audio1", "audio2" …, "subtitles1" …"""
 IDENTITY = "identity"
 """The KEYFORMAT of a key that is simply 16 bytes at a URI (RFC 8216 4.3.2.4)."""
+
+CBCS = Said("fMP4 的 SAMPLE-AES（cbcs）", "SAMPLE-AES in fMP4 (cbcs)")
+"""How people are told of SAMPLE-AES in fMP4, which is another scheme than that in MPEG-TS."""
 
 DEFAULT_PATHWAY = "."
 """The PATHWAY-ID of a variant that gives none (RFC 8216bis 4.4.6.2)."""
@@ -98,6 +111,282 @@ class Segment:
     """Its identity, where that is on record and not made of what stands here (`tasks.completeness`)."""
 
 
+class _Iv(enum.IntEnum):
+    """Where the IV of a segment stands."""
+
+    NONE = 0
+    OF_KEY = 1
+    OF_NUMBER = 2
+    OWN = 3
+
+
+class SegmentColumns:
+    """
+    The segments of one list, appended in order, a column for each field; columns that say nothing are not there. A URI
+    is cut in three, since its directory and its query are often those of the segment before.
+    """
+
+    def __init__(self) -> None:
+        self.positions = Counting()
+        self.numbers = Counting()
+        self.durations_s = array("d")
+        self.starts_s = array("d")
+        self.splices: list[int] = []
+        self.lines = array("Q")
+        self.gaps = bytearray()
+        self.inits: list[InitSection | None] = []
+        self._names = Texts()
+        self._directories: list[str] = []
+        self._queries: list[str] = []
+        self._keys: list[Key | None] = []
+        self._ivs = bytearray()
+        self._own_ivs: dict[int, bytes] = {}
+        self._titles = Texts()
+        self._discontinuities: set[int] = set()
+        self._offsets = array("Q")
+        self._lengths = array("Q")
+        self._bitrates: list[int | None] = []
+        self._dates: list[datetime | None] = []
+        self._marks: dict[int, tuple[str, ...]] = {}
+        self._known = Texts()
+
+    def __len__(self) -> int:
+        return len(self.durations_s)
+
+    def append(self, segment: Segment) -> None:
+        """One more."""
+        index = len(self)
+        self.positions.append(segment.position)
+        self.numbers.append(segment.number)
+        self.durations_s.append(segment.duration_s)
+        self.starts_s.append(segment.start_s)
+        self.splices.append(_same(self.splices, segment.discontinuity_sequence))
+        self.lines.append(segment.line)
+        self.gaps.append(segment.gap)
+        self._append_uri(segment.uri)
+        self._append_key(segment, index)
+        _append_sparse(self.inits, segment.init, index)
+        _append_sparse(self._bitrates, segment.bitrate, index)
+        _append_sparse(self._dates, segment.program_date_time, index)
+        if segment.byterange is not None:
+            self._append_range(segment.byterange, index)
+        if segment.title:
+            self._titles.put(index, segment.title)
+        if segment.discontinuity:
+            self._discontinuities.add(index)
+        if segment.marks:
+            self._marks[index] = segment.marks
+        if segment.known_as:
+            self._known.put(index, segment.known_as)
+
+    def _append_uri(self, uri: str) -> None:
+        path_ends = uri.find("?")
+        path_ends = len(uri) if path_ends < 0 else path_ends
+        name_begins = uri.rfind("/", 0, path_ends) + 1
+        self._names.put(len(self._directories), uri[name_begins:path_ends])
+        self._directories.append(_same(self._directories, uri[:name_begins]))
+        self._queries.append(_same(self._queries, uri[path_ends:]))
+
+    def _append_key(self, segment: Segment, index: int) -> None:
+        _append_sparse(self._keys, segment.key, index)
+        if segment.iv is None:
+            self._ivs.append(_Iv.NONE)
+        elif segment.key is not None and segment.iv == segment.key.iv:
+            self._ivs.append(_Iv.OF_KEY)
+        elif segment.iv == segment.number.to_bytes(16, "big"):
+            self._ivs.append(_Iv.OF_NUMBER)
+        else:
+            self._ivs.append(_Iv.OWN)
+            self._own_ivs[index] = segment.iv
+
+    def _append_range(self, byterange: ByteRange, index: int) -> None:
+        missing = bytes(8 * (index - len(self._offsets)))
+        for column, number in ((self._offsets, byterange.offset_bytes), (self._lengths, byterange.length_bytes)):
+            column.frombytes(missing)
+            column.append(number)
+
+    def begin_with(self, number: int, splice: int, inits: Mapping[InitSection, InitSection]) -> None:
+        """
+        What is known of the whole list only at its end: the numbers of its first segment, to be added to those of all,
+        and what is to stand for init sections.
+        """
+        self.numbers.shift(number)
+        if splice:
+            shifted = {each: each + splice for each in set(self.splices)}
+            self.splices = [shifted[each] for each in self.splices]
+        self.inits = [None if each is None else inits.get(each, each) for each in self.inits]
+
+    def uri(self, index: int) -> str:
+        """The URI of one segment."""
+        return f"{self._directories[index]}{self._names[index]}{self._queries[index]}"
+
+    def segment(self, index: int) -> Segment:
+        """One segment, by its place in the columns from 0."""
+        key = self._keys[index] if index < len(self._keys) else None
+        number = self.numbers[index]
+        return Segment(
+            position=self.positions[index],
+            number=number,
+            uri=self.uri(index),
+            duration_s=self.durations_s[index],
+            start_s=self.starts_s[index],
+            title=self._titles[index],
+            byterange=self._range(index),
+            key=key,
+            iv=self._iv(index, key, number),
+            init=self.inits[index] if index < len(self.inits) else None,
+            discontinuity=index in self._discontinuities,
+            discontinuity_sequence=self.splices[index],
+            gap=bool(self.gaps[index]),
+            bitrate=self._bitrates[index] if index < len(self._bitrates) else None,
+            program_date_time=self._dates[index] if index < len(self._dates) else None,
+            marks=self._marks.get(index, ()),
+            line=self.lines[index],
+            known_as=self._known[index],
+        )
+
+    def _range(self, index: int) -> ByteRange | None:
+        if index >= len(self._lengths) or not self._lengths[index]:
+            return None
+        return ByteRange(offset_bytes=self._offsets[index], length_bytes=self._lengths[index])
+
+    def _iv(self, index: int, key: Key | None, number: int) -> bytes | None:
+        match self._ivs[index]:
+            case _Iv.NONE:
+                return None
+            case _Iv.OF_KEY:
+                return None if key is None else key.iv
+            case _Iv.OF_NUMBER:
+                return number.to_bytes(16, "big")
+            case _:
+                return self._own_ivs[index]
+
+
+def _same(column: list[T], value: T) -> T:
+    """The value that stands before it, when it is equal: one object for all."""
+    return column[-1] if column and (column[-1] is value or column[-1] == value) else value
+
+
+def _append_sparse(column: list[T | None], value: T | None, index: int) -> None:
+    if value is not None:
+        column.extend([None] * (index - len(column)))
+        column.append(_same(column, value))
+
+
+class SegmentList(Sequence[Segment]):
+    """
+    Segments of a list, in order; each is made anew whenever it is asked for. A slice shares what is behind it.
+    """
+
+    __slots__ = ("_columns", "_made", "_range")
+
+    def __init__(
+        self, columns: SegmentColumns, span: range | None = None, made: Callable[[Segment], Segment] | None = None
+    ) -> None:
+        """
+        Args:
+            span: which of the columns' segments these are; all if None.
+            made: what each is put through before it is handed out.
+        """
+        self._columns = columns
+        self._range = range(len(columns)) if span is None else span
+        self._made = made
+
+    def shown(self, made: Callable[[Segment], Segment]) -> "SegmentList":
+        """
+        The same, each as `made` returns it.
+        """
+        return SegmentList(self._columns, self._range, made)
+
+    def __len__(self) -> int:
+        return len(self._range)
+
+    @overload
+    def __getitem__(self, index: int) -> Segment: ...
+    @overload
+    def __getitem__(self, index: slice) -> "SegmentList": ...
+    def __getitem__(self, index: int | slice) -> "Segment | SegmentList":
+        if isinstance(index, slice):
+            return SegmentList(self._columns, self._range[index], self._made)
+        segment = self._columns.segment(self._range[index])
+        return segment if self._made is None else self._made(segment)
+
+    def __iter__(self) -> Iterator[Segment]:
+        return map(self.__getitem__, range(len(self)))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, SegmentList | tuple | list):
+            return NotImplemented
+        return len(self) == len(other) and all(one == another for one, another in zip(self, other, strict=True))
+
+    def __hash__(self) -> int:
+        return hash((len(self), self.duration_s))
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} segments>"
+
+    @property
+    def duration_s(self) -> float:
+        """The sum of all EXTINF."""
+        return sum(self.durations_s)
+
+    @property
+    def durations_s(self) -> Sequence[float]:
+        """Each one's EXTINF."""
+        return self._of_these(self._columns.durations_s)
+
+    @property
+    def starts_s(self) -> Sequence[float]:
+        """Where each begins."""
+        return self._of_these(self._columns.starts_s)
+
+    def position(self, index: int) -> int:
+        """The position of one of them."""
+        return self._columns.positions[self._range[index]]
+
+    def uri(self, index: int) -> str:
+        """The URI of one of them."""
+        return self._columns.uri(self._range[index])
+
+    @property
+    def lines(self) -> Sequence[int]:
+        """The line in the playlist of each."""
+        return self._of_these(self._columns.lines)
+
+    def _of_these(self, column: "array[N]") -> "array[N]":
+        if self._range.step == 1:
+            return column[self._range.start : self._range.stop]
+        return array(column.typecode, (column[index] for index in self._range))
+
+    @property
+    def has_gaps(self) -> bool:
+        """Whether any is declared missing."""
+        return any(self._columns.gaps[index] for index in self._range)
+
+    def groups(self) -> Iterator[tuple[int, "SegmentList"]]:
+        """
+        The stretches of one discontinuity sequence number each, in order, with that number.
+        """
+        begin = 0
+        splices = (self._columns.splices[index] for index in self._range)
+        for number, members in itertools.groupby(splices):
+            end = begin + sum(1 for _ in members)
+            yield number, self[begin:end]
+            begin = end
+
+
+def pack_segments(segments: Iterable[Segment]) -> SegmentList:
+    """
+    Segments as a list of columns.
+    """
+    if isinstance(segments, SegmentList):
+        return segments
+    columns = SegmentColumns()
+    for segment in segments:
+        columns.append(segment)
+    return SegmentList(columns)
+
+
 @attrs.frozen(kw_only=True)
 class DateRange:
     """
@@ -138,7 +427,7 @@ class MediaPlaylist:
     """
 
     url: str = attrs.field(repr=False)
-    segments: tuple[Segment, ...] = attrs.field(repr=False)
+    segments: SegmentList = attrs.field(repr=False, converter=pack_segments)
     target_duration_s: float | None = None
     media_sequence: int = 0
     discontinuity_sequence: int = 0
@@ -161,7 +450,7 @@ class MediaPlaylist:
     @property
     def duration_s(self) -> float:
         """The sum of all EXTINF."""
-        return sum(segment.duration_s for segment in self.segments)
+        return self.segments.duration_s
 
 
 @attrs.frozen(kw_only=True)

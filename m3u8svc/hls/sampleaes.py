@@ -30,10 +30,10 @@ from cryptography.hazmat.primitives.ciphers.modes import CBC
 
 from m3u8svc.errors import DecryptError, UnsupportedEncryption
 from m3u8svc.hls.media import HEAD_BYTES, PACKET, frame_length, id3_length, recognise
-from m3u8svc.hls.playlist import IDENTITY
+from m3u8svc.hls.playlist import CBCS, IDENTITY
+from m3u8svc.wording import Said
 
 MAX_HELD_BYTES = 16 * 1024 * 1024
-CBCS = "fMP4 的 SAMPLE-AES（cbcs）"
 
 Codec = Literal["h264", "aac", "ac3"]
 """What a stream of samples holds. ac3 is E-AC-3, too: its frames tell."""
@@ -102,7 +102,7 @@ class SampleDecryption:
         head = bytes(self._head)
         self._head = bytearray()
         if not head:
-            raise DecryptError(position=self._position, reason="内容为空")
+            raise DecryptError(position=self._position, reason=Said("内容为空", "it is empty"))
         kind, disguise_bytes = recognise(head[:HEAD_BYTES], whole=whole) or (None, 0)
         match kind:
             case "ts":
@@ -308,7 +308,11 @@ class _TransportStream:
 
     def finish(self) -> bytes:
         if self._early is not None:
-            raise DecryptError(position=self._position, reason="找不到节目表（PMT），不知道哪些数据是加密的")
+            why = Said(
+                "找不到节目表（PMT），不知道哪些数据是加密的",
+                "there is no PMT to say which streams are encrypted",
+            )
+            raise DecryptError(position=self._position, reason=why)
         for pid in list(self._held):
             self._release(pid, last=True)
         return self._leave() + self._rest
@@ -384,7 +388,8 @@ class _TransportStream:
     def _limit(self, waiting: int) -> None:
         if waiting * PACKET > MAX_HELD_BYTES:
             limit = f"{MAX_HELD_BYTES >> 20} MiB"
-            raise DecryptError(position=self._position, reason=f"{limit} 的数据中没有完整的节目表或样本")
+            why = Said(f"{limit} 的数据中没有完整的节目表或样本", f"no whole PAT, PMT or sample in {limit}")
+            raise DecryptError(position=self._position, reason=why)
 
     # Tables
 

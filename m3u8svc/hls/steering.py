@@ -13,15 +13,20 @@ from urllib.parse import quote
 import attrs
 
 from m3u8svc.errors import BadSteeringManifest, UnsupportedScheme
-from m3u8svc.hls.lines import printable, shown, too_large
+from m3u8svc.hls.lines import shown, too_large
 from m3u8svc.hls.playlist import MasterPlaylist, Rendition, Variant
 from m3u8svc.hls.uri import BadReference, query_of, resolve, with_host, with_query
+from m3u8svc.wording import Said, said
 
 MAX_BYTES = 1024 * 1024
 MAX_CLONES = 100
 MAX_VARIANTS = 10_000
 MAX_TTL_S = 10_000_000.0
 DEFAULT_TTL_S = 300.0
+
+_MANIFEST = Said("清单", "the manifest")
+_ONE_CLONE = Said("PATHWAY-CLONES 的一项", "an element of PATHWAY-CLONES")
+_ONE_PRIORITY = Said("PATHWAY-PRIORITY 的一项", "an element of PATHWAY-PRIORITY")
 
 Table = Mapping[str, str]
 
@@ -61,26 +66,26 @@ def parse_steering_manifest(body: bytes | str, url: str) -> SteeringManifest:
         BadSteeringManifest: no JSON object of version 1, or a field that is not what it must be.
     """
     if len(body) > MAX_BYTES:
-        raise _wrong(f"超过 {MAX_BYTES} 字节")
+        raise _wrong(Said(f"超过 {MAX_BYTES} 字节", f"it is over {MAX_BYTES} bytes"))
     try:
         document = json.loads(body, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:  # JSONDecodeError, undecodable bytes, endless digits, nesting
-        raise _wrong("不是有效的 JSON") from error
-    table = _object(document, "清单")
+        raise _wrong(Said("不是有效的 JSON", "it is not valid JSON")) from error
+    table = _object(document, _MANIFEST)
     version = table.get("VERSION")
     if type(version) is not int or version != 1:
-        raise _wrong("VERSION 不是 1")
+        raise _wrong(Said("VERSION 不是 1", "VERSION is not 1"))
     ttl = table.get("TTL", DEFAULT_TTL_S)
     if type(ttl) not in (int, float) or not 0 < ttl <= MAX_TTL_S:
-        raise _wrong("TTL 不是有效的秒数")
+        raise _wrong(Said("TTL 不是有效的秒数", "TTL is not a valid number of seconds"))
     clones = _list(table.get("PATHWAY-CLONES", []), "PATHWAY-CLONES")
     if len(clones) > MAX_CLONES:
-        raise _wrong(f"PATHWAY-CLONES 超过 {MAX_CLONES} 个")
+        raise _wrong(Said(f"PATHWAY-CLONES 超过 {MAX_CLONES} 个", f"there are over {MAX_CLONES} PATHWAY-CLONES"))
     return SteeringManifest(
         ttl_s=float(ttl),
         reload_uri=_link(_text(table["RELOAD-URI"], "RELOAD-URI"), url, "RELOAD-URI") if "RELOAD-URI" in table else "",
         priority=_priority(table.get("PATHWAY-PRIORITY")),
-        clones=tuple(_clone(_object(each, "PATHWAY-CLONES 的一项"), url) for each in clones),
+        clones=tuple(_clone(_object(each, _ONE_CLONE), url) for each in clones),
     )
 
 
@@ -120,7 +125,7 @@ def with_clones(master: MasterPlaylist, manifest: SteeringManifest) -> MasterPla
         variants += made
         renditions += [_cloned_rendition(each, clone) for each in renditions if (each.type, each.group_id) in groups]
         if max(len(variants), len(renditions)) > MAX_VARIANTS:
-            raise too_large("克隆后的码流数", MAX_VARIANTS)
+            raise too_large(Said("克隆后的码流数", "the number of Variant Streams with clones"), MAX_VARIANTS)
     return attrs.evolve(master, variants=tuple(variants), renditions=tuple(renditions))
 
 
@@ -213,7 +218,7 @@ def _clone(table: Mapping[str, Any], url: str) -> PathwayClone:
     replacement = _object(table.get("URI-REPLACEMENT"), "URI-REPLACEMENT")
     host = _text(replacement["HOST"], "HOST") if "HOST" in replacement else ""
     clone = PathwayClone(
-        id=_text(table.get("ID"), "PATHWAY-CLONES 的 ID"),
+        id=_text(table.get("ID"), Said("PATHWAY-CLONES 的 ID", "ID in PATHWAY-CLONES")),
         base_id=_text(table.get("BASE-ID"), "BASE-ID"),
         host=host,
         params=_table(replacement.get("PARAMS", {}), "PARAMS"),
@@ -224,14 +229,14 @@ def _clone(table: Mapping[str, Any], url: str) -> PathwayClone:
         try:
             with_host("http://h/", host)
         except BadReference as error:
-            raise _wrong(f"HOST 无效：{shown(host)}") from error
+            raise _wrong(Said(f"HOST 无效：{shown(host)}", f"HOST is not valid: {shown(host)}")) from error
     return clone
 
 
 def _priority(value: object) -> tuple[str, ...]:
-    names = tuple(_text(each, "PATHWAY-PRIORITY 的一项") for each in _list(value, "PATHWAY-PRIORITY"))
+    names = tuple(_text(each, _ONE_PRIORITY) for each in _list(value, "PATHWAY-PRIORITY"))
     if not names or len(set(names)) != len(names):
-        raise _wrong("PATHWAY-PRIORITY 为空或有重复")
+        raise _wrong(Said("PATHWAY-PRIORITY 为空或有重复", "PATHWAY-PRIORITY is empty or names a pathway twice"))
     return names
 
 
@@ -243,33 +248,37 @@ def _link(text: str, url: str, what: str) -> str:
     try:
         return resolve(text, url)
     except (BadReference, UnsupportedScheme) as error:
-        raise _wrong(f"{what} 不是可用的链接：{shown(text)}") from error
+        why = said(
+            "{what} 不是可用的链接：{given}", "{what} is not a usable URI: {given}", what=what, given=shown(text)
+        )
+        raise _wrong(why) from error
 
 
 def _table(value: object, what: str) -> Table:
     table = _object(value, what)
     for name, text in table.items():
         if not name or not isinstance(text, str):
-            raise _wrong(f"{what} 不是由字符串组成的对象")
+            raise _wrong(said("{what} 不是由字符串组成的对象", "{what} is not an object of strings", what=what))
         _printable(text + name, what)
     return dict(table)
 
 
 def _object(value: object, what: str) -> Mapping[str, Any]:
     if not isinstance(value, dict):
-        raise _wrong(f"{what}不是对象" if what == "清单" else f"{what} 不是对象")
+        gap = "" if what is _MANIFEST else " "
+        raise _wrong(said("{what}{gap}不是对象", "{what} is not an object", what=what, gap=gap))
     return value
 
 
 def _list(value: object, what: str) -> list[Any]:
     if not isinstance(value, list):
-        raise _wrong(f"{what} 不是数组")
+        raise _wrong(said("{what} 不是数组", "{what} is not an array", what=what))
     return value
 
 
 def _text(value: object, what: str) -> str:
     if not isinstance(value, str) or not value:
-        raise _wrong(f"{what} 不是非空字符串")
+        raise _wrong(said("{what} 不是非空字符串", "{what} is not a non-empty string", what=what))
     return _printable(value, what)
 
 
@@ -277,7 +286,7 @@ def _printable(text: str, what: str) -> str:
     try:
         text.encode()  # JSON can write half of a surrogate pair, which is no text
     except UnicodeEncodeError as error:
-        raise _wrong(f"{what} 含有无效的字符") from error
+        raise _wrong(said("{what} 含有无效的字符", "{what} has invalid characters", what=what)) from error
     return text
 
 
@@ -285,5 +294,5 @@ def _no_constant(name: str) -> object:
     raise ValueError(f"{name} is not JSON")
 
 
-def _wrong(reason: str) -> BadSteeringManifest:
-    return BadSteeringManifest(line=0, reason=printable(reason))
+def _wrong(reason: Said) -> BadSteeringManifest:
+    return BadSteeringManifest(line=0, reason=reason)

@@ -11,6 +11,7 @@ from functools import lru_cache
 from urllib.parse import quote_from_bytes, urlsplit
 
 from m3u8svc.errors import UnsupportedScheme
+from m3u8svc.wording import Said
 
 # RFC 3986 appendix B, with the scheme spelled out so that "2020-01-01T10:00.ts" stays a path.
 _PARTS = re.compile(r"(?:([A-Za-z][A-Za-z0-9+.\-]*):)?(?://([^/?#]*))?([^?#]*)(\?[^#]*)?(?:#.*)?", re.DOTALL)
@@ -29,6 +30,10 @@ class BadReference(ValueError):
     A reference that is no URI we can request; the text says why, for people.
     """
 
+    def __init__(self, said: Said) -> None:
+        super().__init__(said)
+        self.said = said
+
 
 def resolve(reference: str, base: str) -> str:
     """
@@ -41,9 +46,9 @@ def resolve(reference: str, base: str) -> str:
     if _PLAIN.fullmatch(reference):
         return _directory(base) + reference
     if not reference:
-        raise BadReference("链接为空")
+        raise BadReference(Said("链接为空", "the URI is empty"))
     if _FORBIDDEN.search(reference):
-        raise BadReference("链接含有控制字符或反斜杠")
+        raise BadReference(Said("链接含有控制字符或反斜杠", "the URI has a control character or a backslash"))
     scheme, authority, path, query = _split(reference)
     if scheme is None:
         base_scheme, base_authority, base_path, base_query = _split_base(base)
@@ -108,7 +113,7 @@ def with_host(uri: str, host: str) -> str:
         BadReference: `host` is more than host and port, or neither.
     """
     if any(each in host for each in "/?#@\\") or _FORBIDDEN.search(host):
-        raise BadReference("链接的主机或端口无效")
+        raise BadReference(_bad_authority())
     scheme, authority, path, query = _split(uri)
     port = _PORT.search(authority or "")
     if port and not _PORT.search(host):
@@ -157,10 +162,14 @@ def _checked_authority(authority: str | None) -> str:
         parts.port  # noqa: B018 - raises for a port that is no number or out of range
         (authority or "").encode()
     except ValueError as error:
-        raise BadReference("链接的主机或端口无效") from error
+        raise BadReference(_bad_authority()) from error
     if not parts.hostname or " " in (authority or ""):
-        raise BadReference("链接没有主机名" if not parts.hostname else "链接的主机或端口无效")
+        raise BadReference(_bad_authority() if parts.hostname else Said("链接没有主机名", "the URI has no host name"))
     return authority or ""
+
+
+def _bad_authority() -> Said:
+    return Said("链接的主机或端口无效", "the URI has an invalid host or port")
 
 
 def _encoded(part: str) -> str:

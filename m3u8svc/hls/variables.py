@@ -7,12 +7,13 @@ it is made.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from urllib.parse import unquote
 
 from m3u8svc.hls.lines import MAX_BYTES, MAX_LINE_BYTES, Line, Reading, shown, too_large, wrong
 from m3u8svc.hls.uri import query_of
+from m3u8svc.wording import Said, joined, said
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 _REFERENCE = re.compile(r"\{\$([A-Za-z0-9_-]+)\}")
@@ -36,17 +37,16 @@ class Variables:
         """All of them by name, for the playlists that may import them."""
         return dict(self._values)
 
-    def read(self, lines: list[Line], reading: Reading) -> list[Line]:
+    def read(self, lines: Iterable[Line], reading: Reading) -> Iterator[Line]:
         """
-        Learn the definitions, top to bottom; the lines with variables in URI lines replaced.
+        Learn the definitions, top to bottom; the lines with variables in URI lines replaced, one at a time.
         """
-        read = list(lines)
-        for index, line in enumerate(lines):
+        for line in lines:
             if line.name == "#EXT-X-DEFINE":
                 self._define(line, reading.attributes(line))
             elif not line.name and "{$" in line.value:
-                read[index] = Line(line.number, "", self.substitute(line, line.value))
-        return read
+                line = Line(line.number, "", self.substitute(line, line.value))
+            yield line
 
     def substitute(self, line: Line, text: str) -> str:
         """
@@ -66,33 +66,44 @@ class Variables:
         self._check(line, size)
         self._made_bytes += size
         if self._made_bytes > MAX_BYTES:
-            raise too_large("替换变量后的字节数", MAX_BYTES, line.number)
+            what = Said("替换变量后的字节数", "its size in bytes with variables replaced")
+            raise too_large(what, MAX_BYTES, line.number)
         return made
 
     def _check(self, line: Line, size: int) -> None:
         if size > MAX_LINE_BYTES:
-            raise too_large(f"第 {line.number} 行替换变量后的字节数", MAX_LINE_BYTES, line.number)
+            what = said(
+                "第 {line} 行替换变量后的字节数",
+                "the size of line {line} in bytes with variables replaced",
+                line=line.number,
+            )
+            raise too_large(what, MAX_LINE_BYTES, line.number)
 
     def _value(self, line: Line, name: str) -> str:
         if self._lines.get(name, line.number) >= line.number:
-            raise wrong(line, "undefined-variable", f"使用了未定义的变量 {shown(name)}")
+            why = Said(f"使用了未定义的变量 {shown(name)}", f"variable {shown(name)} is not defined")
+            raise wrong(line, "undefined-variable", why)
         return self._values[name]
 
     def _define(self, line: Line, attributes: dict[str, str]) -> None:
         ways = [way for way in _WAYS if way in attributes]
         if not ways:
-            raise wrong(line, "missing-attribute", "缺少 NAME、IMPORT 或 QUERYPARAM")
+            why = Said("缺少 NAME、IMPORT 或 QUERYPARAM", "NAME, IMPORT or QUERYPARAM is missing")
+            raise wrong(line, "missing-attribute", why)
         if len(ways) > 1:
-            raise wrong(line, "conflicting-attributes", f"同时含有 {'、'.join(ways)}")
+            why = said("同时含有 {ways}", "{ways} exclude each other", ways=joined(ways, zh="、", en=" and "))
+            raise wrong(line, "conflicting-attributes", why)
         name = attributes[ways[0]]
         if not _NAME.fullmatch(name):
-            raise wrong(line, "bad-name", f"的变量名无效：{shown(name)}")
+            raise wrong(line, "bad-name", Said(f"的变量名无效：{shown(name)}", f"invalid variable name: {shown(name)}"))
         if name in self._values:
-            raise wrong(line, "duplicate-definition", f"重复定义变量 {shown(name)}")
+            why = Said(f"重复定义变量 {shown(name)}", f"variable {shown(name)} is defined twice")
+            raise wrong(line, "duplicate-definition", why)
         match ways[0]:
             case "NAME":
                 if "VALUE" not in attributes:
-                    raise wrong(line, "missing-attribute", f"定义变量 {shown(name)} 缺少 VALUE")
+                    why = Said(f"定义变量 {shown(name)} 缺少 VALUE", f"VALUE of variable {shown(name)} is missing")
+                    raise wrong(line, "missing-attribute", why)
                 value = attributes["VALUE"]
             case "IMPORT":
                 value = self._import(line, name)
@@ -103,14 +114,29 @@ class Variables:
 
     def _import(self, line: Line, name: str) -> str:
         if self._imported is None:
-            raise wrong(line, "undefined-import", f"导入变量 {shown(name)}，但没有通向它的多码流列表")
+            why = said(
+                "导入变量 {name}，但没有通向它的多码流列表",
+                "variable {name} is imported, but no Multivariant Playlist led here",
+                name=shown(name),
+            )
+            raise wrong(line, "undefined-import", why)
         if name not in self._imported:
-            raise wrong(line, "undefined-import", f"导入的变量 {shown(name)} 在多码流列表中未定义")
+            why = said(
+                "导入的变量 {name} 在多码流列表中未定义",
+                "imported variable {name} is not defined in the Multivariant Playlist",
+                name=shown(name),
+            )
+            raise wrong(line, "undefined-import", why)
         return self._imported[name]
 
     def _query_parameter(self, line: Line, name: str) -> str:
         if name not in self._parameters:
-            raise wrong(line, "missing-query-parameter", f"播放列表的地址没有参数 {shown(name)}，或其值为空")
+            why = said(
+                "播放列表的地址没有参数 {name}，或其值为空",
+                "the playlist's URI has no query parameter {name}, or it is empty",
+                name=shown(name),
+            )
+            raise wrong(line, "missing-query-parameter", why)
         return self._parameters[name]
 
     @cached_property

@@ -18,22 +18,24 @@ def main() -> int:
     # Reports keep the pipe to themselves: whatever a library prints goes to standard error.
     reports = os.dup(1)
     os.dup2(2, 1)
-    enter_box(int(sys.argv[1]))
-    # libav is loaded inside the box.
+    os.chdir("/")  # away from where the service was started, which may be a disk somebody wants to unmount
+    missing = enter_box(int(sys.argv[1]))
+    # libav is loaded with its memory limited already.
     from m3u8svc.mux.job import carry_out
     from m3u8svc.mux.protocol import Fault, Inbox, Outbox, ParentGone, Refused
 
     inbox, outbox = Inbox(sys.stdin.buffer), Outbox(reports)
     try:
         outbox.ready()
-        carry_out(inbox, outbox)
+        carry_out(inbox, outbox, missing)
     except (ParentGone, BrokenPipeError):
         return 3
     except Refused as refusal:
         outbox.failed(refusal.fault, refusal.reason)
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        outbox.failed(Fault.DISK_FULL if full else Fault.DISK_ERROR, error.strerror or str(error))
+        fault = Fault.DISK_FULL if full else Fault.DISK_ERROR
+        outbox.failed(fault, error.strerror or str(error), number=error.errno or 0)
     return 0
 
 

@@ -10,7 +10,7 @@ import os
 import sys
 from typing import Any, BinaryIO  # Any: JSON values, and what PyAV types by kind
 
-from m3u8svc.mux.box import enter_box
+from m3u8svc.mux.box import close_box, enter_box
 from m3u8svc.mux.fmp4 import BrokenBoxes
 from m3u8svc.mux.verify import EMPTY_TEXT_BYTES, WrittenFile, read_back
 
@@ -118,10 +118,14 @@ def main() -> int:
     """
     answers = os.dup(1)
     os.dup2(2, 1)  # whatever a library prints goes to standard error
-    enter_box(int(sys.argv[1]))
+    missing = enter_box(int(sys.argv[1]))
+    import av  # its libraries, while they can be found
+    import av.error  # noqa: F401
+
     order = json.loads(sys.stdin.readline())
     with open(order["path"], "rb") as file:
-        found = examine(file, decode=order["decode"])
+        box = close_box(missing, read=())
+        found = {"box": box, **examine(file, decode=order["decode"])}
     with open(answers, "w", encoding="ascii") as output:
         json.dump(found, output)
     return 0

@@ -19,6 +19,7 @@ from m3u8svc.mux.packed import look_at_packed
 from m3u8svc.mux.protocol import Cut, Fault, Feed, Hole, Outbox, Refused
 from m3u8svc.mux.timeline import NS, short_way33
 from m3u8svc.mux.ts import look_at_ts
+from m3u8svc.nofollow import open_file, read_file
 
 LOOK_BYTES = 256 * 1024
 """What is read of a segment to look at it."""
@@ -59,7 +60,7 @@ def check(order: Feed) -> Checked:
         Refused: no segment of this kind can be muxed.
         OSError: it is not there, or cannot be read: the disk's fault, not the segment's.
     """
-    with open(order.path, "rb") as file:
+    with read_file(order.path) as file:
         size = os.fstat(file.fileno()).st_size
         if not size:
             raise Damaged("空文件")
@@ -417,7 +418,7 @@ class RunFile(io.RawIOBase):
         super().__init__()
         self._segments = segments
         self._marks = marks
-        self._file: BinaryIO | None = None
+        self._file: io.FileIO | None = None
         self._over = False
         self._given = 0
 
@@ -450,11 +451,11 @@ class RunFile(io.RawIOBase):
             self._file = None
         super().close()
 
-    def _next_file(self) -> BinaryIO | None:
+    def _next_file(self) -> io.FileIO | None:
         for segment in self._segments:
             if isinstance(segment, str):
-                return open(segment, "rb", buffering=0)
-            file = open(segment.order.path, "rb", buffering=0)
+                return io.FileIO(open_file(segment, os.O_RDONLY))
+            file = io.FileIO(open_file(segment.order.path, os.O_RDONLY))
             file.seek(segment.start)
             size = os.fstat(file.fileno()).st_size - segment.start
             self._marks.append(Mark(segment.order.number, self._given, self._given + size))

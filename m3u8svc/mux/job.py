@@ -2,16 +2,19 @@
 One job of the child: mux, verify, sync, report.
 """
 
-from collections.abc import Sequence
-from typing import Protocol
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
 
 import attrs
 
 from m3u8svc.mux.account import Account
+from m3u8svc.mux.box import DESCRIPTORS, close_box
 from m3u8svc.mux.fmp4 import BrokenBoxes
 from m3u8svc.mux.mp4 import Mp4
 from m3u8svc.mux.orders import Orders
-from m3u8svc.mux.protocol import Fault, Inbox, Outbox, Refused
+from m3u8svc.mux.output import AGAIN, DIRECTORY, NEW, Doors
+from m3u8svc.mux.protocol import HANDING_FD, Fault, Inbox, Job, Outbox, ParentGone, Refused
 from m3u8svc.mux.remux import Remuxer, Track
 from m3u8svc.mux.subtitles import write_files
 from m3u8svc.mux.texts import TextStream
@@ -35,15 +38,18 @@ class Finished:
     tracks: tuple[Track | TextStream, ...]
 
 
-def carry_out(inbox: Inbox, outbox: Outbox) -> None:
+def carry_out(inbox: Inbox, outbox: Outbox, missing: Iterable[str] = ()) -> None:
     """
-    Read a job and its orders; leave verified, synced files and say so.
+    Read a job, close the box, which lacks what is `missing`, and read its orders; leave verified, synced files and say
+    so.
 
     Raises:
         Refused: there will be no file.
         OSError: the disk does not take it.
     """
     job = inbox.job()
+    doors = open_doors(job, outbox)
+    outbox.boxed(close_box(missing, **walls(job)))
     files: list[Finished] = []
     account = Account()
 
@@ -56,7 +62,7 @@ def carry_out(inbox: Inbox, outbox: Outbox) -> None:
         size, duration_s = mp4.file.size_bytes, written.duration_s
         files.append(Finished(path=mp4.path, size_bytes=size, duration_s=duration_s, tracks=tuple(tracks)))
 
-    remuxer = Remuxer(job, Orders(inbox, outbox, [track.track for track in job.tracks]), outbox, finish)
+    remuxer = Remuxer(job, Orders(inbox, outbox, [track.track for track in job.tracks]), outbox, finish, doors)
     remuxer.run()
     for track in remuxer.subtitles:
         account.add_texts(track.info, [stream for stream, _ in track.files])
@@ -73,9 +79,60 @@ def carry_out(inbox: Inbox, outbox: Outbox) -> None:
         details=account.details(),
         companions=[
             *({"path": file.path, "suffix": f"p{number}.mp4"} for number, file in enumerate(files[1:], 2)),
-            *write_files(job.target, remuxer.subtitles, job.subtitle_files, outbox),
+            *write_files(job.target, remuxer.subtitles, job.subtitle_files, outbox, doors),
         ],
     )
+
+
+class Handed:
+    """
+    Has the parent open further files beside the target.
+    """
+
+    def __init__(self, target: str, outbox: Outbox) -> None:
+        import socket  # few jobs need it, and every child would wait for it
+
+        self._target = target
+        self._outbox = outbox
+        self._socket = socket.socket(fileno=HANDING_FD)
+        self._receive = socket.recv_fds
+
+    def __call__(self, path: str, flags: int) -> int:
+        """A descriptor of a new file."""
+        assert flags == NEW
+        self._outbox.make(path.removeprefix(f"{self._target}."))
+        said, descriptors, *_ = self._receive(self._socket, 16, 1)
+        if descriptors:
+            return descriptors[0]
+        if not said:
+            raise ParentGone
+        number = int(said)
+        raise OSError(number, os.strerror(number), path)
+
+
+def open_doors(job: Job, outbox: Outbox) -> Doors:
+    """
+    Open what this job is to write, while files still have names.
+    """
+    doors = Doors(Handed(job.target, outbox)) if job.handed else Doors()
+    doors.hold(job.target, AGAIN if job.merged else NEW)
+    if job.journal:
+        for directory in {os.path.dirname(path) for path in (job.target, job.journal)}:
+            doors.hold(directory, DIRECTORY)
+    return doors
+
+
+def walls(job: Job) -> dict[str, Any]:
+    """
+    What `close_box` must leave to this job. Of its tracks each has one segment open, and its init section for a moment.
+    """
+    makes_more = not job.handed and (job.on_param_change == "split" or job.subtitle_files)
+    return {
+        "read": job.sources,
+        "make": [os.path.dirname(job.target)] if makes_more else [],
+        "write": [os.path.dirname(job.journal)] if job.journal else [],
+        "descriptors": DESCRIPTORS + 2 * len(job.tracks),
+    }
 
 
 class Readable(Protocol):

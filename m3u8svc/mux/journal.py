@@ -18,6 +18,7 @@ from typing import Any
 import attrs
 
 from m3u8svc.mux.moov import Piece, without_tables
+from m3u8svc.nofollow import open_file, remove_file
 
 MAGIC = b"m3uj"
 _HEAD = struct.Struct(">4sI16s")
@@ -149,7 +150,7 @@ class Journal:
 
     def begin(self) -> None:
         """Begin anew: nothing was merged."""
-        self._path.unlink(missing_ok=True)
+        remove_file(self._path)
         self._open(os.O_CREAT | os.O_EXCL)
 
     def resume(self, parts: int) -> list[Record]:
@@ -182,4 +183,4 @@ class Journal:
         os.fsync(self._fd)
 
     def _open(self, extra: int) -> None:
-        self._fd = os.open(self._path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | extra, 0o600)
+        self._fd = open_file(self._path, os.O_RDWR | extra)

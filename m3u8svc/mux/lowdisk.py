@@ -23,7 +23,7 @@ from m3u8svc.mux.frozen import freeze, thaw
 from m3u8svc.mux.journal import BrokenJournal, Journal, Record
 from m3u8svc.mux.moov import Piece, Stamps
 from m3u8svc.mux.mp4 import Mp4, Wanted, new_track, start_encoding
-from m3u8svc.mux.output import TargetFile, survive
+from m3u8svc.mux.output import DIRECTORY, OpenFile, TargetFile, open_file, survive
 from m3u8svc.mux.protocol import Fault, Feed, Job, Outbox, Refused
 from m3u8svc.mux.subtitles import SubtitleTrack
 from m3u8svc.mux.timeline import Lane, Opened
@@ -37,7 +37,7 @@ class ChunkedMp4(Mp4):
     One MP4 in chunks. `tracks` are those of all chunks, `open_tracks` those that the open chunk can take packets of.
     """
 
-    def __init__(self, job: Job, outbox: Outbox) -> None:
+    def __init__(self, job: Job, outbox: Outbox, open_file: OpenFile = open_file) -> None:
         self.path = job.target
         self.tracks: dict[Key, Track] = {}
         self.texts = []
@@ -46,6 +46,7 @@ class ChunkedMp4(Mp4):
         self._job = job
         self._outbox = outbox
         self._journal = Journal(job.journal)
+        self._open_file = open_file
         self._film = Film()
         self._keys: list[Key] = []
         self._stamps: list[Stamps] = []
@@ -57,8 +58,8 @@ class ChunkedMp4(Mp4):
             self._resume()
         else:
             self._journal.begin()
-            self.file = TargetFile(self.path, alive=outbox.alive)
-        _sync_directories(self.path, job.journal)
+            self.file = TargetFile(self.path, alive=outbox.alive, open_file=open_file)
+        _sync_directories(self.path, job.journal, open_file=open_file)
 
     def _resume(self) -> None:
         """
@@ -69,7 +70,8 @@ class ChunkedMp4(Mp4):
         """
         try:
             records = self._journal.resume(self._job.merged)
-            self.file = TargetFile(self.path, alive=self._outbox.alive, resume_at=records[-1].size_bytes)
+            at = records[-1].size_bytes
+            self.file = TargetFile(self.path, alive=self._outbox.alive, resume_at=at, open_file=self._open_file)
         except (BrokenJournal, EOFError, FileNotFoundError) as error:
             raise Refused(Fault.CHECKPOINT, str(error)) from error
         for record in records:
@@ -194,10 +196,10 @@ class ChunkedMp4(Mp4):
             raise Refused(Fault.VERIFY, f"分段合并：{error}") from error
 
 
-def _sync_directories(*paths: str) -> None:
+def _sync_directories(*paths: str, open_file: OpenFile) -> None:
     """Files that a checkpoint relies on must have their names on disk."""
     for directory in {os.path.dirname(path) for path in paths}:
-        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+        descriptor = open_file(directory, DIRECTORY)
         try:
             os.fsync(descriptor)
         finally:

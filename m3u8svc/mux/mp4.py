@@ -13,7 +13,7 @@ from av.container import OutputContainer
 from av.stream import Disposition, Stream
 
 from m3u8svc.mux.language import iso_639_2
-from m3u8svc.mux.output import TargetFile, survive
+from m3u8svc.mux.output import OpenFile, TargetFile, survive
 from m3u8svc.mux.protocol import Fault, Job, Outbox, Refused, TrackInfo
 from m3u8svc.mux.subtitles import SubtitleTrack
 from m3u8svc.mux.texts import TextStream, leave_out_empty
@@ -45,9 +45,9 @@ class Mp4:
     after it; ``flush_packets=0``, or every packet is a write of its own.
     """
 
-    def __init__(self, job: Job, path: str, outbox: Outbox) -> None:
+    def __init__(self, job: Job, path: str, outbox: Outbox, open_file: OpenFile) -> None:
         self.path = path
-        self.file = TargetFile(path, alive=outbox.alive)
+        self.file = TargetFile(path, alive=outbox.alive, open_file=open_file)
         self.tracks: dict[Key, Track] = {}
         self.texts: list[TextStream] = []
         options = {"movflags": "+faststart"} if job.faststart else {}

@@ -70,14 +70,12 @@ class Orders:
             BadOrder: the order is for no track of this job, or for one that was over.
         """
         waiting = self._waiting[track]
-        if not waiting and any(self._waiting.values()):
-            self._outbox.hungry(track, self._heard)
-        in_vain = 0
+        said_at = -HUNGRY_EVERY
         while not waiting and track not in self._over:
-            self._hear()
-            in_vain += 1
-            if in_vain % HUNGRY_EVERY == 0:
+            if any(self._waiting.values()) and self._heard >= said_at + HUNGRY_EVERY:
                 self._outbox.hungry(track, self._heard)
+                said_at = self._heard
+            self._hear()
         return waiting.popleft() if waiting else None
 
     def _hear(self) -> None:

@@ -10,10 +10,14 @@ import queue
 import threading
 from collections.abc import Callable
 
+from m3u8svc import nofollow
+
 SYNC_EVERY_BYTES = 8 * 1024 * 1024
 ALIVE_EVERY_BYTES = 64 * 1024 * 1024
 _SYNC_FILE_RANGE_WRITE = 2
-_DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EROFS, errno.EBADF})
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_GONE = (errno.ESTALE, errno.ENODEV, errno.ENXIO, errno.ENOTCONN)
+_DISK_ERRORS = frozenset({*_FULL, *_GONE, errno.EIO, errno.EROFS, errno.EBADF, errno.ELOOP})
 
 
 def _find_sync_file_range() -> "Callable[[int, int, int, int], int] | None":
@@ -67,6 +71,43 @@ class Pusher:
                 self._error = error
 
 
+OpenFile = Callable[[str, int], int]
+"""Opens a file with these flags, mode 0600 if it is new; returns a descriptor."""
+NEW = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_CREAT | os.O_EXCL
+AGAIN = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+def open_file(path: str, flags: int) -> int:
+    """Open it by its name, following no link on the way."""
+    return nofollow.open_file(path, flags, 0o600)
+
+
+class Doors:
+    """
+    What was opened before the box was closed: after that a file has no name for us. Each descriptor is handed out once,
+    and what went wrong is raised where it is asked for. What was not foreseen is opened by `otherwise`.
+    """
+
+    def __init__(self, otherwise: OpenFile = open_file) -> None:
+        self._otherwise = otherwise
+        self._held: dict[str, int | OSError] = {}
+
+    def hold(self, path: str, flags: int) -> None:
+        """Open it now."""
+        try:
+            self._held[path] = open_file(path, flags)
+        except OSError as error:
+            self._held[path] = error
+
+    def __call__(self, path: str, flags: int) -> int:
+        """A descriptor of it."""
+        held = self._held.pop(path, None)
+        if isinstance(held, OSError):
+            raise held
+        return self._otherwise(path, flags) if held is None else held
+
+
 class Written(io.RawIOBase):
     """
     What libav writes to through Python: a place, which it moves to patch sizes, and an end.
@@ -105,10 +146,11 @@ class TargetFile(Written):
     which the first `resume_at` bytes count. libav writes to it through Python.
     """
 
-    def __init__(self, path: str, *, alive: Callable[[], None], resume_at: int = 0) -> None:
+    def __init__(
+        self, path: str, *, alive: Callable[[], None], resume_at: int = 0, open_file: OpenFile = open_file
+    ) -> None:
         super().__init__()
-        flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
-        self._fd = os.open(path, flags if resume_at else flags | os.O_CREAT | os.O_EXCL, 0o600)
+        self._fd = open_file(path, AGAIN if resume_at else NEW)
         if os.fstat(self._fd).st_size < resume_at:
             raise EOFError(f"the file is shorter than {resume_at} bytes")
         os.ftruncate(self._fd, resume_at)

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 import attrs
 
 MAX_LINE_BYTES = 64 * 1024
+HANDING_FD = 3
 
 
 class ParentGone(Exception):
@@ -103,6 +104,10 @@ class Job:
     merged: int = 0
     """So many parts are behind a checkpoint in the target; what follows goes on from there."""
     subtitle_files: tuple[str, ...] = attrs.field(default=(), converter=tuple)
+    sources: tuple[str, ...] | None = attrs.field(default=None, converter=attrs.converters.optional(tuple))
+    """The directories of everything that will be read; None: nobody says so, and the box stays open for reading."""
+    handed: bool = False
+    """Whether files beside the target are opened by the parent, and handed over through descriptor `HANDING_FD`."""
 
 
 @attrs.frozen(kw_only=True)
@@ -235,6 +240,14 @@ class Outbox:
         """The child is up and waits for its job."""
         self._send(ev="ready")
 
+    def boxed(self, box: Mapping[str, object]) -> None:
+        """The box is closed, as well as this machine can; media is read from now on."""
+        self._send(ev="box", **box)
+
+    def make(self, suffix: str) -> None:
+        """Open a new file beside the target, and hand it over: we cannot."""
+        self._send(ev="make", suffix=suffix)
+
     def opened(self, track: str, number: int) -> None:
         """Segment `number` is being read from now on; if we die, it is the suspect."""
         self._send(ev="open", track=track, n=number)
@@ -302,9 +315,9 @@ class Outbox:
             details=details or {},
         )
 
-    def failed(self, fault: Fault, reason: str) -> None:
-        """There will be no file."""
-        self._send(ev="failed", fault=fault.value, reason=reason)
+    def failed(self, fault: Fault, reason: str, *, number: int = 0) -> None:
+        """There will be no file. `number` is the system's, where it was the system that said no."""
+        self._send(ev="failed", fault=fault.value, reason=reason, errno=number)
 
     def _send(self, **report: object) -> None:
         line = json.dumps(report, ensure_ascii=True).encode() + b"\n"

@@ -24,7 +24,7 @@ from m3u8svc.mux.feed import Run, Source
 from m3u8svc.mux.lowdisk import ChunkedMp4
 from m3u8svc.mux.mp4 import Mp4, Wanted
 from m3u8svc.mux.orders import Orders
-from m3u8svc.mux.output import survive
+from m3u8svc.mux.output import OpenFile, survive
 from m3u8svc.mux.protocol import Fault, Job, Outbox, Refused
 from m3u8svc.mux.reader import Reader, is_complete
 from m3u8svc.mux.spans import Spans
@@ -64,8 +64,11 @@ class Remuxer:
     Writes MP4 files from the orders of a job; `finish` is called with each complete one, not yet synced.
     """
 
-    def __init__(self, job: Job, orders: Orders, outbox: Outbox, finish: Callable[[Mp4], None]) -> None:
+    def __init__(
+        self, job: Job, orders: Orders, outbox: Outbox, finish: Callable[[Mp4], None], open_file: OpenFile
+    ) -> None:
         self._job = job
+        self._open_file = open_file
         self._orders = orders
         self._outbox = outbox
         self._finish = finish
@@ -159,7 +162,7 @@ class Remuxer:
     def _resume(self) -> None:
         """Be where another child was at its last checkpoint, and go on."""
         self._files = 1
-        self._mp4 = mp4 = ChunkedMp4(self._job, self._outbox)
+        self._mp4 = mp4 = ChunkedMp4(self._job, self._outbox, self._open_file)
         self._timeline.restore(mp4.state["timeline"])
         lanes = self._timeline.lanes
         mp4.restore_tracks(mp4.state["tracks"], lanes)
@@ -335,7 +338,10 @@ class Remuxer:
             self._close()
         self._files += 1
         path = self._job.target if self._files == 1 else f"{self._job.target}.p{self._files}"
-        self._mp4 = ChunkedMp4(self._job, self._outbox) if self._job.journal else Mp4(self._job, path, self._outbox)
+        if self._job.journal:
+            self._mp4 = ChunkedMp4(self._job, self._outbox, self._open_file)
+        else:
+            self._mp4 = Mp4(self._job, path, self._outbox, self._open_file)
         for reader in self.readers:
             streams = [] if reader.over else self._describable(reader)
             reader.lanes = {key: reader.lane(key) for key, _ in streams}

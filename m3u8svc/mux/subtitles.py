@@ -19,6 +19,7 @@ from av.container import OutputContainer
 from m3u8svc.mux.cues import JOIN_NS, CueList, Placer, Sample, Segment, Stretch
 from m3u8svc.mux.fmp4 import Box, BrokenBoxes, walk
 from m3u8svc.mux.orders import Orders
+from m3u8svc.mux.output import NEW, OpenFile
 from m3u8svc.mux.protocol import Feed, Outbox, TrackInfo
 from m3u8svc.mux.texts import TextStream
 from m3u8svc.mux.timeline import NS
@@ -33,6 +34,7 @@ from m3u8svc.mux.webvtt import (
     write_srt,
     write_webvtt,
 )
+from m3u8svc.nofollow import read_file
 
 STEP_NS = NS
 """How far it lets others go while nobody knows what they are about to do."""
@@ -212,7 +214,7 @@ def read_segment(order: Feed) -> Found:
         NotWebVtt, BrokenSample, BrokenBoxes: it holds no cues of a kind we know.
         OSError: the disk's fault.
     """
-    with open(order.path, "rb") as file:
+    with read_file(order.path) as file:
         body = _read(file)
     if order.kind == "vtt":
         return Found(document=parse_webvtt(body))
@@ -220,7 +222,7 @@ def read_segment(order: Feed) -> Found:
         raise BrokenSample(f"{order.kind} 不是字幕")
     if order.init is None:
         raise BrokenSample("缺少初始化段")
-    with open(order.init, "rb") as file:
+    with read_file(order.init) as file:
         init = _read(file)
     reader = {b"wvtt": read_wvtt, b"stpp": read_ttml}.get(_sample_entry(init))
     if reader is None:
@@ -286,7 +288,11 @@ def _joined(cues: list[Cue]) -> list[Cue]:
 
 
 def write_files(
-    target: str, tracks: Iterable[SubtitleTrack], kinds: Iterable[str], outbox: Outbox
+    target: str,
+    tracks: Iterable[SubtitleTrack],
+    kinds: Iterable[str],
+    outbox: Outbox,
+    open_file: OpenFile,
 ) -> list[dict[str, str]]:
     """
     Write and sync a file of each kind beside `target` for every track that says something; returns their paths and
@@ -303,7 +309,7 @@ def write_files(
             for kind in kinds if stream.written else ():
                 path = f"{target}.{len(companions) + 1}.{kind}"
                 text = write_srt(cues) if kind == "srt" else write_webvtt(cues, blocks=track.blocks)
-                _write_synced(path, text)
+                _write_synced(path, text, open_file)
                 outbox.alive()
                 companions.append({"path": path, "suffix": f"{prefix}{stem}.{kind}"})
     return companions
@@ -336,10 +342,9 @@ def _slug(text: str) -> str:
     return words.encode("utf-8", "ignore")[:_SLUG_BYTES].decode("utf-8", "ignore").strip("-")
 
 
-def _write_synced(path: str, text: str) -> None:
+def _write_synced(path: str, text: str, open_file: OpenFile) -> None:
     """A new file, mode 0600, on disk."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    with os.fdopen(os.open(path, flags, 0o600), "wb") as file:
+    with os.fdopen(open_file(path, NEW), "wb") as file:
         file.write(text.encode("utf-8", "replace"))
         file.flush()
         os.fsync(file.fileno())

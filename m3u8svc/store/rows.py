@@ -7,6 +7,8 @@ naming the row: a task is never dropped from a list because its row is bad.
 """
 
 import json
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -20,6 +22,7 @@ from m3u8svc.tasks.task import (
     Again,
     CompanionFile,
     Extensions,
+    Incident,
     Phase,
     Progress,
     Settings,
@@ -29,6 +32,12 @@ from m3u8svc.tasks.task import (
     TaskSpec,
 )
 
+_MOUNTS = "mounts"
+KNOWN_TEXTS = 256
+"""
+How many of the last texts of a column are known with what they mean: those of most tasks are the same. Read anew for
+each task they are two thirds of what a page of a list costs.
+"""
 Value = TypeVar("Value", Settings, SystemSettings, Extensions, Progress)
 
 
@@ -45,7 +54,8 @@ def task_row(task: Task) -> dict[str, Any]:  # Any, here and below: str, int, fl
         "headers": _to_json({name: list(values) for name, values in task.spec.headers.items()}),
         "advanced": int(task.spec.advanced),
         "settings": settings_json(task.spec.settings),
-        "extensions": _to_json(attrs.asdict(task.spec.extensions)),
+        # With what no extension is, and has no column of its own: whoever does not know it leaves it out.
+        "extensions": _to_json({**attrs.asdict(task.spec.extensions), _MOUNTS: list(task.mounts)}),
         "spec_warnings": _to_json(list(task.spec.warnings)),
         "playlist_bytes": task.spec.playlist_bytes,
         "err_code": task.err_code,
@@ -62,10 +72,15 @@ def task_row(task: Task) -> dict[str, Any]:  # Any, here and below: str, int, fl
         "deleting": int(task.deleting),
         "missing": task.missing,
         "again": "" if task.again is None else _to_json(attrs.asdict(task.again)),
+        "priority": task.priority,
+        "place": task.place,
+        "held": task.held,
+        "err_url": task.err_url,
+        "incidents": incidents_json(task.incidents),
     }
 
 
-def task_of(row: RowMapping) -> Task:
+def task_of(row: RowMapping | Mapping[str, Any]) -> Task:
     """
     The task a row holds.
 
@@ -78,16 +93,16 @@ def task_of(row: RowMapping) -> Task:
         raise StoreError(reason=f"the row of task {row['id']} cannot be read ({type(error).__name__})") from None
 
 
-def _task_of(row: RowMapping) -> Task:
-    headers = {name: tuple(values) for name, values in json.loads(row["headers"]).items()}
+def _task_of(row: RowMapping | Mapping[str, Any]) -> Task:
+    extensions, mounts = _extensions_of(row["extensions"])
     spec = TaskSpec(
         url=row["url"],
         filename=row["filename"],
-        headers=MappingProxyType(headers),
+        headers=_headers_of(row["headers"]),
         advanced=bool(row["advanced"]),
         settings=settings_of(row["settings"]),
-        extensions=_from_json(Extensions, row["extensions"]),
-        warnings=tuple(json.loads(row["spec_warnings"])),
+        extensions=extensions,
+        warnings=_texts_of(row["spec_warnings"]),
         playlist_bytes=row["playlist_bytes"],
     )
     return Task(
@@ -103,13 +118,48 @@ def _task_of(row: RowMapping) -> Task:
         size=row["size"],
         output=row["output"],
         output_id=row["output_id"],
-        companions=tuple(CompanionFile(**each) for each in json.loads(row["companions"])),
-        warnings=tuple(json.loads(row["warnings"])),
+        companions=tuple(CompanionFile(**each) for each in _list_of(row["companions"])),
+        warnings=_texts_of(row["warnings"]),
         progress=progress_of(row["progress"]),
         deleting=bool(row["deleting"]),
         missing=row["missing"],
         again=_again_of(row["again"]),
+        priority=row["priority"],
+        place=row["place"],
+        held=row["held"],
+        err_url=row["err_url"],
+        incidents=tuple(Incident(**each) for each in _list_of(row["incidents"])),
+        mounts=mounts,
     )
+
+
+@lru_cache(KNOWN_TEXTS)
+def _headers_of(text: str) -> Mapping[str, tuple[str, ...]]:
+    return MappingProxyType({name: tuple(values) for name, values in json.loads(text).items()})
+
+
+def _extensions_of(text: str) -> tuple[Extensions, tuple[str, ...]]:
+    """
+    The extensions and the mounts such a text holds. Options of plugins are each task's own: a plugin gets hold of them.
+    """
+    shared = _shared_extensions(text)
+    return _shared_extensions.__wrapped__(text) if shared[0].plugins else shared
+
+
+@lru_cache(KNOWN_TEXTS)
+def _shared_extensions(text: str) -> tuple[Extensions, tuple[str, ...]]:
+    return _from_json(Extensions, text), tuple(json.loads(text).get(_MOUNTS, ()))
+
+
+def _list_of(text: str) -> list[Any]:
+    """
+    A JSON list; most are empty.
+    """
+    return [] if text == "[]" else list(json.loads(text))
+
+
+def _texts_of(text: str) -> tuple[str, ...]:
+    return tuple(_list_of(text))
 
 
 def _again_of(text: str) -> Again | None:
@@ -127,6 +177,7 @@ def settings_json(settings: Settings) -> str:
     return _to_json(attrs.asdict(settings))
 
 
+@lru_cache(KNOWN_TEXTS)
 def settings_of(text: str) -> Settings:
     """
     The settings such a text holds.
@@ -139,9 +190,10 @@ def settings_of(text: str) -> Settings:
 
 def system_json(system: SystemSettings) -> str:
     """
-    The system settings as the text of their column: the settings, and what else has a default beside them.
+    The system settings as the text of their column: the settings, what else has a default beside them, and the limits
+    of the service.
     """
-    return _to_json(attrs.asdict(system.settings) | system.extensions)
+    return _to_json(attrs.asdict(system.settings) | system.extensions | system.limits)
 
 
 def system_of(text: str) -> SystemSettings:
@@ -152,6 +204,13 @@ def system_of(text: str) -> SystemSettings:
         StoreError: it is no JSON object.
     """
     return attrs.evolve(_from_json(SystemSettings, text), settings=_from_json(Settings, text))
+
+
+def incidents_json(incidents: Iterable[Incident]) -> str:
+    """
+    Incidents as the text of their column.
+    """
+    return _to_json([attrs.asdict(each) for each in incidents])
 
 
 def progress_json(progress: Progress) -> str:
@@ -165,8 +224,8 @@ def progress_of(text: str) -> Progress:
     """
     The progress such a text holds. A phase we do not have (any more) is none: the next step of the task sets it.
     """
-    stored = _from_json(Progress, text)
-    return attrs.evolve(stored, phase=_PHASES.get(stored.phase, Phase.NONE))
+    stored = _known(Progress, text)
+    return Progress(**{**stored, "phase": _PHASES.get(stored.get("phase"), Phase.NONE)})
 
 
 def segment_columns(task_id: str, segment: SegmentRow) -> dict[str, Any]:
@@ -208,8 +267,11 @@ def event_of(row: RowMapping) -> TaskEvent:
     )
 
 
-# A phase is stored by its value; one that is missing has its default, which is a `Phase` already.
-_PHASES: dict[object, Phase] = {key: phase for phase in Phase for key in (phase, phase.value)}
+_PHASES: Mapping[object, Phase] = {phase.value: phase for phase in Phase}
+_FIELDS: Mapping[type, frozenset[str]] = {
+    each: frozenset(field.name for field in attrs.fields(each))
+    for each in (Settings, SystemSettings, Extensions, Progress)
+}
 _SEGMENT_FIELDS = tuple(field.name for field in attrs.fields(SegmentRow))
 
 
@@ -218,9 +280,15 @@ def _to_json(value: object) -> str:
 
 
 def _from_json(value_class: type[Value], text: str) -> Value:
+    return value_class(**_known(value_class, text))
+
+
+def _known(value_class: type[Value], text: str) -> dict[str, Any]:
+    """
+    What such a text says of the fields that there are.
+    """
     try:
         stored = json.loads(text)
-        known = {field.name for field in attrs.fields(value_class)} & stored.keys()
-        return value_class(**{name: stored[name] for name in known})
+        return {name: stored[name] for name in _FIELDS[value_class] & stored.keys()}
     except (AttributeError, ValueError):
         raise StoreError(reason=f"stored {value_class.__name__.lower()} cannot be read") from None

@@ -6,18 +6,19 @@ ourselves: neither database has to understand it, and NUL or a non-BMP character
 """
 
 from sqlalchemy import BigInteger, Column, Double, ForeignKey, Index, Integer, LargeBinary, MetaData, Table, Text
-from sqlalchemy.dialects.postgresql import TEXT as PostgresText
 from sqlalchemy.dialects.sqlite import INTEGER as SqliteInteger
 from sqlalchemy.dialects.sqlite import REAL as SqliteReal
 from sqlalchemy.types import TypeEngine
 
 METADATA = MetaData()
+REVISION = "0007"
+"""The last of the migrations: what a database says that has these tables."""
 
 # STRICT knows neither BIGINT nor DOUBLE; its INTEGER has 64 bits and its REAL is a double.
 Long = BigInteger().with_variant(SqliteInteger(), "sqlite")
 Seconds: TypeEngine[float] = Double().with_variant(SqliteReal(), "sqlite")
 # Lists are ordered by id within one instant: by code point in both databases, whatever the locale.
-Id = Text().with_variant(PostgresText(collation="C"), "postgresql")
+Id = Text().with_variant(Text(collation="C"), "postgresql")
 
 TASKS = Table(
     "tasks",
@@ -47,10 +48,17 @@ TASKS = Table(
     Column("deleting", Integer, nullable=False),
     Column("missing", Text, nullable=False),
     Column("again", Text, nullable=False),
+    Column("priority", Long, nullable=False),
+    Column("place", Seconds, nullable=False),
+    Column("held", Text, nullable=False),
+    Column("err_url", Text, nullable=False),
+    Column("incidents", Text, nullable=False),
     Index("tasks_in_order", "created_at", "id"),
     Index("tasks_again", "again"),
     sqlite_strict=True,
 )
+# In the order of the queue, so that its head is found without sorting all that waits.
+Index("tasks_in_queue", TASKS.c.status, TASKS.c.priority.desc(), TASKS.c.place, TASKS.c.created_at, TASKS.c.id)
 
 PLAYLISTS = Table(
     "playlists",
@@ -99,6 +107,17 @@ EVENTS = Table(
     Column("at", Seconds, nullable=False),
     sqlite_strict=True,
     sqlite_autoincrement=True,  # without it SQLite gives the id of a forgotten event to a new one
+)
+
+# No foreign key: a request that comes twice is answered with the same task although that was deleted meanwhile.
+CREATIONS = Table(
+    "creations",
+    METADATA,
+    Column("key", Id, primary_key=True),
+    Column("digest", Text, nullable=False),
+    Column("task_id", Id, nullable=False),
+    Column("created_at", Seconds, nullable=False),
+    sqlite_strict=True,
 )
 
 SETTINGS = Table(

@@ -9,10 +9,13 @@ goes on. "merge" makes the result anew as the settings now say; "repair" fetches
 
 import attrs
 
-from m3u8svc.errors import CannotRemake, InvalidTransition
+from m3u8svc.errors import CannotRemake, InvalidTransition, NeedsUrl
 from m3u8svc.tasks.lifecycle import WANTED, Event, advance
-from m3u8svc.tasks.task import Again, Status, Task, TaskChange
+from m3u8svc.tasks.source import with_url
+from m3u8svc.tasks.task import LIVE_NAMES, Again, Status, Task, TaskChange
+from m3u8svc.wording import Said
 
+_UNSETTLED = Said("上次重新合并尚未收尾，请先让它继续", "the last merge has not come to its end: let it go on first")
 _PAUSED_BAR = "重新合并已暂停"
 
 
@@ -24,29 +27,67 @@ def change_task(task: Task, change: TaskChange) -> Task:
         InvalidTransition, CannotRemake: it cannot be changed so.
     """
     changed = _with_settings(task, change)
+    if change.url:
+        changed = with_url(changed, change.url)
+    if change.priority is not None:
+        changed = attrs.evolve(changed, priority=change.priority)
     if change.again:
         changed = ask(changed, change.again)
-    if change.status is None:
-        return changed
-    if changed.again is not None:
-        return hold(changed, WANTED[change.status])
-    return attrs.evolve(changed, status=advance(changed.status, WANTED[change.status]))
+    changed = _in_state(changed, _wanted(task, change))
+    if change.position and changed.status in (Status.DOWNLOADING, Status.COMPLETED):
+        raise CannotRemake(
+            reason=Said(
+                f"任务不在队列中（{changed.status.value}）", f"the task is not in the queue ({changed.status.value})"
+            )
+        )
+    return changed
+
+
+def _wanted(task: Task, change: TaskChange) -> Status | None:
+    """
+    The state that is asked for: a task that needed a URL goes on when it gets one, unless it is told otherwise.
+    """
+    if change.status is None and change.url and task.held == NeedsUrl.code:
+        return Status.WAITING
+    return change.status
+
+
+def _in_state(task: Task, wanted: Status | None) -> Task:
+    if wanted is None:
+        return task
+    if task.again is not None:
+        return hold(task, WANTED[wanted])
+    # A pause that somebody asks for is theirs: the service does not end it by itself.
+    held = "" if wanted is Status.PAUSED else task.held
+    return attrs.evolve(task, status=advance(task.status, WANTED[wanted]), held=held)
 
 
 def _with_settings(task: Task, change: TaskChange) -> Task:
     if not change.given and not change.extensions:
         return task
+    if not change.given and change.extensions.keys() <= LIVE_NAMES:
+        return _with_extensions(task, change)
     if task.status is Status.DOWNLOADING or (task.again is not None and not task.again.paused):
-        raise CannotRemake(reason="任务正在运行，请先暂停再修改设置")
+        raise CannotRemake(
+            reason=Said(
+                "任务正在运行，请先暂停再修改设置", "the task is running: pause it before its settings are changed"
+            )
+        )
     if _may_be_placed(task):  # the next run would take what is there for the result of the new settings
-        raise CannotRemake(reason="上次重新合并尚未收尾，请先让它继续")
+        raise CannotRemake(reason=_UNSETTLED)
+    task = _with_extensions(task, change)
     spec = attrs.evolve(
         task.spec,
         advanced=task.spec.advanced or bool(change.given),
         settings=attrs.evolve(task.spec.settings, **change.given),
-        extensions=attrs.evolve(task.spec.extensions, **change.extensions),
     )
-    return attrs.evolve(task, spec=spec)
+    moved = not change.given.keys().isdisjoint(("save_location", "temp_directory"))
+    return attrs.evolve(task, spec=spec, mounts=() if moved else task.mounts)
+
+
+def _with_extensions(task: Task, change: TaskChange) -> Task:
+    extensions = attrs.evolve(task.spec.extensions, **change.extensions)
+    return attrs.evolve(task, spec=attrs.evolve(task.spec, extensions=extensions))
 
 
 def ask(task: Task, kind: str) -> Task:
@@ -57,16 +98,23 @@ def ask(task: Task, kind: str) -> Task:
         CannotRemake: it is not finished, or it makes no file.
     """
     if task.status is not Status.COMPLETED:
-        raise CannotRemake(reason=f"任务尚未完成（{task.status.value}）")
+        raise CannotRemake(
+            reason=Said(f"任务尚未完成（{task.status.value}）", f"the task is not finished ({task.status.value})")
+        )
     if task.again is not None and not task.again.paused and task.again.kind == kind:
         return task
     if task.again is not None and not task.again.paused:
-        raise CannotRemake(reason="任务正在重新合并")
+        raise CannotRemake(reason=Said("任务正在重新合并", "the task is being merged again"))
     if _may_be_placed(task):  # begun anew, it would not know that file for its own
-        raise CannotRemake(reason="上次重新合并尚未收尾，请先让它继续")
+        raise CannotRemake(reason=_UNSETTLED)
     makes_file = not task.spec.settings.no_merge_ts and task.spec.extensions.merger != "none"
     if kind == "merge" and not makes_file:
-        raise CannotRemake(reason="任务设置为不合并（no_merge_ts 或 merger=none）")
+        raise CannotRemake(
+            reason=Said(
+                "任务设置为不合并（no_merge_ts 或 merger=none）",
+                "the task is set not to merge (no_merge_ts, or merger=none)",
+            )
+        )
     return attrs.evolve(task, again=Again(kind=kind), progress=attrs.evolve(task.progress, status_bar=task.missing))
 
 

@@ -11,26 +11,38 @@ task anew without asking the server (`presentation_of`). For that, each segment 
 Outcomes: "done"; "skipped", because the task says so; "gap", declared missing by the playlist; "missing", given up.
 """
 
-import itertools
 import json
 import re
 import zlib
+from array import array
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal  # Any: JSON values
 
 import attrs
 
-from m3u8svc.hls.plan import Absent, DownloadPlan, init_identity
-from m3u8svc.hls.playlist import MAIN, InitSection, MediaPlaylist, Presentation, Rendition, Segment, Stream
+from m3u8svc.hls.plan import Absent, DownloadPlan, JobList, init_identity
+from m3u8svc.hls.playlist import (
+    MAIN,
+    InitSection,
+    MediaPlaylist,
+    Presentation,
+    Rendition,
+    Segment,
+    SegmentColumns,
+    SegmentList,
+    Stream,
+)
 from m3u8svc.redact import redact_text, redact_url
 from m3u8svc.tasks.ledger import SegmentRow
 
 Place = tuple[str, int]
 """Track and position of a segment."""
 Outcome = Literal["done", "skipped", "gap", "missing"]
-MOST_SPANS = 16
-"""So many places of one segment in the output are told: more is noise."""
+UNVERIFIED = "服务器未给出长度，无法确认是否完整"
+"""Of a segment that ends where nobody can tell whether it should (R-INT-1)."""
+_NOWHERE = -1
+_PIECE_BYTES = 16 << 10
 _HOLES = ("gap", "missing")
 _PLAIN_URL = re.compile(r"(https?://[A-Za-z0-9.:-]+/[!-\"$->@-~]*)(?:\?([!-\"$-~]*))?")
 _LONGEST_PLAIN = 300
@@ -130,9 +142,13 @@ class Report:
         The segments, in order.
         """
         # Not splitlines(): a reason may hold U+2028 or U+0085, which JSON writes as they are.
-        for text in zlib.decompress(self.segments).decode("utf-8").split("\n")[1:-1]:
-            given = json.loads(text.rstrip(","))
-            yield Line(**{**given, "marks": tuple(given.get("marks", ()))})
+        decompressor, rest = zlib.decompressobj(), b""
+        for begin in range(0, len(self.segments), _PIECE_BYTES):
+            *texts, rest = (rest + decompressor.decompress(self.segments[begin : begin + _PIECE_BYTES])).split(b"\n")
+            for text in texts:
+                if text != b"[":
+                    given = json.loads(text.rstrip(b","))
+                    yield Line(**{**given, "marks": tuple(given.get("marks", ()))})
 
 
 # -- Making one ------------------------------------------------------------------------------------------------------
@@ -142,66 +158,124 @@ def make_report(evidence: Evidence, *, url: str, made_at: str, result: Mapping[s
     """
     The report of a result that is about to be published. `result` says of the file what is known by then.
     """
-    lines = list(_lines(evidence))
     main = evidence.presentation.main
+    so_far, groups = _SoFar(), _Groups()
+    errors: list[dict[str, Any]] = []
+    unverified: list[dict[str, Any]] = []
+    encode = json.JSONEncoder(ensure_ascii=False).encode
+    compressor = zlib.compressobj(3)
+    pieces, before = [compressor.compress(b"[\n")], b""
+    # One line after the other: there may be a hundred thousand, and others want memory and their turn, too.
+    for line in _lines(evidence):
+        so_far.add(line)
+        groups.add(line)
+        if line.reason == UNVERIFIED:
+            unverified.append({"track": line.track, "position": line.position})
+        elif line.outcome == "done" and line.reason:
+            errors.append({"track": line.track, "position": line.position, "reason": line.reason})
+        if piece := compressor.compress(before + encode(_shown(line)).encode("utf-8", "backslashreplace")):
+            pieces.append(piece)
+        before = b",\n"
+    pieces += [compressor.compress(b"\n]"), compressor.flush()]
     summary = {
         "url": redact_url(url),
         "made_at": made_at,
         "playlist": {"segments": len(main.segments), "duration_s": _rounded(main.duration_s)},
         "result": dict(result),
-        "summary": summarise(lines),
+        "summary": so_far.summary(),
         "tracks": _tracks(evidence),
         "av_drift_s": evidence.details.get("av_drift_s"),
-        "continuity_errors": [
-            {"track": line.track, "position": line.position, "reason": line.reason}
-            for line in lines
-            if line.outcome == "done" and line.reason
-        ],
-        "groups": list(_groups(lines)),
+        "continuity_errors": errors,
+        "unverified": unverified,
+        "groups": groups.shown(),
         "inits": dict(evidence.inits),
     }
-    encode = json.JSONEncoder(ensure_ascii=False).encode
-    # Each line in one piece, so that a thread which writes many lets others have their turn.
-    written = ",\n".join(encode(_shown(line)) for line in lines)
-    text = f"[\n{written}\n]".encode("utf-8", "backslashreplace")
-    return Report(summary=json.dumps(summary), segments=zlib.compress(text, 3))
+    return Report(summary=json.dumps(summary), segments=b"".join(pieces))
 
 
-def summarise(lines: Sequence[Line]) -> dict[str, Any]:
+def summarise(lines: Iterable[Line]) -> dict[str, Any]:
     """
     How complete it is, in numbers and in one line.
     """
-    counts = Counter(line.outcome for line in lines)
-    holes = counts["gap"] + counts["missing"]
-    main = [line for line in lines if line.track == MAIN]
-    missing_by_track: defaultdict[str, float] = defaultdict(float)
+    so_far = _SoFar()
     for line in lines:
+        so_far.add(line)
+    return so_far.summary()
+
+
+class _SoFar:
+    """
+    How complete a result is, one line after the other.
+    """
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self._missing_s: defaultdict[str, float] = defaultdict(float)
+        self._skipped_s = 0.0
+
+    def add(self, line: Line) -> None:
+        self._counts[line.outcome] += 1
         if line.outcome in _HOLES:
-            missing_by_track[line.track] += line.duration_s
-    missing_s = _rounded(max(missing_by_track.values(), default=0.0))
-    return {
-        "segments_total": len(lines),
-        "done": counts["done"],
-        "skipped": counts["skipped"],
-        "declared_gaps": counts["gap"],
-        "missing": counts["missing"],
-        "missing_s": missing_s,
-        "skipped_s": _rounded(sum(line.duration_s for line in main if line.outcome == "skipped")),
-        "complete": not holes,
-        "text": f"缺失 {holes}/{len(lines)} 个分片，{missing_s:.1f} 秒",
-        "missing_text": f"缺失 {holes} 个分片（{missing_s:.1f} 秒）" if holes else "",
-    }
+            self._missing_s[line.track] += line.duration_s
+        elif line.outcome == "skipped" and line.track == MAIN:
+            self._skipped_s += line.duration_s
+
+    def summary(self) -> dict[str, Any]:
+        counts, total = self._counts, self._counts.total()
+        holes = counts["gap"] + counts["missing"]
+        missing_s = _rounded(max(self._missing_s.values(), default=0.0))
+        return {
+            "segments_total": total,
+            "done": counts["done"],
+            "skipped": counts["skipped"],
+            "declared_gaps": counts["gap"],
+            "missing": counts["missing"],
+            "missing_s": missing_s,
+            "skipped_s": _rounded(self._skipped_s),
+            "complete": not holes,
+            "text": f"缺失 {holes}/{total} 个分片，{missing_s:.1f} 秒",
+            "missing_text": f"缺失 {holes} 个分片（{missing_s:.1f} 秒）" if holes else "",
+        }
+
+
+class _Groups:
+    """
+    The stretches of the main stream between discontinuities, one line after the other.
+    """
+
+    def __init__(self) -> None:
+        self._groups: list[dict[str, Any]] = []
+        self._first = 0
+        self._splice: int | None = None
+
+    def add(self, line: Line) -> None:
+        if line.track != MAIN:
+            return
+        if line.splice != self._splice:
+            self._splice, self._first = line.splice, line.position
+            number = len(self._groups) + 1
+            self._groups.append(
+                {"number": number, "positions": "", "start_s": line.start_s, "duration_s": 0.0, "kept": False}
+            )
+        group = self._groups[-1]
+        group["positions"] = f"{self._first}-{line.position}"
+        group["duration_s"] += line.duration_s
+        group["kept"] = group["kept"] or line.outcome == "done"
+
+    def shown(self) -> list[dict[str, Any]]:
+        return [{**group, "duration_s": _rounded(group["duration_s"])} for group in self._groups]
 
 
 def _lines(evidence: Evidence) -> Iterator[Line]:
-    identities = {(job.track, job.segment.position): job.identity for job in evidence.whole.jobs}
+    jobs = evidence.whole.jobs
     inits: dict[tuple[str, InitSection], str] = {}
     absent = {(each.track, each.position): each for each in evidence.plan.absent}
-    spans = _spans(evidence.details)
+    spans = _Spans(jobs, evidence.details)
     for stream in evidence.presentation.streams:
         for segment in stream.playlist.segments:
             place = (stream.track, segment.position)
-            identity = identities.get(place, "")
+            number = jobs.find(place)
+            identity = "" if number < 0 else jobs.identity(number)
             init = ""
             if segment.init is not None:
                 if (stream.track, segment.init) not in inits:
@@ -219,7 +293,7 @@ def _lines(evidence: Evidence) -> Iterator[Line]:
                 init=init,
                 source=_shown_url(evidence.sources.get(place, segment.uri)),
                 marks=tuple(redact_text(mark) for mark in segment.marks),  # they may hold links
-                **_end(place, evidence, absent.get(place), identity, spans.get(place, ())),
+                **_end(place, evidence, absent.get(place), identity, spans.of(number)),
             )
 
 
@@ -238,7 +312,7 @@ def _end(
     evidence: Evidence,
     absent: Absent | None,
     identity: str,
-    spans: Sequence[tuple[int, float, float]],
+    span: Mapping[str, Any],
 ) -> dict[str, Any]:
     """
     How a segment ended, as fields of its line.
@@ -258,30 +332,38 @@ def _end(
         "sha256": row.digest,
         "attempts": row.attempts,
         "reason": row.reason,
-        **_place_in_result(spans),
+        **span,
     }
 
 
-def _place_in_result(spans: Sequence[tuple[int, float, float]]) -> dict[str, Any]:
+class _Spans:
     """
-    Where the media of a segment begins, and where it ends in the same file.
+    Where in the result each job's media lies, as far as the merger says: where it begins, and where it ends in the same
+    file.
     """
-    if not spans:
-        return {}
-    file, start_s, _ = spans[0]
-    return {"file": file, "from_s": start_s, "to_s": max(end_s for each, _, end_s in spans if each == file)}
 
+    def __init__(self, jobs: JobList, details: Mapping[str, Any]) -> None:
+        self._files = array("q", [_NOWHERE]) * len(jobs)
+        self._from_s = array("d", bytes(8 * len(jobs)))
+        self._to_s = array("d", bytes(8 * len(jobs)))
+        for each in details.get("spans", ()):
+            number = jobs.find((each["track"], each["n"]))
+            if number >= 0:
+                self._add(number, each["file"], each["from"], each["to"])
 
-def _spans(details: Mapping[str, Any]) -> dict[Place, list[tuple[int, float, float]]]:
-    """
-    Where in the result each segment's media lies, as far as the merger says.
-    """
-    spans: dict[Place, list[tuple[int, float, float]]] = {}
-    for each in details.get("spans", ()):
-        found = spans.setdefault((each["track"], each["n"]), [])
-        if len(found) < MOST_SPANS:
-            found.append((each["file"], each["from"], each["to"]))
-    return {place: sorted(found) for place, found in spans.items()}
+    def _add(self, number: int, file: int, from_s: float, to_s: float) -> None:
+        known = self._files[number]
+        if known == file:
+            from_s, to_s = min(from_s, self._from_s[number]), max(to_s, self._to_s[number])
+        elif known != _NOWHERE and known < file:
+            return
+        self._files[number], self._from_s[number], self._to_s[number] = file, from_s, to_s
+
+    def of(self, number: int) -> Mapping[str, Any]:
+        """The fields of a line; none for what is nowhere."""
+        if number < 0 or self._files[number] == _NOWHERE:
+            return {}
+        return {"file": self._files[number], "from_s": self._from_s[number], "to_s": self._to_s[number]}
 
 
 def _tracks(evidence: Evidence) -> list[dict[str, Any]]:
@@ -310,19 +392,6 @@ def _tracks(evidence: Evidence) -> list[dict[str, Any]]:
     return tracks
 
 
-def _groups(lines: Iterable[Line]) -> Iterator[dict[str, Any]]:
-    main = (line for line in lines if line.track == MAIN)
-    for number, (_, group) in enumerate(itertools.groupby(main, key=lambda line: line.splice), 1):
-        members = list(group)
-        yield {
-            "number": number,
-            "positions": f"{members[0].position}-{members[-1].position}",
-            "start_s": members[0].start_s,
-            "duration_s": _rounded(sum(line.duration_s for line in members)),
-            "kept": any(line.outcome == "done" for line in members),
-        }
-
-
 def _shown(line: Line) -> dict[str, Any]:
     return {name: getattr(line, name) for name in _FIELDS if name != "marks" or line.marks}
 
@@ -342,14 +411,14 @@ def presentation_of(report: Report) -> Presentation:
     The playlists that a report was made of, as far as it takes to plan them anew with the segments at hand.
     """
     tracks = {each["track"]: each for each in json.loads(report.summary)["tracks"]}
-    segments: dict[str, list[Segment]] = {track: [] for track in tracks}
+    segments = {track: SegmentColumns() for track in tracks}
     for line in report.lines():
         segments[line.track].append(_segment(line))
     return Presentation(
         streams=tuple(
             Stream(
                 track=track,
-                playlist=MediaPlaylist(url="", segments=tuple(segments[track]), ended=True),
+                playlist=MediaPlaylist(url="", segments=SegmentList(segments[track]), ended=True),
                 rendition=_rendition(known),
             )
             for track, known in tracks.items()

@@ -28,6 +28,7 @@ from socksio.socks5 import (
 
 from m3u8svc.errors import ProxyAuthFailed, ProxyError, ProxyRefused, ProxyTargetUnreachable
 from m3u8svc.tasks.proxy import Proxy, authority
+from m3u8svc.wording import Said
 
 MAX_BYTES = 64 * 1024
 """More than any proxy has to say before a connection; an answer in headers without end stops here."""
@@ -87,14 +88,18 @@ class HttpConnect:
         """Reads the answer's head; there is never anything more to say."""
         self._received += len(data)
         if self._received > MAX_BYTES:
-            raise ProxyError(proxy=self._proxy.shown, reason="应答头过长")
+            raise ProxyError(
+                proxy=self._proxy.shown, reason=Said("应答头过长", "the headers of its answer are too long")
+            )
         try:
             self._connection.receive_data(data)
             event = self._connection.next_event()
             while isinstance(event, h11.InformationalResponse):
                 event = self._connection.next_event()
         except h11.RemoteProtocolError as error:
-            raise ProxyError(proxy=self._proxy.shown, reason="不是有效的 HTTP 应答") from error
+            raise ProxyError(
+                proxy=self._proxy.shown, reason=Said("不是有效的 HTTP 应答", "not a valid HTTP answer")
+            ) from error
         if isinstance(event, h11.Response):
             self._judge(event.status_code)
             _expect_silence(self._proxy, self._connection.trailing_data[0])
@@ -159,7 +164,9 @@ class Socks5:
                 raise ProtocolError("another version")  # the one thing socksio does not look at
             event = self._connection.receive_data(reply)
         except (ProtocolError, OSError) as error:  # OSError: an address that is none
-            raise ProxyError(proxy=self._proxy.shown, reason="不是有效的 SOCKS5 应答") from error
+            raise ProxyError(
+                proxy=self._proxy.shown, reason=Said("不是有效的 SOCKS5 应答", "not a valid SOCKS5 answer")
+            ) from error
         match event:
             case SOCKS5AuthReply():
                 self._use(event.method)
@@ -178,7 +185,11 @@ class Socks5:
         elif method is SOCKS5AuthMethod.USERNAME_PASSWORD and credentials is not None:
             self._connection.send(SOCKS5UsernamePasswordRequest(*credentials))
         else:
-            reason = "需要用户名和密码" if credentials is None else "不接受用户名和密码"
+            reason = (
+                Said("需要用户名和密码", "it asks for a user name and a password")
+                if credentials is None
+                else Said("不接受用户名和密码", "it does not take a user name and a password")
+            )
             raise ProxyAuthFailed(proxy=self._proxy.shown, reason=reason)
 
     def _ask_to_connect(self) -> None:
@@ -198,14 +209,18 @@ class Socks5:
 
 
 _SOCKS_REASONS = {
-    SOCKS5ReplyCode.GENERAL_SERVER_FAILURE: "SOCKS5 1，一般故障",
-    SOCKS5ReplyCode.CONNECTION_NOT_ALLOWED_BY_RULESET: "SOCKS5 2，规则不允许",
-    SOCKS5ReplyCode.NETWORK_UNREACHABLE: "SOCKS5 3，网络不可达",
-    SOCKS5ReplyCode.HOST_UNREACHABLE: "SOCKS5 4，主机不可达",
-    SOCKS5ReplyCode.CONNECTION_REFUSED: "SOCKS5 5，连接被拒绝",
-    SOCKS5ReplyCode.TTL_EXPIRED: "SOCKS5 6，超时",
-    SOCKS5ReplyCode.COMMAND_NOT_SUPPORTED: "SOCKS5 7，不支持的命令",
-    SOCKS5ReplyCode.ADDRESS_TYPE_NOT_SUPPORTED: "SOCKS5 8，不支持的地址类型",
+    SOCKS5ReplyCode.GENERAL_SERVER_FAILURE: Said("SOCKS5 1，一般故障", "SOCKS5 1, general failure"),
+    SOCKS5ReplyCode.CONNECTION_NOT_ALLOWED_BY_RULESET: Said(
+        "SOCKS5 2，规则不允许", "SOCKS5 2, not allowed by its rules"
+    ),
+    SOCKS5ReplyCode.NETWORK_UNREACHABLE: Said("SOCKS5 3，网络不可达", "SOCKS5 3, network unreachable"),
+    SOCKS5ReplyCode.HOST_UNREACHABLE: Said("SOCKS5 4，主机不可达", "SOCKS5 4, host unreachable"),
+    SOCKS5ReplyCode.CONNECTION_REFUSED: Said("SOCKS5 5，连接被拒绝", "SOCKS5 5, connection refused"),
+    SOCKS5ReplyCode.TTL_EXPIRED: Said("SOCKS5 6，超时", "SOCKS5 6, timed out"),
+    SOCKS5ReplyCode.COMMAND_NOT_SUPPORTED: Said("SOCKS5 7，不支持的命令", "SOCKS5 7, command not supported"),
+    SOCKS5ReplyCode.ADDRESS_TYPE_NOT_SUPPORTED: Said(
+        "SOCKS5 8，不支持的地址类型", "SOCKS5 8, kind of address not supported"
+    ),
 }
 
 
@@ -214,4 +229,4 @@ def _expect_silence(proxy: Proxy, rest: bytes) -> None:
     We speak first to whoever is behind the proxy: bytes before that are nobody's answer.
     """
     if rest:
-        raise ProxyError(proxy=proxy.shown, reason="应答之后还有数据")
+        raise ProxyError(proxy=proxy.shown, reason=Said("应答之后还有数据", "there is data behind its answer"))

@@ -1,10 +1,14 @@
 """
-The life of a task: five states, six events, one table.
+The life of a task: five states, eight events, one table.
 
 A task is born WAITING. START makes it DOWNLOADING; from there it ends COMPLETED or FAILED, or is held by PAUSE.
 RESUME brings a PAUSED or FAILED task back to WAITING, keeping what was fetched. INTERRUPT is the service's own stop
 or death: a task that was DOWNLOADING waits again, at its old place, and the restart goes on with it. COMPLETED is
 final: only a delete leaves it.
+
+HOLD is a pause by the service: the task itself is fine, and something outside it is in the way (a full disk, a link
+that has expired). `Task.held` says what. RELEASE ends it when that is gone; a user's RESUME tries at once, a user's
+PAUSE makes the pause the user's, which nothing but the user ends.
 
 PAUSE of a paused task and RESUME of one that waits or downloads are accepted and change nothing (the origin's clients
 send them). Everything outside the table is an `InvalidTransition`, a 400 in the API (DESIGN 5.9).
@@ -27,6 +31,8 @@ class Event(enum.Enum):
     COMPLETE = "complete"
     FAIL = "fail"
     INTERRUPT = "interrupt"
+    HOLD = "hold"
+    RELEASE = "release"
 
 
 WAITING, DOWNLOADING, PAUSED, COMPLETED, FAILED = Status
@@ -38,6 +44,7 @@ TRANSITIONS: dict[Status, dict[Event, Status]] = {
         Event.RESUME: WAITING,
         Event.INTERRUPT: WAITING,
         Event.FAIL: FAILED,
+        Event.HOLD: PAUSED,
     },
     DOWNLOADING: {
         Event.COMPLETE: COMPLETED,
@@ -45,8 +52,9 @@ TRANSITIONS: dict[Status, dict[Event, Status]] = {
         Event.PAUSE: PAUSED,
         Event.RESUME: DOWNLOADING,
         Event.INTERRUPT: WAITING,
+        Event.HOLD: PAUSED,
     },
-    PAUSED: {Event.RESUME: WAITING, Event.PAUSE: PAUSED},
+    PAUSED: {Event.RESUME: WAITING, Event.PAUSE: PAUSED, Event.RELEASE: WAITING},
     FAILED: {Event.RESUME: WAITING},
     COMPLETED: {},
 }

@@ -87,9 +87,12 @@ def remaining_text(eta_s: float) -> str:
     return f"{whole // 60:02d}:{whole % 60:02d}"
 
 
-def status_bar(phase: Phase, *, speed: float = 0.0, eta_s: float | None = None, sleeping: int = 0) -> str:
+def status_bar(
+    phase: Phase, *, speed: float = 0.0, eta_s: float | None = None, sleeping: int = 0, waits_for: str = ""
+) -> str:
     """
-    The origin's status text. Ends in a space when there is nothing to say, as the origin's does.
+    The origin's status text; behind it, what the end of a download waits for. Ends in a space when there is nothing to
+    say, as the origin's does.
     """
     if phase is Phase.NONE:
         return ""
@@ -100,6 +103,8 @@ def status_bar(phase: Phase, *, speed: float = 0.0, eta_s: float | None = None, 
             said.append(f"剩余时间 {remaining_text(eta_s)}")
     if sleeping:
         said.append(f"有 {sleeping}个线程正在休眠.")
+    if waits_for:
+        said.append(f"等待 {waits_for}")
     return f"{TITLES[phase]} {', '.join(said)}"
 
 

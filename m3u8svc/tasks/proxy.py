@@ -10,6 +10,7 @@ import idna
 
 from m3u8svc.errors import ProxyUnsupported
 from m3u8svc.tasks.task import Settings
+from m3u8svc.wording import Said
 
 ProxyKind = Literal["http", "https", "socks5"]
 KINDS: tuple[ProxyKind, ...] = ("http", "https", "socks5")
@@ -59,10 +60,14 @@ def proxy_of(settings: Settings) -> Proxy | None:
     if not settings.wants_proxy:
         return None
     if settings.proxy_type not in KINDS:
-        raise ProxyUnsupported(proxy_type=settings.proxy_type, reason="不支持这种代理")
+        raise ProxyUnsupported(
+            proxy_type=settings.proxy_type, reason=Said("不支持这种代理", "this kind of proxy is not supported")
+        )
     host = settings.proxy_host.strip().removeprefix("[").removesuffix("]")
     if not host or not settings.proxy_port:
-        raise ProxyUnsupported(proxy_type=settings.proxy_type, reason="缺少代理的主机或端口")
+        raise ProxyUnsupported(
+            proxy_type=settings.proxy_type, reason=Said("缺少代理的主机或端口", "the proxy's host or port is missing")
+        )
     return Proxy(
         kind=settings.proxy_type,
         host=host if host.isascii() else _ascii(host, settings.proxy_type),
@@ -83,4 +88,6 @@ def _ascii(host: str, proxy_type: str) -> str:
     try:
         return idna.encode(host, uts46=True).decode("ascii")
     except idna.IDNAError as error:
-        raise ProxyUnsupported(proxy_type=proxy_type, reason="代理的主机名无效") from error
+        raise ProxyUnsupported(
+            proxy_type=proxy_type, reason=Said("代理的主机名无效", "the proxy's host name is not valid")
+        ) from error

@@ -7,6 +7,7 @@ import enum
 import attrs
 
 from m3u8svc.hls.playlist import ByteRange
+from m3u8svc.tasks.addresses import Zone
 
 
 class Purpose(enum.Enum):
@@ -36,3 +37,5 @@ class Request:
     position: int | None = None
     insecure: bool = False
     """Whether certificates are not checked (`allow_insecure_https`)."""
+    reach: Zone = Zone.PUBLIC
+    """How near its host may be: what a public playlist leads to must be public (`tasks.reach`)."""

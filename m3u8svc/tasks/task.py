@@ -84,7 +84,9 @@ class Extensions:
     Selection: `variant` "best", "worst" or an expression (`hls.select`); `audio` "" (the one that goes with the
     variant), "all" or languages; `subtitles` "none", "all" or languages; `groups` "" or numbers of groups to keep.
     Overrides of the playlist: `key`, `iv`, `append_query`, `base_url` (`hls.overrides`).
+    `header_hosts` are those that secret-looking headers go to besides the submitted site (`tasks.headers`).
     The result: `subtitle_files` kinds of side-cars, `on_param_change` "keep" or "split", `report` a file of its own.
+    `limit_rate` is how many bytes per second may arrive for it, 0 any number; it can change while the task runs.
     """
 
     merger: str = "mp4"
@@ -103,13 +105,22 @@ class Extensions:
     on_param_change: str = "keep"
     low_disk: bool = False
     report: bool = False
+    header_hosts: tuple[str, ...] = attrs.field(default=(), converter=tuple)
+    limit_rate: int = 0
     plugins: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict, repr=False)  # Any: each plugin's own JSON
+
+
+LIVE_NAMES = frozenset({"limit_rate"})
+"""The extensions that can change while their task runs."""
 
 
 @attrs.frozen(kw_only=True)
 class SystemSettings:
     """
     What a task gets where its request says nothing: the settings, and of the extensions those that can be a default.
+
+    Besides, the limits of rate of the service, in bytes per second, 0 for none: `limit_rate` of all tasks together,
+    where `limit_schedule` (`tasks.schedule`) says nothing else, and `limit_rate_per_host`.
     """
 
     settings: Settings = attrs.field(factory=Settings)
@@ -122,7 +133,16 @@ class SystemSettings:
     on_param_change: str = "keep"
     low_disk: bool = False
     report: bool = False
+    header_hosts: tuple[str, ...] = attrs.field(default=(), converter=tuple)
     plugins: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict, repr=False)  # Any: each plugin's own JSON
+    limit_rate: int = 0
+    limit_rate_per_host: int = 0
+    limit_schedule: str = ""
+
+    @property
+    def limits(self) -> dict[str, Any]:  # Any: int or str by name
+        """The limits of the service, by name."""
+        return {name: getattr(self, name) for name in LIMIT_NAMES}
 
     @property
     def extensions(self) -> dict[str, Any]:  # Any: str, bool or dict by name
@@ -130,7 +150,11 @@ class SystemSettings:
         return {name: getattr(self, name) for name in DEFAULT_NAMES}
 
 
-DEFAULT_NAMES: tuple[str, ...] = tuple(each.name for each in attrs.fields(SystemSettings) if each.name != "settings")
+LIMIT_NAMES = ("limit_rate", "limit_rate_per_host", "limit_schedule")
+"""The limits that system settings have."""
+DEFAULT_NAMES: tuple[str, ...] = tuple(
+    each.name for each in attrs.fields(SystemSettings) if each.name not in ("settings", *LIMIT_NAMES)
+)
 """The extensions that system settings have."""
 
 
@@ -210,9 +234,28 @@ class Again:
 
 
 @attrs.frozen(kw_only=True)
+class Incident:
+    """
+    Something that went wrong with a task: when (epoch seconds), the error's code and its text in Chinese and English,
+    which segment it was about ("" for none), after how many attempts, at which URL (redacted), and how often in a row.
+    """
+
+    at: float
+    code: str
+    text: str
+    segment: str = ""
+    attempt: int = 1
+    url: str = ""
+    count: int = 1
+    text_en: str = ""
+
+
+@attrs.frozen(kw_only=True)
 class Task:
     """
-    One task at one moment. `rev` grows with every stored change (compare-and-set); `order` is its place in the queue.
+    One task at one moment. `rev` grows with every stored change (compare-and-set). It waits by `priority`, higher
+    first, then by `place`, lower first; that of a new task is its creation. `held` is why the service itself paused it,
+    an error's code: "" for one that the user paused or that is not paused.
     `output` is the published file or directory, "" until then; `output_id` its (device, inode, size) so that a later
     delete removes only what we made (R-DEL-1).
     """
@@ -237,6 +280,15 @@ class Task:
     missing: str = ""
     """What the result lacks, in one line for people; "" when it lacks nothing."""
     again: Again | None = None
+    priority: int = 0
+    place: float = 0.0
+    held: str = ""
+    err_url: str = ""
+    """The URL that `err_code` is about, redacted; "" where it is about none."""
+    incidents: tuple[Incident, ...] = ()
+    """The last `tasks.incidents.KEPT` of them, oldest first."""
+    mounts: tuple[str, ...] = ()
+    """Where the disks of its directories were mounted when it started last (`tasks.reserve`)."""
 
     @property
     def needs_work(self) -> bool:
@@ -266,6 +318,7 @@ class TaskDraft:
     extensions: Mapping[str, Any] = attrs.field(factory=lambda: MappingProxyType({}), repr=False)
     playlist: str = attrs.field(default="", repr=False)
     warnings: tuple[str, ...] = ()
+    priority: int = 0
 
     def spec(self, system: SystemSettings) -> TaskSpec:
         """
@@ -298,5 +351,10 @@ class TaskChange:
     extensions: Mapping[str, Any] = attrs.field(factory=lambda: MappingProxyType({}))  # Any: str or bool by name
     again: str = ""
     """"merge" or "repair": make the finished task again; "" leaves it."""
+    url: str = attrs.field(default="", repr=False)
+    """Where the same stream is to be had from now on (`tasks.source`); "" leaves it."""
+    priority: int | None = None
+    position: int = 0
+    """Where it is to stand among the waiting tasks of its priority, from 1 (`tasks.queue`); 0 leaves it there."""
     warnings: tuple[str, ...] = ()
     """What in the request was accepted but had no effect, for the answer."""

@@ -2,7 +2,9 @@
 Where a running task stands, counted as things happen and read as one `Progress` whenever somebody wants to know.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 
 from m3u8svc.tasks.pace import SpeedWindow, percent, status_bar
 from m3u8svc.tasks.task import Phase, Progress
@@ -22,7 +24,33 @@ class Tracker:
         self.segments_total = 0
         self.segments_done = 0
         self.size_bytes = 0
-        self.sleeping = 0
+        self._reasons: list[Callable[[], str | None]] = []
+        self.waits_for = ""
+        """What the end of the download waits for, for people; "" while it does not."""
+
+    @property
+    def sleeping(self) -> int:
+        """How many workers wait for their time."""
+        return sum(why() is not None for why in self._reasons)
+
+    @contextmanager
+    def asleep(self, why: Callable[[], str | None]) -> Iterator[None]:
+        """
+        One of the workers waits for its time meanwhile; `why` tells for what, for people, "" if it is nothing to tell,
+        None as long as it only waits for others to be done.
+        """
+        reason = partial(why)  # each its own, to be found again
+        self._reasons.append(reason)
+        try:
+            yield
+        finally:
+            self._reasons.remove(reason)
+
+    def _waits_for(self) -> str:
+        closed = dict.fromkeys(filter(None, (why() for why in self._reasons)))
+        if self.phase is Phase.DOWNLOAD:
+            closed[self.waits_for] = None
+        return "、".join(filter(None, closed))
 
     def enter(self, phase: Phase) -> None:
         """
@@ -45,6 +73,13 @@ class Tracker:
         """
         self.segments_done += 1
         self.size_bytes += size_bytes
+
+    def lost(self, *, size_bytes: int) -> None:
+        """
+        A segment that was counted is wanted again.
+        """
+        self.segments_done -= 1
+        self.size_bytes -= size_bytes
 
     def received(self, size_bytes: int) -> None:
         """
@@ -73,7 +108,9 @@ class Tracker:
         return Progress(
             percent=self._percent,
             phase=self.phase,
-            status_bar=status_bar(self.phase, speed=speed, eta_s=eta_s, sleeping=self.sleeping),
+            status_bar=status_bar(
+                self.phase, speed=speed, eta_s=eta_s, sleeping=self.sleeping, waits_for=self._waits_for()
+            ),
             speed=speed,
             eta_s=eta_s,
             segments_done=self.segments_done,

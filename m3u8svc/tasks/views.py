@@ -57,7 +57,7 @@ def request_for_plugin(request: Request) -> Request:
 def request_from_plugin(changed: Request, original: Request) -> Request:
     """
     What a plugin made of `request_for_plugin(original)`, with the secrets it left masked put back, in their order. They
-    stay behind when it goes to another server, and a check of certificates cannot be turned off.
+    stay behind when it goes to another server; a check of certificates cannot be turned off, and its reach not widened.
 
     Raises:
         ValueError: a masked header is not among those of `original`; there is nothing to put back.
@@ -79,7 +79,8 @@ def request_from_plugin(changed: Request, original: Request) -> Request:
         headers.append((name, value))
     url = original.url if changed.url == _without_user(original.url) else changed.url
     insecure = changed.insecure and original.insecure
-    return attrs.evolve(changed, url=url, headers=tuple(headers), insecure=insecure)
+    reach = min(changed.reach, original.reach)
+    return attrs.evolve(changed, url=url, headers=tuple(headers), insecure=insecure, reach=reach)
 
 
 def _server(url: str) -> tuple[str, str | None, int | None]:

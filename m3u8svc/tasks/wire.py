@@ -16,13 +16,14 @@ import idna
 
 from m3u8svc.errors import BadResponse, DecompressionBomb, InvalidUrl, RedirectError, Truncated, UnsupportedScheme
 from m3u8svc.hls.playlist import ByteRange
+from m3u8svc.wording import Said
 
 MAX_RETRY_AFTER_S = 300.0
 
 _FORBIDDEN_IN_URL = re.compile(r"[\x00-\x1f\x7f]")
 _ESCAPED = re.compile(r"[^\x21-\x7e]|[\"<>\\]")
 _HOST = re.compile(r"[A-Za-z0-9._-]+")
-_CONTENT_RANGE = re.compile(r"bytes\s+(\d{1,19})-(\d{1,19})/(?:\d{1,19}|\*)", re.IGNORECASE)
+_CONTENT_RANGE = re.compile(r"bytes\s+(\d{1,19})-(\d{1,19})/(\d{1,19}|\*)", re.IGNORECASE)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -63,7 +64,7 @@ def wire_url(url: str) -> WireUrl:
         InvalidUrl: no host or one no resolver takes, a bad port, control characters, a backslash where a slash belongs.
     """
     if _FORBIDDEN_IN_URL.search(url):
-        raise InvalidUrl(url=url, reason="含有控制字符")
+        raise InvalidUrl(url=url, reason=Said("含有控制字符", "it has control characters in it"))
     url = url.strip()
     try:
         parts = urlsplit(url)
@@ -73,9 +74,9 @@ def wire_url(url: str) -> WireUrl:
     if parts.scheme not in _DEFAULT_PORTS:
         raise UnsupportedScheme(url=url, scheme=parts.scheme)
     if "\\" in parts.netloc + parts.path:
-        raise InvalidUrl(url=url, reason="含有反斜杠")
+        raise InvalidUrl(url=url, reason=Said("含有反斜杠", "it has a backslash in it"))
     if port == 0:
-        raise InvalidUrl(url=url, reason="端口为 0")
+        raise InvalidUrl(url=url, reason=Said("端口为 0", "its port is 0"))
     found = WireUrl(
         text="",
         scheme=parts.scheme,
@@ -97,31 +98,32 @@ def redirected_url(current: str, location: str) -> str:
     try:
         target = urljoin(current, location.strip())
         wire = wire_url(target)
-    except (InvalidUrl, UnsupportedScheme, ValueError) as error:
-        reason = error.text() if isinstance(error, InvalidUrl | UnsupportedScheme) else str(error)
-        raise RedirectError(url=current, reason=reason) from error
+    except (InvalidUrl, UnsupportedScheme) as error:
+        raise RedirectError(url=current, reason=Said(error.text(), error.text("en"))) from error
+    except ValueError as error:
+        raise RedirectError(url=current, reason=str(error)) from error
     if wire.userinfo is not None:
-        raise RedirectError(url=current, reason="目标链接带有用户名")
+        raise RedirectError(url=current, reason=Said("目标链接带有用户名", "the target has a user name in it"))
     return wire.text
 
 
 def _wire_host(url: str, host: str) -> str:
     if not host:
-        raise InvalidUrl(url=url, reason="缺少主机名")
+        raise InvalidUrl(url=url, reason=Said("缺少主机名", "it has no host name"))
     if ":" in host:
         try:
             return str(ipaddress.IPv6Address(host))
         except ValueError as error:
-            raise InvalidUrl(url=url, reason="IPv6 地址无效") from error
+            raise InvalidUrl(url=url, reason=Said("IPv6 地址无效", "its IPv6 address is not valid")) from error
     if host.isascii():
         # Sent as it is: IDNA would refuse a_b.example and r3---sn-x.example, which DNS has.
         if not _HOST.fullmatch(host) or not _resolvable(host):
-            raise InvalidUrl(url=url, reason="主机名无效")
+            raise InvalidUrl(url=url, reason=Said("主机名无效", "its host name is not valid"))
         return host
     try:
         return idna.encode(host, uts46=True).decode("ascii")
     except idna.IDNAError as error:
-        raise InvalidUrl(url=url, reason="主机名无效") from error
+        raise InvalidUrl(url=url, reason=Said("主机名无效", "its host name is not valid")) from error
 
 
 def _resolvable(host: str) -> bool:
@@ -173,7 +175,9 @@ def content_range(value: str) -> ByteRange | None:
     if found is None:
         return None
     first, last = int(found[1]), int(found[2])
-    return ByteRange(offset_bytes=first, length_bytes=last - first + 1) if last >= first else None
+    if last < first or (found[3] != "*" and int(found[3]) <= last):  # invalid, RFC 9110 14.4
+        return None
+    return ByteRange(offset_bytes=first, length_bytes=last - first + 1)
 
 
 # -- Bodies ----------------------------------------------------------------------------------------------------------
@@ -285,7 +289,9 @@ class Inflate:
             try:
                 piece = self._decoder.decompress(chunk, self._PIECE_BYTES)
             except zlib.error as error:
-                raise BadResponse(url=self._url, reason="压缩数据已损坏") from error
+                raise BadResponse(
+                    url=self._url, reason=Said("压缩数据已损坏", "its compressed data is damaged")
+                ) from error
             chunk = self._decoder.unconsumed_tail or self._decoder.unused_data
             if piece:
                 pieces.append(piece)

@@ -35,6 +35,7 @@ from m3u8svc.builtin.variant import ChosenVariant
 from m3u8svc.errors import M3u8svcError
 from m3u8svc.fetch import Fetcher
 from m3u8svc.hookspecs import hookimpl
+from m3u8svc.hosts import Hosts
 from m3u8svc.job import Job, Tools
 from m3u8svc.loading import Candidate, load_builtins, load_plugins
 from m3u8svc.offerings import Services
@@ -110,7 +111,7 @@ class Harness:
     ) -> None:
         self.clock = Clock()
         self.origin = MemoryOrigin()
-        self.saves = directory / "saves"
+        self.saves = directory.resolve() / "saves"
         self.name = name
         self._directory = directory
         self._tasks = 0
@@ -124,6 +125,7 @@ class Harness:
             TsPlugin(_inline),
         ]
         self.plugins = load_builtins(builtins, clock=self.clock, run_plain=run_inline)
+        self._hosts = Hosts(self.clock)
         self._fetcher = Fetcher(clock=self.clock, wall=self.clock.seconds)
         self.wait_for(
             load_plugins(
@@ -257,6 +259,7 @@ class Harness:
             plugins=self.plugins,
             direct_agent=self.origin,
             boot_id="harness",
+            hosts=self._hosts,
         )
         job = Job(task, tools, _Journal())
         try:
@@ -268,6 +271,7 @@ class Harness:
                 err_code=error.code,
                 err_msg=error.text("zh"),
                 warnings=tuple(job.warnings),
+                incidents=job.incidents,
             )
             return failed, error
         await job.clean_up()
@@ -277,6 +281,7 @@ class Harness:
             output=outcome.output,
             size=outcome.size_bytes,
             warnings=outcome.warnings,
+            incidents=job.incidents,
             progress=job.progress(),
         )
         return done, None

@@ -7,7 +7,7 @@ The gate at work: a `Site` whose connections refuse before Twisted stores or par
 refusal is written, our side of the connection is closed, and what the peer still sends is thrown away for a moment:
 closing at once would reset the connection, and the peer would never see why.
 
-Uses of private names of Twisted, each pinned by a test in ``tests/web``: ``_command``, ``_path``,
+Uses of private names of Twisted, each pinned by a test in ``tests/web``: ``_command``, ``_path``, ``_networkProducer``,
 ``_handlingRequest``, ``_receivedHeaderSize``, ``_receivedHeaderCount``, ``_respondToBadRequestAndDisconnect``,
 ``_protocolUpgradeForWebsockets``.
 """
@@ -16,6 +16,8 @@ from collections.abc import Callable
 from io import BytesIO
 from typing import Any  # Any: Twisted's web server is not annotated
 
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IAddress, IDelayedCall, IProtocol, IReactorTime, ITCPTransport
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -24,28 +26,36 @@ from twisted.web.http_headers import Headers
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
-from m3u8svc.redact import escape_controls
+from m3u8svc.access.credentials import bears_token
+from m3u8svc.access.failures import source_of
+from m3u8svc.access.forwarding import NOTHING_BEFORE_US, Client, Front, client_of, without_base
+from m3u8svc.access.roles import OWNER, Principal
+from m3u8svc.redact import escape_controls, redact_text
 from m3u8svc.waiting import log_failure
 from m3u8svc.web import gate
+from m3u8svc.web.doorman import Admission, Doorman, Verdict
 from m3u8svc.web.gate import Refusal
-from m3u8svc.web.render import json_bytes
+from m3u8svc.web.rates import Rates
+from m3u8svc.web.render import ENGLISH, header_text, json_bytes
+from m3u8svc.weblimits import DEFAULTS, WebLimits
 
-IDLE_S = 60
-HEADERS_S = 10
-BODY_S = 30
-UNREAD_ANSWER_S = 60
+VERDICT_S = 30
 LINGER_S = 2
 LINGER_BYTES = 1024 * 1024
-MAX_CONNECTIONS = 512
-MAX_CONNECTIONS_PER_ADDRESS = 64
+BURST_S = 5
+"""Connections that are refused within so long are one line of the log."""
+WARNINGS_PER_S, WARNINGS_AT_ONCE = 1, 200
+"""Of one address, so many refusals are warnings. More are for debugging: a stranger must not fill the log."""
 
 
 class GatedRequest(Request):
     """
-    A request whose body is counted while it arrives and kept in memory.
+    A request whose body is counted while it arrives and kept in memory; whom it comes from, and who that is.
     """
 
     channel: "GatedChannel"
+    client: Client
+    admission: Admission
     _body_bytes = 0
 
     def handleContentChunk(self, data: bytes) -> None:
@@ -68,10 +78,27 @@ class GatedRequest(Request):
             self.setResponseCode(500)
             self.setHeader(b"Content-Type", b"application/json")
             self.setHeader(b"X-Error-Code", b"internal")
+            self.setHeader(ENGLISH.encode("ascii"), header_text("internal error of the service").encode("ascii"))
             self.setHeader(b"Content-Length", b"%d" % len(body))
             self.write(body)
         self.finish()
         return reason
+
+
+def admission_of(request: Request) -> Admission:
+    """
+    Who a request is from, as the doorman has it.
+    """
+    assert isinstance(request, GatedRequest)
+    return request.admission
+
+
+def client_behind(request: Request) -> Client:
+    """
+    Where a request comes from.
+    """
+    assert isinstance(request, GatedRequest)
+    return request.client
 
 
 class GatedChannel(HTTPChannel):
@@ -79,7 +106,6 @@ class GatedChannel(HTTPChannel):
     One connection: deadlines, limits, the gate, and our headers on every answer.
     """
 
-    maxHeaders = 100
     transport: Any  # Any: no one interface of Twisted's names all that a connection can do
     site: "GatedSite"
     refused = False
@@ -87,29 +113,109 @@ class GatedChannel(HTTPChannel):
     _deadline: IDelayedCall | None = None
     _unread: IDelayedCall | None = None
     _lingered = 0
+    _held = False
+    """Whether a request is being judged."""
+    _whole = False
+    """Whether that one has no body."""
+    _judging: "Deferred[None] | None" = None
 
     # -- The gate --
 
     def allHeadersReceived(self) -> None:
-        """Decide; only what passes gets room for a body."""
-        method, target = self._command.decode("latin-1"), self._path.decode("latin-1")
+        """Decide; only what passes gets room for a body. A verdict may take a while: nothing is read meanwhile."""
+        front = self.site.front
+        sent_path = self._path.decode("latin-1")
+        method, target = self._command.decode("latin-1"), without_base(sent_path, front.base_path)
         request = self.requests[-1]
         headers = {
             name.decode("latin-1").lower(): [value.decode("latin-1") for value in values]
             for name, values in request.requestHeaders.getAllRawHeaders()
         }
-        refusal = gate.decide(method, target, headers, self.site.allowed_hosts(), length=self.length)
+        client = client_of(_host(self.getPeer()), secure=self.isSecure(), headers=headers, trusted=front.trusted)
+        refusal = gate.decide(
+            method,
+            target,
+            client.headers,
+            self.site.allowed_hosts() | self._own_names(),
+            length=self.length,
+            unforgeable=self.site.doorman.insists and bears_token(headers),
+            secure=client.secure,
+            limits=self.site.limits,
+        )
+        if refusal is None and sent_path.partition("?")[0] == front.base_path:
+            refusal = gate.moved(front.base_path + "/")
         if refusal is not None:
-            self._log_refusal(refusal, method, target, headers)
+            self._log_refusal(refusal, method, target, client.headers)
             self.refuse(refusal, head=method == "HEAD")
             return
-        self.body_limit = gate.body_limit(method, target)
-        self._expect(BODY_S)
+        self._path = target.encode("latin-1")
+        request.client = client
+        verdict = self.site.doorman.judge(method, target.partition("?")[0], client)
+        if isinstance(verdict, Deferred):
+            self._await(verdict, method, target)
+        else:
+            self._obey(verdict, method, target)
+
+    def _own_names(self) -> frozenset[str]:
+        """
+        What this connection's own end is called.
+        """
+        end = self.getHost()
+        if not isinstance(end, IPv4Address | IPv6Address):
+            return frozenset()
+        return gate.names_of_own_end(end.host, end.port, proxied=bool(self.site.front.trusted))
+
+    def _await(self, verdict: "Deferred[Verdict]", method: str, target: str) -> None:
+        """
+        Hold the request, and what comes behind it, until it is judged.
+        """
+        self.paused = self._held = True
+        self._whole = False
+        self._networkProducer.pauseProducing()
+        self._expect(VERDICT_S)
+        self._judging = Deferred.fromCoroutine(self._judged(verdict, method, target))
+        self._judging.addErrback(self._judge_lost, method, target)
+
+    async def _judged(self, pending: "Deferred[Verdict]", method: str, target: str) -> None:
+        try:
+            verdict = await pending
+        finally:
+            self._held = False
+        self._obey(verdict, method, target)
+        if self.refused:
+            return
+        self.paused = False
+        if self._whole:
+            self.allContentReceived()
+        self._networkProducer.resumeProducing()
+        super().dataReceived(b"")
+
+    def _judge_lost(self, failure: Failure, method: str, target: str) -> None:
+        if not failure.check(CancelledError):  # which is the client's going away
+            log_failure(
+                f"judging {_shown(method.encode())} {_shown(target.partition('?')[0].encode('latin-1'))}", failure
+            )
+            self.refuse(gate.OUR_FAULT)
+
+    def _obey(self, verdict: Verdict, method: str, target: str) -> None:
+        request = self.requests[-1]
+        if isinstance(verdict, Admission):
+            request.admission = verdict
+            verdict = self.site.rate_refusal(verdict.principal, request.client.address) or verdict
+        if isinstance(verdict, Refusal):
+            self._log_refusal(verdict, method, target, request.client.headers)
+            self.refuse(verdict, head=method == "HEAD")
+            return
+        limits = self.site.limits
+        self.body_limit = gate.body_limit(method, target, limits)
+        self._expect(limits.body_deadline_s)
         super().allHeadersReceived()
 
     def allContentReceived(self) -> None:
         """The request is whole: it may take its time now."""
-        if not self.refused:
+        if self._held:
+            self._whole = True
+        elif not self.refused:
             self._expect(None)
             super().allContentReceived()
 
@@ -122,12 +228,17 @@ class GatedChannel(HTTPChannel):
         self.refused = True
         self.setTimeout(None)
         body = json_bytes(refusal.message)
-        headers = Headers({"Content-Type": ["application/json"], "X-Error-Code": [refusal.code]})
+        headers = Headers({"Content-Type": ["application/json"]})
+        if refusal.code:
+            headers.setRawHeaders("X-Error-Code", [refusal.code])
+            headers.setRawHeaders(ENGLISH, [header_text(refusal.english)])
         headers.setRawHeaders("Content-Length", [str(len(body))])
         headers.setRawHeaders("Connection", ["close"])
         headers.setRawHeaders("Date", [datetimeToString()])
         if refusal.status == 405:
             headers.setRawHeaders("Allow", [", ".join(refusal.allow)])
+        for name, value in refusal.headers:
+            headers.setRawHeaders(name, [value])
         reason = RESPONSES.get(refusal.status, b"Refused")
         self.writeHeaders(b"HTTP/1.1", b"%d" % refusal.status, reason, headers)
         if not head:
@@ -148,15 +259,16 @@ class GatedChannel(HTTPChannel):
         self.transport.loseWriteConnection()
 
     def _log_refusal(self, refusal: Refusal, method: str, target: str, headers: gate.Headers) -> None:
-        level = self._log.warn if refusal.status in (403, 421) else self._log.debug
+        is_attack = refusal.status in (403, 421) and self.site.may_warn_of(_host(self.getPeer()))
+        level = self._log.warn if is_attack else self._log.debug
         level(
             "refused {method} {path}: {status} {code} (host {host}, origin {origin})",
             method=escape_controls(method[:20]),
-            path=escape_controls(target.partition("?")[0][:100]),
+            path=redact_text(target.partition("?")[0][:100]),
             status=refusal.status,
             code=refusal.code,
             host=escape_controls(", ".join(headers.get("host", ()))[:100]),
-            origin=escape_controls(", ".join(headers.get("origin", ()))[:100]),
+            origin=escape_controls(gate.whose_page(headers)[:100]),
         )
 
     # -- What arrives --
@@ -168,8 +280,12 @@ class GatedChannel(HTTPChannel):
             if self._lingered > LINGER_BYTES:
                 self.transport.abortConnection()
             return
+        if self._held:  # TLS may hand on what it had read already
+            self._lingered += len(data)
+            if self._lingered > LINGER_BYTES:
+                self.transport.abortConnection()
         if self._deadline is None and not self._handlingRequest:
-            self._expect(HEADERS_S)
+            self._expect(self.site.limits.header_deadline_s)
         super().dataReceived(data)
 
     def lineReceived(self, line: bytes) -> None:
@@ -197,10 +313,10 @@ class GatedChannel(HTTPChannel):
         super().writeHeaders(version, code, reason, headers)
 
     def pauseProducing(self) -> None:
-        """The peer does not take the answer as fast as it comes: it gets a minute, not forever."""
+        """The peer does not take the answer as fast as it comes: it gets a while, not forever."""
         super().pauseProducing()
         if self._unread is None:
-            self._unread = self.site.reactor.callLater(UNREAD_ANSWER_S, self._give_up_on_the_answer)
+            self._unread = self.site.reactor.callLater(self.site.limits.unread_s, self._give_up_on_the_answer)
 
     def resumeProducing(self) -> None:
         """It took all there was."""
@@ -221,8 +337,11 @@ class GatedChannel(HTTPChannel):
     def connectionMade(self) -> None:
         """Somebody who connects has something to say."""
         super().connectionMade()
+        limits = self.site.limits
+        self.maxHeaders, self.totalHeadersSize = limits.header_count, limits.header_bytes
+        self.MAX_LENGTH = limits.header_bytes  # of one line
         self.site.joined(self)
-        self._expect(HEADERS_S)
+        self._expect(limits.header_deadline_s)
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]  # HTTPChannel leaves it unannotated
         """Forget the connection and its timers."""
@@ -245,6 +364,8 @@ class GatedChannel(HTTPChannel):
 
     def _forget(self) -> None:
         self._expect(None)
+        if self._judging is not None:
+            self._judging.cancel()
         self._stop_waiting_for_the_reader()
         self.site.left(self)
 
@@ -264,7 +385,8 @@ class GatedSite(Site):
     """
     A site behind the gate: no forms, bodies in memory, a bounded number of connections.
 
-    `allowed_hosts` is asked for each request, because the port is known only after listening.
+    `allowed_hosts` is asked for each request, because the port is known only after listening. Without a `doorman`
+    everybody is the owner.
     """
 
     protocol = GatedChannel  # type: ignore[assignment]  # without the proxy that could switch to HTTP/2
@@ -278,22 +400,70 @@ class GatedSite(Site):
         *,
         reactor: IReactorTime,
         allowed_hosts: Callable[[], frozenset[str]],
+        doorman: Doorman | None = None,
+        front: Front = NOTHING_BEFORE_US,
         closing: Callable[[], None] = lambda: None,
+        limits: WebLimits = DEFAULTS,
     ) -> None:
         super().__init__(
-            resource, requestFactory=GatedRequest, timeout=IDLE_S, reactor=reactor, parsePOSTFormSubmission=False
+            resource, requestFactory=GatedRequest, timeout=limits.idle_s, reactor=reactor, parsePOSTFormSubmission=False
         )
         self.allowed_hosts = allowed_hosts
+        self.limits = limits
+        self._rates = Rates(per_s=limits.requests_per_s, burst=limits.requests_burst)
+        self._owners_rate = Rates(per_s=limits.owner_requests_per_s, burst=limits.requests_burst)
+        self._warnings = Rates(per_s=WARNINGS_PER_S, burst=WARNINGS_AT_ONCE)
+        self.doorman = doorman or Doorman(clock=reactor)
+        self.front = front
         self._closing = closing
         self._channels: dict[GatedChannel, str] = {}
+        self._turned_away = 0
+        self._burst: IDelayedCall | None = None
 
     def buildProtocol(self, addr: IAddress | None) -> Any:  # Any: Twisted's own answer is a proxy type
         """Refuse a connection beyond the limits by closing it."""
         peers = list(self._channels.values())
-        if len(peers) >= MAX_CONNECTIONS or peers.count(_host(addr)) >= MAX_CONNECTIONS_PER_ADDRESS:
-            self._log.warn("too many connections: one from {peer} was closed", peer=_host(addr))
+        limits = self.limits
+        if len(peers) >= limits.connections or peers.count(_host(addr)) >= limits.connections_per_address:
+            self._turn_away(_host(addr))
             return None
         return super().buildProtocol(addr)
+
+    def rate_refusal(self, principal: Principal | None, address: str) -> Refusal | None:
+        """
+        Count a request of this principal, or of a stranger at this address; the answer to it if there were too many.
+        """
+        owner = principal is OWNER  # a token may have that name, too
+        rates = self._owners_rate if owner else self._rates
+        who = f"at {source_of(address)}" if principal is None else f"as {principal.name}"
+        wait_s = rates.wait(who, self.reactor.seconds())
+        if not wait_s:
+            return None
+        per_s = self.limits.owner_requests_per_s if owner else self.limits.requests_per_s
+        return gate.too_many_requests(per_s=per_s, wait_s=wait_s)
+
+    def may_warn_of(self, address: str) -> bool:
+        """
+        Count a warning about this address; whether there were not too many.
+        """
+        return not self._warnings.wait(source_of(address), self.reactor.seconds())
+
+    def _turn_away(self, peer: str) -> None:
+        """
+        Count it, and say so when the burst is over: they come by the hundred.
+        """
+        self._turned_away += 1
+        if self._burst is None:
+            self._burst = self.reactor.callLater(BURST_S, self._end_burst, peer)
+
+    def _end_burst(self, peer: str) -> None:
+        count, self._turned_away, self._burst = self._turned_away, 0, None
+        self._log.warn(
+            "too many connections: {count} closed within {seconds} s, the first from {peer}",
+            count=count,
+            seconds=BURST_S,
+            peer=peer,
+        )
 
     def joined(self, channel: GatedChannel) -> None:
         """A connection counts from now."""
@@ -315,6 +485,8 @@ class GatedSite(Site):
         """Nobody listens any more: end what is pushed and what is idle."""
         super().stopFactory()
         self._closing()
+        if self._burst is not None:
+            self._burst.reset(0)
         for channel in list(self._channels):
             if not channel.requests:
                 channel.loseConnection()
@@ -336,4 +508,4 @@ def _host(address: object) -> str:
 
 
 def _shown(raw: bytes) -> str:
-    return escape_controls(raw[:100].decode("latin-1"))
+    return redact_text(raw[:100].decode("latin-1"))

@@ -5,7 +5,9 @@ What the web room asks of the service: the whole of it, so that tests can stand 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol  # Any: JSON values
 
+from m3u8svc.errors import M3u8svcError
 from m3u8svc.hls.outline import Outline
+from m3u8svc.tasks.creation import Creation
 from m3u8svc.tasks.plugins import PluginStatus
 from m3u8svc.tasks.task import Status, SystemSettings, Task, TaskChange, TaskDraft
 
@@ -43,22 +45,74 @@ class Plugins(Protocol):
         """What its hooks have done so far."""
 
 
+class Reason(Protocol):
+    """
+    One thing that is wrong with the whole service.
+    """
+
+    @property
+    def error(self) -> M3u8svcError: ...
+    @property
+    def since(self) -> float:
+        """Seconds since the epoch."""
+
+
+class Sandbox(Protocol):
+    """
+    The box that media is read in.
+    """
+
+    def as_fields(self) -> dict[str, Any]:
+        """As it is shown."""
+
+
+class Health(Protocol):
+    """
+    How the whole service is.
+    """
+
+    def reasons(self) -> Sequence[Reason]:
+        """What is wrong now; nothing when all is well."""
+
+    def sandbox(self) -> Sandbox:
+        """The box that media is read in, as far as it is known."""
+
+    async def ready(self) -> None:
+        """Returns when a task could be taken now; an `M3u8svcError` says why not."""
+
+
 class Downloads(Protocol):
     """
     The download service as the API sees it. Any method may raise an `M3u8svcError`.
     """
 
+    async def prepared(self) -> None:
+        """What judging a request takes is at hand when this returns, so that judging it is quick."""
+
     async def create(self, draft: TaskDraft) -> Task:
         """A new task, committed when this returns."""
 
+    async def create_once(self, draft: TaskDraft, creation: Creation) -> tuple[str, bool]:
+        """The id of the task that this request makes, and whether it made it before; `IdempotencyConflict`."""
+
     async def plan(self, draft: TaskDraft) -> Outline:
-        """What a task of this request would do, without one."""
+        """What a task of this request would do, without one; `TooBusy`."""
 
     async def task(self, task_id: str) -> Task:
         """One task with its live progress; `TaskNotFound`."""
 
-    async def tasks(self, *, status: Status | None = None, limit: int | None = None, offset: int = 0) -> list[Task]:
-        """Tasks in the order of their creation."""
+    async def tasks(
+        self,
+        *,
+        status: Status | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+        after: Task | None = None,
+    ) -> list[Task]:
+        """Tasks in the order of their creation; with `after`, those behind it, whether it is still there or not."""
+
+    async def queue(self) -> Mapping[str, int]:
+        """Where each task that waits stands, by id and from 1: the order in which they start."""
 
     async def change(self, task_id: str, change: TaskChange) -> Task:
         """The task after the change; `TaskNotFound`, `InvalidTransition`, `CannotRemake`."""
@@ -70,7 +124,7 @@ class Downloads(Protocol):
         """The report of a task's result as JSON; `ReportNotFound`."""
 
     async def verify(self, task_id: str, *, decode: bool) -> dict[str, Any]:
-        """What a look at a task's file finds; `CannotVerify`."""
+        """What a look at a task's file finds; `CannotVerify`, `TooBusy`."""
 
     async def remove(self, task_id: str, *, with_files: bool) -> None:
         """Forget a task and its work directory, and its output too if asked; `TaskNotFound`."""

@@ -1,11 +1,12 @@
 """
 Exceptions to answers, in one table, and the one way a route is carried out.
 
-Errors are one JSON string with the documented status; the stable code goes into ``X-Error-Code`` (DESIGN 5.9). What is
-not the caller's fault is a 500 with the text the contract has for that method, logged once, here.
+Errors are one JSON string with the documented status; the stable code goes into ``X-Error-Code`` (DESIGN 5.9), the text
+in English into ``X-Error-Text-En``. What is not the caller's fault is a 500 with the text the contract has for that
+method, logged once, here.
 """
 
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from typing import Any  # Any: JSON values, and a coroutine's send and yield types
 
 import attrs
@@ -13,68 +14,106 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.web.server import Request
 
-from m3u8svc.errors import Fault, M3u8svcError, TaskNotFound
+from m3u8svc.errors import (
+    BadCredentials,
+    Fault,
+    M3u8svcError,
+    StoreError,
+    TaskNotFound,
+    TooBusy,
+    TooManyFailures,
+    TooManyTasks,
+)
 from m3u8svc.waiting import log_failure, settled
-from m3u8svc.web.render import json_bytes
+from m3u8svc.web.render import ENGLISH, header_text, json_bytes
+from m3u8svc.web.streaming import send
 
 log = Logger()
 
-OUR_FAULT: dict[tuple[str, str], str] = {
-    ("POST", "/api/tasks"): "保存任务失败",
-    ("GET", "/api/tasks"): "获取任务失败",
-    ("PUT", "/api/tasks"): "更新任务失败",
-    ("DELETE", "/api/tasks"): "删除任务失败",
-    ("POST", "/api/settings"): "保存设置失败",
-    ("GET", "/api/settings"): "获取设置失败",
-    ("GET", "/api/plugins"): "获取插件失败",
+OUR_FAULT: dict[tuple[str, str], tuple[str, str]] = {
+    ("POST", "/api/tasks"): ("保存任务失败", "the task could not be stored"),
+    ("GET", "/api/tasks"): ("获取任务失败", "the tasks could not be read"),
+    ("PUT", "/api/tasks"): ("更新任务失败", "the task could not be changed"),
+    ("DELETE", "/api/tasks"): ("删除任务失败", "the task could not be removed"),
+    ("POST", "/api/settings"): ("保存设置失败", "the settings could not be stored"),
+    ("GET", "/api/settings"): ("获取设置失败", "the settings could not be read"),
+    ("GET", "/api/plugins"): ("获取插件失败", "the plugins could not be read"),
 }
-"""What a 500 says, by method and path."""
+"""What a 500 says, by method and path, and the same in English."""
+ANYWHERE = ("服务器内部错误", "internal error of the service")
+
+
+STORE_RETRY_AFTER_S = 5
 
 
 @attrs.frozen(kw_only=True)
 class Answer:
     """
-    Status and JSON text of one answer; `code` is the error's, "" for success.
+    Status, JSON text and further headers of one answer; `code` is the error's and `english` its text in English, both
+    "" for success. `rest` is what follows `body` if that is only its beginning.
     """
 
     status: int = 200
     body: bytes
+    rest: AsyncIterator[bytes] | None = None
     code: str = ""
+    english: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
 
 
-def success(value: Any) -> Answer:
+def success(value: Any, *, headers: Mapping[str, str] | None = None) -> Answer:
     """
     A 200 with this JSON value.
     """
-    return Answer(body=json_bytes(value))
+    return Answer(body=json_bytes(value), headers=tuple((headers or {}).items()))
 
 
-def refusal(status: int, message: str, code: str) -> Answer:
+def refusal(status: int, message: str, english: str, code: str, *, retry_after_s: int | None = None) -> Answer:
     """
-    An error: one JSON string.
+    An error: one JSON string, in English beside it; `retry_after_s` says in how many seconds it may be another answer.
     """
-    return Answer(status=status, body=json_bytes(message), code=code)
+    headers = () if retry_after_s is None else (("Retry-After", str(retry_after_s)),)
+    return Answer(status=status, body=json_bytes(message), code=code, english=english, headers=headers)
+
+
+def refusal_by(status: int, error: M3u8svcError, *, retry_after_s: int | None = None) -> Answer:
+    """
+    The same in the words of an error of the catalogue.
+    """
+    return refusal(status, error.text(), error.text("en"), error.code, retry_after_s=retry_after_s)
 
 
 def answer_to(error: Exception, method: str, path: str) -> Answer:
     """
-    What an exception means to the client: 404, 400, or a 500 that does not say why.
+    What an exception means to the client: 401, 404, 429, 400, 503 where the database is only busy or away, or a 500
+    that does not say why.
     """
+    if isinstance(error, BadCredentials):
+        return refusal_by(401, error)
+    if isinstance(error, TooBusy | TooManyFailures | TooManyTasks):
+        return refusal_by(429, error, retry_after_s=error.retry_after_s)
+    if isinstance(error, StoreError) and error.retriable:
+        return refusal_by(503, error, retry_after_s=STORE_RETRY_AFTER_S)
     if isinstance(error, TaskNotFound):
-        return refusal(404, error.text(), error.code)
+        return refusal_by(404, error)
     if isinstance(error, M3u8svcError) and error.fault is Fault.CALLER:
-        return refusal(400, error.text(), error.code)
+        return refusal_by(400, error)
     code = error.code if isinstance(error, M3u8svcError) else M3u8svcError.code
-    return refusal(500, OUR_FAULT.get((method, path), "服务器内部错误"), code)
+    return refusal(500, *OUR_FAULT.get((method, path), ANYWHERE), code)
 
 
 async def respond(request: Request, work: Coroutine[Any, Any, Answer]) -> bytes:
     """
-    Carry out a route's work: the body of its answer, headers set. The work ends even if the client hangs up (Klein
-    cancels routes then): what a request has begun is never left half-way.
+    Carry out a route's work: the body of its answer, headers set; of a long one, what is left of it to send. The work
+    ends even if the client hangs up (Klein cancels routes then): what a request has begun is never left half-way.
     """
     method, path = request.method.decode("latin-1"), request.path.decode("latin-1")
-    return put(request, await settled(Deferred.fromCoroutine(_answered(work, method, path))))
+    answer = await settled(Deferred.fromCoroutine(_answered(work, method, path)))
+    body = put(request, answer)
+    if answer.rest is None:
+        return body
+    await send(request, body, answer.rest)
+    return b""
 
 
 async def _answered(work: Coroutine[Any, Any, Answer], method: str, path: str) -> Answer:
@@ -85,7 +124,8 @@ async def _answered(work: Coroutine[Any, Any, Answer], method: str, path: str) -
         if answer.status < 500:
             return answer
         if isinstance(error, M3u8svcError):
-            log.error("{method} {path}: {error}", method=method, path=path, error=error.text("en"))
+            text = error.text("en")
+            log.error("{method} {path}: {code} {error}", method=method, path=path, code=error.code, error=text)
         else:
             log_failure(f"{method} {path}")
         return answer
@@ -105,7 +145,12 @@ def put(request: Request, answer: Answer) -> bytes:
     """
     request.setResponseCode(answer.status)
     request.setHeader(b"Content-Type", b"application/json; charset=utf-8")
-    request.setHeader(b"Content-Length", b"%d" % len(answer.body))
+    if answer.rest is None:
+        request.setHeader(b"Content-Length", b"%d" % len(answer.body))
+    for name, value in answer.headers:
+        request.setHeader(name.encode("ascii"), value.encode("ascii"))
     if answer.code:
         request.setHeader(b"X-Error-Code", answer.code.encode())
+    if answer.english:
+        request.setHeader(ENGLISH.encode("ascii"), header_text(answer.english).encode("ascii"))
     return answer.body

@@ -7,32 +7,45 @@ Origin; bodies only as JSON and only where a body belongs, and small. Paths are 
 raw path is what is routed later, since nothing is left to unquote.
 """
 
+import ipaddress
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import attrs
 
+from m3u8svc.errors import (
+    BadHttp,
+    BodyTooLarge,
+    ForeignOrigin,
+    HeadersTooLarge,
+    M3u8svcError,
+    MethodNotAllowed,
+    NotJson,
+    PathNotFound,
+    TooManyRequests,
+    UnexpectedBody,
+    WrongHost,
+)
+from m3u8svc.weblimits import DEFAULTS, WebLimits
+
 ROUTES: Mapping[str, tuple[str, ...]] = {
     "/api/tasks": ("GET", "POST", "PUT", "DELETE"),
     "/api/settings": ("GET", "POST"),
     "/api/plugins": ("GET",),
+    "/api/health": ("GET",),
+    "/api/openapi.json": ("GET",),
+    "/api/session": ("GET", "POST", "DELETE"),
     "/ws/progress": ("GET",),
     "/": ("GET", "HEAD"),
     "/healthz": ("GET", "HEAD"),
+    "/readyz": ("GET", "HEAD"),
     "/favicon.ico": ("GET", "HEAD"),
 }
 """Every path we answer, with its methods; below /static/ it is GET and HEAD."""
 
 STATIC = "/static/"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
-
-PLAYLIST_BYTES = 8 * 1024 * 1024
-"""Of a playlist that comes with a task."""
-FIELDS_BYTES = 256 * 1024
-"""Of everything else in a task's body."""
-TASK_BODY_BYTES = FIELDS_BYTES + 2 * PLAYLIST_BYTES
-"""JSON writes line ends as two bytes, and many clients what is not ASCII as six for three."""
-BODY_BYTES = 16 * 1024
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -54,6 +67,9 @@ _PLAIN_PATH = re.compile(f"/(?:{_SEGMENT}(?:/{_SEGMENT})*/?)?")
 _JSON = re.compile(r'application/json\s*(;\s*charset\s*=\s*"?utf-8"?\s*)?', re.IGNORECASE)
 _LOOPBACK = ("127.0.0.1", "[::1]", "localhost")
 
+WILDCARDS = ("", "0.0.0.0", "::")
+"""What a port is bound to that listens at every address of the machine."""
+
 Headers = Mapping[str, Sequence[str]]
 """Header values by lower-case name."""
 
@@ -61,40 +77,89 @@ Headers = Mapping[str, Sequence[str]]
 @attrs.frozen(kw_only=True)
 class Refusal:
     """
-    An answer given instead of the request being read. `allow` are the methods a 405 names.
+    An answer given instead of the request being read. `english` says the same as `message`; `allow` are the methods a
+    405 names, `headers` what else it says.
     """
 
     status: int
     message: str
+    english: str
     code: str
     allow: tuple[str, ...] = ()
+    headers: tuple[tuple[str, str], ...] = ()
 
 
-BAD_REQUEST = Refusal(status=400, message="请求格式错误", code="bad_http")
-HEADERS_TOO_LARGE = Refusal(status=431, message="请求头过大", code="headers_too_large")
-BODY_TOO_LARGE = Refusal(status=413, message="请求体过大", code="body_too_large")
+def refusal_of(status: int, error: type[M3u8svcError], *, allow: tuple[str, ...] = ()) -> Refusal:
+    """
+    A refusal in the words of the catalogue, whose texts for the door have no fields.
+    """
+    return Refusal(status=status, message=error.zh, english=error.en, code=error.code, allow=allow)
+
+
+BAD_REQUEST = refusal_of(400, BadHttp)
+HEADERS_TOO_LARGE = refusal_of(431, HeadersTooLarge)
+BODY_TOO_LARGE = Refusal(
+    status=413, message="请求体过大", english="the request's body is too large", code=BodyTooLarge.code
+)
+"""One code for what is too large, whoever sent it; only the origin's has a URL to name."""
+
+OUR_FAULT = Refusal(
+    status=500, message="服务器内部错误", english="internal error of the service", code=M3u8svcError.code
+)
+
+
+def moved(path: str) -> Refusal:
+    """
+    The answer to who left out the slash: relative links of the page would lead elsewhere.
+    """
+    return Refusal(status=308, message=path, english=path, code="", headers=(("Location", path),))
+
+
+def too_many_requests(*, per_s: int, wait_s: float) -> Refusal:
+    """
+    The answer to who asks more often than may be.
+    """
+    error = TooManyRequests(per_s=per_s, seconds=math.ceil(wait_s))
+    return Refusal(
+        status=429,
+        message=error.text(),
+        english=error.text("en"),
+        code=error.code,
+        headers=(("Retry-After", str(math.ceil(wait_s))),),
+    )
 
 
 def decide(
-    method: str, target: str, headers: Headers, allowed_hosts: frozenset[str], *, length: int | None = 0
+    method: str,
+    target: str,
+    headers: Headers,
+    allowed_hosts: frozenset[str],
+    *,
+    length: int | None = 0,
+    limits: WebLimits = DEFAULTS,
+    unforgeable: bool = False,
+    secure: bool = False,
 ) -> Refusal | None:
     """
     Why this request is refused; None when it may pass. `length` is that of the body, None when it is chunked.
+    `unforgeable` is one that stands or falls with what no browser adds by itself: no page can have it sent.
+    `secure` is one over https: whoever sits on the way can make pages of our name over http, which are not ours.
     """
     path = target.partition("?")[0]
     return (
         _host_refusal(headers.get("host", ()), allowed_hosts)
-        or _origin_refusal(path, headers, allowed_hosts)
+        or (None if unforgeable else _origin_refusal(path, headers, allowed_hosts, secure))
         or _route_refusal(method, path)
-        or _body_refusal(method, path, headers, length)
+        or _body_refusal(method, path, headers, length, limits)
     )
 
 
-def body_limit(method: str, target: str) -> int:
+def body_limit(method: str, target: str, limits: WebLimits = DEFAULTS) -> int:
     """
     How many bytes the body of this request may have.
     """
-    return TASK_BODY_BYTES if (method, target.partition("?")[0]) == ("POST", "/api/tasks") else BODY_BYTES
+    is_task = (method, target.partition("?")[0]) == ("POST", "/api/tasks")
+    return limits.task_body_room if is_task else limits.body_bytes
 
 
 def host_names(listening: Iterable[tuple[str, int]]) -> frozenset[str]:
@@ -104,7 +169,7 @@ def host_names(listening: Iterable[tuple[str, int]]) -> frozenset[str]:
     """
     names: set[str] = set()
     for address, port in listening:
-        wildcard = address in ("", "0.0.0.0", "::")
+        wildcard = address in WILDCARDS
         local = wildcard or address == "::1" or address.startswith("127.")
         hosts = {f"[{address}]" if ":" in address else address} if not wildcard else set()
         for host in hosts.union(_LOOPBACK if local else ()):
@@ -114,13 +179,27 @@ def host_names(listening: Iterable[tuple[str, int]]) -> frozenset[str]:
     return frozenset(names)
 
 
+def names_of_own_end(address: str, port: int, *, proxied: bool) -> frozenset[str]:
+    """
+    The Host values that name us besides those known beforehand, for a connection that has (`address`, `port`) at our
+    end: that numeric address, and this port only. A page that asks for us by number is ours (R-WEB-1): what rebinding
+    turns to us is a name. None where a declared proxy may stand between, whose own address for us is nobody's name for
+    us, and none of an address with a scope (fe80::1%eth0), which no URL can carry.
+    """
+    if proxied or not address or "%" in address:
+        return frozenset()
+    end = ipaddress.ip_address(address)
+    mapped = end.ipv4_mapped if isinstance(end, ipaddress.IPv6Address) else None
+    return host_names([(str(mapped or end), port)])
+
+
 def _host_refusal(given: Sequence[str], allowed_hosts: frozenset[str]) -> Refusal | None:
     if len(given) == 1 and given[0].lower() in allowed_hosts:
         return None
-    return Refusal(status=421, message="请求的主机名不是本服务的地址", code="wrong_host")
+    return refusal_of(421, WrongHost)
 
 
-def _origin_refusal(path: str, headers: Headers, allowed_hosts: frozenset[str]) -> Refusal | None:
+def _origin_refusal(path: str, headers: Headers, allowed_hosts: frozenset[str], secure: bool) -> Refusal | None:
     """
     Refuse what another site's page sends. Our own pages may be linked to from anywhere; everything else may not.
     """
@@ -129,32 +208,42 @@ def _origin_refusal(path: str, headers: Headers, allowed_hosts: frozenset[str]) 
         return None
     origins = headers.get("origin", ())
     if origins:
-        own = len(origins) == 1 and _own_origin(origins[0], allowed_hosts)
+        own = len(origins) == 1 and _own_origin(origins[0], allowed_hosts, secure)
     else:
         own = all(site in ("same-origin", "none") for site in headers.get("sec-fetch-site", ()))
-    return None if own else Refusal(status=403, message="拒绝来自其他网站的请求", code="foreign_origin")
+    return None if own else refusal_of(403, ForeignOrigin)
 
 
-def _own_origin(origin: str, allowed_hosts: frozenset[str]) -> bool:
+def whose_page(headers: Headers) -> str:
+    """
+    The origin of the page a request came from, for the log: as the browser says it, or, where it says none (pictures,
+    links), the beginning of the Referer. "" if it says neither.
+    """
+    referers = ["/".join(referer.split("/")[:3]) for referer in headers.get("referer", ())]
+    return ", ".join(headers.get("origin", ()) or referers)
+
+
+def _own_origin(origin: str, allowed_hosts: frozenset[str], secure: bool) -> bool:
     scheme, separator, host = origin.lower().partition("://")
-    return bool(separator) and scheme in ("http", "https") and host in allowed_hosts
+    # https to a request over http is a proxy's that does not say so.
+    return bool(separator) and scheme in (("https",) if secure else ("http", "https")) and host in allowed_hosts
 
 
 def _route_refusal(method: str, path: str) -> Refusal | None:
     if not _PLAIN_PATH.fullmatch(path):
-        return Refusal(status=404, message="路径不存在", code="not_found")
+        return refusal_of(404, PathNotFound)
     allow = ("GET", "HEAD") if path.startswith(STATIC) else ROUTES.get(path, ())
     if method not in METHODS or (allow and method not in allow):
-        return Refusal(status=405, message="方法不支持", code="method_not_allowed", allow=allow)
-    return None if allow else Refusal(status=404, message="路径不存在", code="not_found")
+        return refusal_of(405, MethodNotAllowed, allow=allow)
+    return None if allow else refusal_of(404, PathNotFound)
 
 
-def _body_refusal(method: str, path: str, headers: Headers, length: int | None) -> Refusal | None:
+def _body_refusal(method: str, path: str, headers: Headers, length: int | None, limits: WebLimits) -> Refusal | None:
     if length == 0:
         return None
     if method not in ("POST", "PUT"):
-        return Refusal(status=400, message="此请求不能带请求体", code="unexpected_body")
+        return refusal_of(400, UnexpectedBody)
     types = headers.get("content-type", ())
     if len(types) != 1 or not _JSON.fullmatch(types[0].strip()):
-        return Refusal(status=415, message="请求体必须是 application/json", code="not_json")
-    return BODY_TOO_LARGE if length is not None and length > body_limit(method, path) else None
+        return refusal_of(415, NotJson)
+    return BODY_TOO_LARGE if length is not None and length > body_limit(method, path, limits) else None

@@ -1,5 +1,6 @@
 """
-The pages people look at: the task list at /, its scripts and styles, and the two small paths tools ask for.
+The pages people look at: the task list at / or the login in its place, their scripts and styles, and the two small
+paths tools ask for.
 
 Everything is read once, at start, from ``static/`` and served by exact name: there is no path to escape from.
 """
@@ -14,7 +15,9 @@ from klein import Klein
 from twisted.web.http import CACHED
 from twisted.web.server import Request
 
-from m3u8svc.web.errors import put, refusal, success
+from m3u8svc.errors import PathNotFound
+from m3u8svc.web.channel import admission_of
+from m3u8svc.web.errors import put, refusal_by, success
 
 _TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 
@@ -42,8 +45,8 @@ class Pages:
 
     @app.route("/", methods=["GET"])
     def index(self, request: Request) -> bytes:
-        """The task list."""
-        return self._send(request, "index.html")
+        """The task list; to a stranger the page where one logs in."""
+        return self._send(request, "index.html" if admission_of(request).principal else "login.html")
 
     @app.route("/static/<name>", methods=["GET"])
     def static(self, request: Request, name: str) -> bytes:
@@ -63,7 +66,7 @@ class Pages:
     def _send(self, request: Request, name: str) -> bytes:
         found = self._files.get(name)
         if found is None:
-            return put(request, refusal(404, "路径不存在", "not_found"))
+            return put(request, refusal_by(404, PathNotFound()))
         request.setHeader(b"Content-Type", found.content_type.encode())
         request.setHeader(b"Cache-Control", b"no-cache")  # ask again each time; the ETag makes that cheap
         if request.setETag(found.etag.encode()) is CACHED:

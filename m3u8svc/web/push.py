@@ -2,7 +2,8 @@
 /ws/progress: every client hears of every task that moves, at most ten times a second each, and only what is new.
 
 A client that reads slowly is told the newest state of each task when it reads again: what it missed is replaced, not
-queued. Its own bytes are not read meanwhile either, since answers to its pings would queue just as well.
+queued; one for whom even that becomes too much is cut off. Its own bytes are not read meanwhile either, since answers
+to its pings would queue just as well.
 
 Twisted's WebSocket (26.10) is fenced in four places, each pinned by a test: the HTTP channel must be detached as
 producer before we attach; a message has no size limit, so its two buffers are replaced; nothing may be written before
@@ -13,28 +14,34 @@ import json
 from collections.abc import Callable
 from typing import Any  # Any: JSON values, and the private wire protocol that Twisted hands us as transport
 
+import attrs
+from h11 import ProtocolError as H11ProtocolError
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
 from twisted.python.failure import Failure
 from twisted.web.server import Request
 from twisted.web.websocket import WebSocketProtocol, WebSocketResource, WebSocketTransport
-from wsproto.utilities import LocalProtocolError
+from wsproto import ConnectionType
+from wsproto.handshake import H11Handshake
+from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 from zope.interface import implementer
 
+from m3u8svc.errors import BadHandshake, TooManySockets, WebSocketOnly
 from m3u8svc.tasks.task import Task
+from m3u8svc.web.channel import admission_of
 from m3u8svc.web.contract import Downloads
-from m3u8svc.web.errors import put, refusal
+from m3u8svc.web.errors import put, refusal_by
 from m3u8svc.web.render import progress_object
+from m3u8svc.weblimits import DEFAULTS, WebLimits
 
 INTERVAL_S = 0.1
 KEEP_ALIVE_S = 5
-PING_EVERY = 6
-"""Every so many keep-alive periods the client must have answered a ping."""
-UNREAD_S = 60
-MAX_SOCKETS = 64
 MAX_MESSAGE = 64 * 1024
 KEEP_ALIVE = "{}"
+VERSION = "13"
+"""Of the protocol, the only one there is."""
 
 GOING_AWAY = 1001
+NO_LONGER_ALLOWED = 1008
 TOO_BIG = 1009
 
 
@@ -43,8 +50,9 @@ class ProgressFeed:
     The one listener to the service, and the sockets it speaks to. Listens only while somebody is connected.
     """
 
-    def __init__(self, service: Downloads, *, clock: IReactorTime) -> None:
+    def __init__(self, service: Downloads, *, clock: IReactorTime, limits: WebLimits = DEFAULTS) -> None:
         self.clock = clock
+        self.limits = limits
         self._service = service
         self._sockets: list[ProgressSocket] = []
         self._stop_watching: Callable[[], None] | None = None
@@ -55,7 +63,7 @@ class ProgressFeed:
     @property
     def full(self) -> bool:
         """Whether no more sockets are taken."""
-        return len(self._sockets) >= MAX_SOCKETS
+        return len(self._sockets) >= self.limits.sockets
 
     def join(self, socket: "ProgressSocket") -> None:
         """
@@ -139,11 +147,18 @@ class ProgressSocket:
     _wire: Any  # Any: WebSocketTransport, plus its public `transport` and the two buffers its Protocol leaves out
     _alarm: IDelayedCall | None = None
 
-    def __init__(self, feed: ProgressFeed) -> None:
+    def __init__(self, feed: ProgressFeed, *, allowed: Callable[[], bool]) -> None:
+        """
+        Args:
+            allowed: whether who opened it still may: a token may have been revoked, a session ended.
+        """
         self._feed = feed
+        self._allowed = allowed
         self._paused = False
         self._over = False
         self._waiting: dict[str, str] = {}
+        self._waiting_bytes = 0
+        self._ping_every = max(1, feed.limits.ping_s // KEEP_ALIVE_S)  # so many keep-alive periods
         self._quiet_periods = 0
         self._pinged = False
 
@@ -179,10 +194,10 @@ class ProgressSocket:
         self._feed.leave(self)
 
     def pauseProducing(self) -> None:
-        """The client does not read: keep the newest, and wait a minute for it."""
+        """The client does not read: keep the newest, and wait a while for it."""
         self._paused = True
         self._wire.transport.pauseProducing()
-        self._set_alarm(UNREAD_S)
+        self._set_alarm(self._feed.limits.unread_s)
 
     def resumeProducing(self) -> None:
         """It reads again."""
@@ -192,8 +207,9 @@ class ProgressSocket:
         self._wire.transport.resumeProducing()
         self._set_alarm(KEEP_ALIVE_S)
         while self._waiting and not self._paused:
-            task_id = next(iter(self._waiting))
-            self._send(self._waiting.pop(task_id))
+            message = self._waiting.pop(next(iter(self._waiting)))
+            self._waiting_bytes -= _size(message)
+            self._send(message)
 
     def stopProducing(self) -> None:
         """The connection is lost; `connectionLost` follows."""
@@ -205,10 +221,14 @@ class ProgressSocket:
         """
         Send this, or keep it in place of what was kept for this task.
         """
-        if self._paused:
-            self._waiting[task_id] = message
-        else:
+        if not self._paused:
             self._send(message)
+            return
+        self._waiting_bytes += _size(message) - _size(self._waiting.get(task_id, ""))
+        self._waiting[task_id] = message
+        if self._waiting_bytes > self._feed.limits.socket_queue_bytes and not self._over:
+            self._over = True
+            self._wire.transport.abortConnection()
 
     def end(self, code: int) -> None:
         """
@@ -229,6 +249,9 @@ class ProgressSocket:
     def _send(self, message: str) -> None:
         if self._over:
             return
+        if not self._allowed():
+            self.end_soon(NO_LONGER_ALLOWED)
+            return
         try:
             self._wire.sendTextMessage(message)
         except LocalProtocolError:
@@ -246,7 +269,7 @@ class ProgressSocket:
             self._wire.transport.abortConnection()
             return
         self._quiet_periods += 1
-        if self._quiet_periods % PING_EVERY == 0:
+        if self._quiet_periods % self._ping_every == 0:
             if self._pinged:
                 self._wire.transport.abortConnection()
                 return
@@ -299,16 +322,37 @@ class ProgressResource(WebSocketResource):
 
     def buildProtocol(self, request: Request) -> WebSocketProtocol:
         """One client's end."""
-        return ProgressSocket(self._feed)
+        return ProgressSocket(self._feed, allowed=admission_of(request).holds)
 
     def render_GET(self, request: Request) -> bytes | int:
         """Upgrade, or say why not."""
         upgrade = request.requestHeaders.getRawHeaders("Upgrade", [])
         if not any("websocket" in value.lower() for value in upgrade):
-            return put(request, refusal(400, "此地址只接受 WebSocket 连接", "websocket_only"))
+            return put(request, refusal_by(400, WebSocketOnly()))
+        problem = _handshake_problem(request)
+        if problem:
+            refusal = refusal_by(400, BadHandshake(reason=problem))
+            return put(request, attrs.evolve(refusal, headers=(("Sec-WebSocket-Version", VERSION),)))  # RFC 6455, 4.4
         if self._feed.full:
-            return put(request, refusal(503, "连接数已达上限", "too_many_sockets"))
+            return put(request, refusal_by(503, TooManySockets()))
         return super().render_GET(request)
+
+
+def _handshake_problem(request: Request) -> str:
+    """
+    What the handshake will be refused for; "" for nothing. Tried before Twisted does it, whose refusal has no body and
+    no code, and who lets through as an error of ours what is not ASCII in a header or what no header may have.
+    """
+    headers = [(name, value) for name, values in request.requestHeaders.getAllRawHeaders() for value in values]
+    try:
+        H11Handshake(ConnectionType.SERVER).initiate_upgrade_connection(headers, request.path)
+    except (RemoteProtocolError, H11ProtocolError, UnicodeError) as error:
+        return str(error)
+    return ""
+
+
+def _size(message: str) -> int:
+    return len(message.encode())
 
 
 def _message(task: Task) -> str:

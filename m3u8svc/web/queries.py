@@ -11,10 +11,12 @@ import attrs
 from m3u8svc.errors import InvalidRequest, MissingTaskId, TaskNotFound
 from m3u8svc.tasks.task import Status
 from m3u8svc.web import fields
-from m3u8svc.web.schema import shown
+from m3u8svc.web.schema import problem_of
+from m3u8svc.weblimits import DEFAULTS, WebLimits
+from m3u8svc.wording import Said, joined
 
-MAX_PAGE = 1000
-
+_NO_FLAG = ValueError(Said("必须是 true 或 false", "must be true or false"))
+_NO_DEPTH = ValueError(Said("必须是 true、full 或 false", "must be true, full or false"))
 _TASK_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 Query = Mapping[bytes, Sequence[bytes]]
@@ -48,7 +50,7 @@ def parse_task_id(query: Query) -> str:
     return task_id
 
 
-def parse_list_query(query: Query) -> ListQuery:
+def parse_list_query(query: Query, limits: WebLimits = DEFAULTS) -> ListQuery:
     """
     ``status``, ``limit`` and ``offset`` of a GET.
 
@@ -57,7 +59,7 @@ def parse_list_query(query: Query) -> ListQuery:
     """
     rules: dict[str, Callable[[str], Any]] = {  # Any: each rule has its own result
         "status": lambda given: Status(fields.one_of([status.value for status in Status])(given)),
-        "limit": lambda given: fields.integer(1, MAX_PAGE)(_number(given)),
+        "limit": lambda given: fields.integer(1, limits.page_tasks)(_number(given)),
         "offset": lambda given: fields.integer(0, 2**53)(_number(given)),
     }
     found: dict[str, Any] = {}
@@ -68,9 +70,9 @@ def parse_list_query(query: Query) -> ListQuery:
             if given is not None:
                 found[name] = rule(given)
         except ValueError as error:
-            problems.append(f"{name}: {error}{shown(name, given)}")
+            problems.append(problem_of(name, error, given))
     if problems:
-        raise InvalidRequest(problems="; ".join(problems))
+        raise InvalidRequest(problems=joined(problems))
     return ListQuery(**found)
 
 
@@ -87,7 +89,7 @@ def parse_flag(query: Query, name: str) -> bool:
     """
     given = _one(query, name)
     if given not in (None, "true", "false"):
-        raise InvalidRequest(problems=f"{name}: 必须是 true 或 false{shown(name, given)}")
+        raise InvalidRequest(problems=problem_of(name, _NO_FLAG, given))
     return given == "true"
 
 
@@ -104,18 +106,18 @@ def parse_depth(query: Query) -> str | None:
     """
     given = _one(query, "verify")
     if given not in (None, "true", "false", "full"):
-        raise InvalidRequest(problems=f"verify: 必须是 true、full 或 false{shown('verify', given)}")
+        raise InvalidRequest(problems=problem_of("verify", _NO_DEPTH, given))
     return None if given == "false" else given
 
 
 def _one(query: Query, name: str) -> str | None:
     values = query.get(name.encode(), ())
     if len(values) > 1:
-        raise InvalidRequest(problems=f"{name}: 只能出现一次")
+        raise InvalidRequest(problems=Said(f"{name}: 只能出现一次", f"{name}: may be there only once"))
     try:
         return values[0].decode("utf-8") if values else None
     except UnicodeDecodeError:
-        raise InvalidRequest(problems=f"{name}: 不是 UTF-8") from None
+        raise InvalidRequest(problems=Said(f"{name}: 不是 UTF-8", f"{name}: is not UTF-8")) from None
 
 
 def _number(digits: str) -> int | str:

@@ -5,21 +5,33 @@ Header values are shown (the contract says so); a proxy's password never is (DES
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any  # Any: JSON values
+from urllib.parse import quote
 
 import attrs
 
+from m3u8svc.errors import advice_on
 from m3u8svc.hls.outline import Outline, OutlinedGroup, OutlinedRendition, OutlinedTrack, OutlinedVariant
-from m3u8svc.tasks.task import Extensions, Settings, Status, SystemSettings, Task
-from m3u8svc.web.contract import Plugins
+from m3u8svc.redact import redact_text
+from m3u8svc.tasks.incidents import english_of
+from m3u8svc.tasks.task import SETTING_NAMES, Extensions, Incident, Settings, Status, SystemSettings, Task
+from m3u8svc.web.contract import Plugins, Reason, Sandbox
 from m3u8svc.web.fields import MASK
 
+ENGLISH = "X-Error-Text-En"
+"""The header with an error's text in English, beside the body that is Chinese by contract."""
+HEADER_BYTES = 1024
+_ENCODER = json.JSONEncoder(ensure_ascii=False)
+EXTENSION_NAMES = tuple(field.name for field in attrs.fields(Extensions))
+_PLAIN_IN_HEADER = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 
-def task_object(task: Task, *, default_save_location: str) -> dict[str, Any]:
+
+def task_object(task: Task, *, default_save_location: str, queue_position: int | None = None) -> dict[str, Any]:
     """
-    The object of GET /api/tasks. An empty save location is shown as the directory it stands for.
+    The object of GET /api/tasks. An empty save location is shown as the directory it stands for; `queue_position` is
+    that among the tasks that wait, from 1.
     """
     settings = settings_object(task.spec.settings)
     settings["save_location"] = settings["save_location"] or default_save_location
@@ -41,10 +53,33 @@ def task_object(task: Task, *, default_save_location: str) -> dict[str, Any]:
         "header_map": {name: list(values) for name, values in task.spec.headers.items()},
         "advanced_settings": settings,
     }
-    return seed | _beyond_the_seed(task)
+    return seed | _beyond_the_seed(task, queue_position)
 
 
-def _beyond_the_seed(task: Task) -> dict[str, Any]:
+def health_object(reasons: Sequence[Reason], sandbox: Sandbox, *, version: str) -> dict[str, Any]:
+    """
+    The object of GET /api/health.
+    """
+    degraded = [
+        {
+            "code": reason.error.code,
+            "text": reason.error.text("zh"),
+            "text_en": reason.error.text("en"),
+            "advice": reason.error.advice("zh"),
+            "advice_en": reason.error.advice("en"),
+            "since": rfc3339(reason.since),
+        }
+        for reason in reasons
+    ]
+    return {
+        "status": "degraded" if degraded else "ok",
+        "version": version,
+        "degraded": degraded,
+        "sandbox": sandbox.as_fields(),
+    }
+
+
+def _beyond_the_seed(task: Task, queue_position: int | None) -> dict[str, Any]:
     progress = task.progress
     return {
         "phase": progress.phase.value,
@@ -54,19 +89,34 @@ def _beyond_the_seed(task: Task) -> dict[str, Any]:
         "segments_total": progress.segments_total,
         "bytes": progress.size_bytes,
         "err_code": task.err_code,
+        "err_msg_en": english_of(task),
+        "err_url": task.err_url,
+        "err_advice": advice_on(task.err_code, "zh"),
+        "err_advice_en": advice_on(task.err_code, "en"),
+        "held": task.held,
         "output": task.output,
         "again": "" if task.again is None else task.again.kind,
         "warnings": list(dict.fromkeys((*task.spec.warnings, *task.warnings))),  # a request's warning may be in both
         "playlist_bytes": task.spec.playlist_bytes,
+        "priority": task.priority,
+        "queue_position": queue_position,
         **extensions_object(task.spec.extensions),
     }
+
+
+def incidents_object(incidents: Sequence[Incident]) -> list[dict[str, Any]]:
+    """
+    What went wrong with a task, oldest first. Only one task at a time shows it: of ten thousand it is too much.
+    """
+    return [attrs.asdict(each) | {"at": rfc3339(each.at)} for each in incidents]
 
 
 def extensions_object(extensions: Extensions) -> dict[str, Any]:
     """
     All extensions by name, a stream's key masked.
     """
-    shown = attrs.asdict(extensions)
+    shown = _by_name(extensions, EXTENSION_NAMES)
+    shown["header_hosts"] = list(extensions.header_hosts)
     for name in ("key", "iv"):
         if shown[name]:
             shown[name] = MASK
@@ -77,17 +127,24 @@ def settings_object(settings: Settings) -> dict[str, Any]:
     """
     All settings by name, the proxy's password masked.
     """
-    shown = attrs.asdict(settings)
+    shown = _by_name(settings, SETTING_NAMES)
     if settings.proxy_password:
         shown["proxy_password"] = MASK
     return shown
 
 
+def _by_name(value: object, names: Iterable[str]) -> dict[str, Any]:
+    """
+    These fields of a value. `attrs.asdict` looks into each of them, which for a list is a third of its cost.
+    """
+    return {name: getattr(value, name) for name in names}
+
+
 def system_object(system: SystemSettings) -> dict[str, Any]:
     """
-    The system settings: the settings, and what else has a default beside them.
+    The system settings: the settings, what else has a default beside them, and the limits of the service.
     """
-    return settings_object(system.settings) | system.extensions
+    return settings_object(system.settings) | system.extensions | system.limits
 
 
 def outline_object(outline: Outline) -> dict[str, Any]:
@@ -177,11 +234,25 @@ def json_bytes(value: Any) -> bytes:
     """
     JSON as UTF-8. A lone surrogate, should one ever be stored, stays valid JSON as its escape.
     """
-    return json.dumps(value, ensure_ascii=False).encode("utf-8", "backslashreplace")
+    return _ENCODER.encode(value).encode("utf-8", "backslashreplace")
+
+
+def header_text(text: str) -> str:
+    """
+    A text as the value of a header: redacted, printable ASCII with everything else percent-encoded as UTF-8, at most
+    `HEADER_BYTES` and never cut within a character.
+    """
+    value = ""
+    for character in redact_text(text):
+        encoded = quote(character, safe=_PLAIN_IN_HEADER, errors="replace")
+        if len(value) + len(encoded) > HEADER_BYTES:
+            break
+        value += encoded
+    return value
 
 
 def rfc3339(at: float) -> str:
     """
     Seconds since the epoch as RFC 3339 in UTC with microseconds.
     """
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"

@@ -1,7 +1,7 @@
 """
 The door: request bodies to the values the rest of the service trusts.
 
-Each body is a pydantic model whose fields are ruled by `fields.py`. Everything wrong is told at once, in Chinese, by
+Each body is a pydantic model whose fields are ruled by `fields.py`. Everything wrong is told at once, by
 field, with the bad value shortened and redacted; a proxy's credentials and header values are never shown. What is
 accepted but has no effect is named in `warnings`.
 """
@@ -21,6 +21,7 @@ from m3u8svc.tasks.headers import clean_headers
 from m3u8svc.tasks.lifecycle import WANTED
 from m3u8svc.tasks.task import (
     DEFAULT_NAMES,
+    LIMIT_NAMES,
     PARAM_CHANGES,
     SETTING_NAMES,
     Extensions,
@@ -31,9 +32,10 @@ from m3u8svc.tasks.task import (
     TaskDraft,
 )
 from m3u8svc.web import fields
-from m3u8svc.web.fields import MASK
-from m3u8svc.web.gate import FIELDS_BYTES
+from m3u8svc.web.fields import MASK, SHAPES, Rule, shaped
 from m3u8svc.web.strictjson import read_json
+from m3u8svc.weblimits import DEFAULTS, WebLimits
+from m3u8svc.wording import Said, joined, said
 
 MERGERS = ("mp4", "ts", "none")
 STORAGES = ("disk",)
@@ -42,7 +44,12 @@ _PROXY_NAMES = tuple(name for name in SETTING_NAMES if name.startswith("proxy_")
 _EXTENSION_NAMES = tuple(each.name for each in attrs.fields(Extensions))
 _UNSHOWN = frozenset({"http_headers", "proxy_username", "proxy_password", "key", "iv", "append_query", "playlist"})
 """Fields whose values are secrets, or hold some: an error names them and says no more."""
-_PLAYLIST = re.compile(rb'"playlist"\s*+:\s*+"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+_NOTHING = Said(
+    "status: 缺少必填字段（或者 url、merge、repair、priority、queue、任一可更改的设置）",
+    "status: is needed (or url, merge, repair, priority, queue, or any setting that can be changed)",
+)
+_PLAYLIST = re.compile(r'"playlist"[ \t\r\n]*+:[ \t\r\n]*+(?=")')
+_LENIENT = json.JSONDecoder(strict=False)
 _LINKS = frozenset({"url", "base_url"})
 
 
@@ -54,18 +61,36 @@ PluginOptions = Annotated[Mapping[str, Mapping[str, Any]], PlainValidator(fields
 Credential = Annotated[str, PlainValidator(fields.credential)]
 
 
-def _known(kind: str) -> Callable[[Any, ValidationInfo], str]:
+def known(kind: str) -> Callable[[Any, ValidationInfo], str]:
     """
     A rule for a name out of the list that `parse_task` was given for this kind.
     """
     return lambda value, info: fields.one_of((info.context or {})[kind])(value)
 
 
-def _source(value: Any, info: ValidationInfo) -> str:
+def _limited(rule: Rule) -> Rule:
+    """
+    A rule under the limits of this service.
+    """
+
+    def limited(value: Any, info: ValidationInfo) -> Any:
+        return rule(value, (info.context or {})["limits"])
+
+    SHAPES[limited] = SHAPES[rule]
+    return limited
+
+
+@shaped(lambda limits: SHAPES[fields.base_url](limits))
+def _source(value: Any, info: ValidationInfo) -> Any:
     """
     The rule for the URL of a task: it may be empty where a playlist comes with the request.
     """
-    return "" if value == "" and (info.context or {})["has_playlist"] else fields.source_url(value)
+    context = info.context or {}
+    return "" if value == "" and context["has_playlist"] else fields.source_url(value, context["limits"])
+
+
+MERGER = known("mergers")
+STORAGE = known("storages")
 
 
 class _SettingsBody(BaseModel):
@@ -97,8 +122,8 @@ class _DefaultsBody(_SettingsBody):
     The settings, and the extensions that can be a default.
     """
 
-    merger: Annotated[str, PlainValidator(_known("mergers"))] = "mp4"
-    storage: Annotated[str, PlainValidator(_known("storages"))] = "disk"
+    merger: Annotated[str, PlainValidator(MERGER)] = "mp4"
+    storage: Annotated[str, PlainValidator(STORAGE)] = "disk"
     variant: Annotated[str, PlainValidator(fields.variant)] = "best"
     audio: Annotated[str, PlainValidator(fields.audio)] = ""
     subtitles: Annotated[str, PlainValidator(fields.subtitles)] = "none"
@@ -106,45 +131,55 @@ class _DefaultsBody(_SettingsBody):
     on_param_change: Annotated[str, PlainValidator(fields.one_of(PARAM_CHANGES))] = "keep"
     low_disk: Boolean = False
     report: Boolean = False
+    header_hosts: Annotated[tuple[str, ...], PlainValidator(fields.header_hosts)] = ()
     plugins: PluginOptions = Field(default_factory=dict)
 
 
-class _TaskBody(_DefaultsBody):
+class TaskBody(_DefaultsBody):
     """
     POST /api/tasks: the seed's fields, then our extensions. `url` is needed, and may be empty beside a `playlist`.
     """
 
     url: Annotated[str, PlainValidator(_source)]
-    filename: Annotated[str, PlainValidator(fields.file_name)]
+    filename: Annotated[str, PlainValidator(_limited(fields.file_name))]
     use_http_headers: Boolean = False
-    http_headers: Annotated[Mapping[str, tuple[str, ...]], PlainValidator(fields.header_map)] = Field(
+    http_headers: Annotated[Mapping[str, tuple[str, ...]], PlainValidator(_limited(fields.header_map))] = Field(
         default_factory=dict
     )
     advanced: Boolean = False
+    priority: Annotated[int, PlainValidator(fields.priority)] = 0
+    limit_rate: Annotated[int, PlainValidator(fields.rate)] = 0
     faststart: Boolean = False
     allow_gaps: Boolean = False
     groups: Annotated[str, PlainValidator(fields.groups)] = ""
     key: Annotated[str, PlainValidator(fields.stream_key)] = ""
     iv: Annotated[str, PlainValidator(fields.stream_iv)] = ""
-    append_query: Annotated[str, PlainValidator(fields.appended_query)] = ""
-    base_url: Annotated[str, PlainValidator(fields.base_url)] = ""
-    playlist: Annotated[str, PlainValidator(fields.playlist)] = ""
+    append_query: Annotated[str, PlainValidator(_limited(fields.appended_query))] = ""
+    base_url: Annotated[str, PlainValidator(_limited(fields.base_url))] = ""
+    playlist: Annotated[str, PlainValidator(_limited(fields.playlist))] = ""
 
 
-class _SavedSettingsBody(_DefaultsBody):
+class SavedSettingsBody(_DefaultsBody):
     """
     POST /api/settings: what a GET answered may be sent back whole.
     """
 
     default_save_location: Annotated[str, PlainValidator(fields.text)] = ""
+    limit_rate: Annotated[int, PlainValidator(fields.rate)] = 0
+    limit_rate_per_host: Annotated[int, PlainValidator(fields.rate)] = 0
+    limit_schedule: Annotated[str, PlainValidator(fields.rate_schedule)] = ""
 
 
-class _ChangeBody(_SettingsBody):
+class ChangeBody(_SettingsBody):
     """
     PUT /api/tasks: any of these, and at least one.
     """
 
     status: Annotated[str, PlainValidator(fields.one_of([status.value for status in WANTED]))] = ""
+    url: Annotated[str, PlainValidator(_limited(fields.source_url))] = ""
+    priority: Annotated[int, PlainValidator(fields.priority)] = 0
+    queue: Annotated[int, PlainValidator(fields.queue_position)] = 0
+    limit_rate: Annotated[int, PlainValidator(fields.rate)] = 0
     merge: Boolean = False
     repair: Boolean = False
     faststart: Boolean = False
@@ -154,7 +189,11 @@ class _ChangeBody(_SettingsBody):
     on_param_change: Annotated[str, PlainValidator(fields.one_of(PARAM_CHANGES))] = "keep"
     low_disk: Boolean = False
     report: Boolean = False
+    header_hosts: Annotated[tuple[str, ...], PlainValidator(fields.header_hosts)] = ()
 
+
+_FIXED = frozenset(TaskBody.model_fields) - frozenset(ChangeBody.model_fields)
+"""What a task is made with and cannot be changed: known, but no field of a change."""
 
 _PLACES = ("save_location", "temp_directory")
 """Settings that stay what they were when the task was created: its files are there."""
@@ -185,30 +224,44 @@ class SettingsDraft:
         return attrs.evolve(self.system, settings=kept)
 
 
-def is_too_large(body: bytes) -> bool:
+def is_too_large(body: bytes, limits: WebLimits = DEFAULTS) -> bool:
     """
     Whether a task's body is larger than one may be without a playlist. The gate leaves room for one in every body, and
     that room is not for anything else: reading a million fields takes long.
     """
-    if len(body) <= FIELDS_BYTES:
+    most = limits.task_body_bytes
+    if len(body) <= most:
         return False
-    found = _PLAYLIST.search(body)
-    return len(body) - (len(found[0]) if found else 0) > FIELDS_BYTES
+    text = body.decode("utf-8", "surrogateescape")
+    found = _PLAYLIST.search(text)
+    try:
+        rest = text if found is None else text[: found.start()] + text[_LENIENT.raw_decode(text, found.end())[1] :]
+    except ValueError:  # it does not end
+        return True
+    return len(rest) > most or len(rest.encode("utf-8", "surrogateescape")) > most
 
 
-def parse_task(body: bytes, *, mergers: Sequence[str] = MERGERS, storages: Sequence[str] = STORAGES) -> TaskDraft:
+def parse_task(
+    body: bytes,
+    *,
+    mergers: Sequence[str] = MERGERS,
+    storages: Sequence[str] = STORAGES,
+    limits: WebLimits = DEFAULTS,
+) -> TaskDraft:
     """
     A task out of the body of POST /api/tasks.
 
     Raises:
         InvalidRequest: naming every wrong field.
     """
-    read, unknown = _read(_TaskBody, body, {"mergers": tuple(mergers), "storages": tuple(storages)})
+    read, unknown = _read(TaskBody, body, {"mergers": tuple(mergers), "storages": tuple(storages)}, limits)
     problems = list(_proxy_problems(read, used=read.advanced))
     if read.proxy_password == MASK:
-        problems.append(f"proxy_password: 新任务不能使用 {MASK}")
+        problems.append(
+            Said(f"proxy_password: 新任务不能使用 {MASK}", f"proxy_password: {MASK} means nothing in a new task")
+        )
     if problems:
-        raise InvalidRequest(problems="; ".join(problems))
+        raise InvalidRequest(problems=joined(problems))
     headers, dropped = clean_headers(read.http_headers)
     return TaskDraft(
         url=read.url,
@@ -220,11 +273,12 @@ def parse_task(body: bytes, *, mergers: Sequence[str] = MERGERS, storages: Seque
             {name: getattr(read, name) for name in _EXTENSION_NAMES if name in read.model_fields_set}
         ),
         playlist=read.playlist,
+        priority=read.priority,
         warnings=(*_ignored(read), *(dropped if read.use_http_headers else ()), *unknown),
     )
 
 
-def parse_change(body: bytes) -> TaskChange:
+def parse_change(body: bytes, *, limits: WebLimits = DEFAULTS) -> TaskChange:
     """
     A change out of the body of PUT /api/tasks. The states that can be asked for are 等待中 and 已暂停. A proxy's
     password of "***" stands for the one that the task has.
@@ -232,17 +286,18 @@ def parse_change(body: bytes) -> TaskChange:
     Raises:
         InvalidRequest: no known field, or a wrong one.
     """
-    read, unknown = _read(_ChangeBody, body)
+    read, unknown = _read(ChangeBody, body, {}, limits)
     given = _given_settings(read)
-    problems = [f"{name}: 任务创建后不能更改" for name in _PLACES if name in given]
+    fixed = [_unchangeable(name) for name in _object(body) if name in _FIXED]
+    problems = [_unchangeable(name) for name in _PLACES if name in given]
     if not read.model_fields_set:
-        problems += ["status: 缺少必填字段（或者 merge、repair、任一可更改的设置）", *unknown]
+        problems += [*(fixed or [_NOTHING]), *unknown]
     if read.merge and read.repair:
-        problems.append("repair: 不能与 merge 同时为 true")
+        problems.append(Said("repair: 不能与 merge 同时为 true", "repair: must not be true together with merge"))
     if given.keys() & set(_PROXY_NAMES):
         problems += _proxy_problems(read, used=True)
     if problems:
-        raise InvalidRequest(problems="; ".join(problems))
+        raise InvalidRequest(problems=joined(problems))
     if given.get("proxy_password") == MASK:
         del given["proxy_password"]
     return TaskChange(
@@ -251,8 +306,11 @@ def parse_change(body: bytes) -> TaskChange:
         extensions=MappingProxyType(
             {name: getattr(read, name) for name in _EXTENSION_NAMES if name in read.model_fields_set}
         ),
+        url=read.url,
         again="merge" if read.merge else "repair" if read.repair else "",
-        warnings=unknown,
+        priority=read.priority if "priority" in read.model_fields_set else None,
+        position=read.queue,
+        warnings=(*(f"{problem}，已忽略" for problem in fixed), *unknown),
     )
 
 
@@ -265,52 +323,78 @@ def parse_settings(
     Raises:
         InvalidRequest: naming every wrong field.
     """
-    read, unknown = _read(_SavedSettingsBody, body, {"mergers": tuple(mergers), "storages": tuple(storages)})
+    read, unknown = _read(SavedSettingsBody, body, {"mergers": tuple(mergers), "storages": tuple(storages)})
     problems = list(_proxy_problems(read, used=True))
     if problems:
-        raise InvalidRequest(problems="; ".join(problems))
+        raise InvalidRequest(problems=joined(problems))
     system = SystemSettings(
         settings=Settings(**{name: getattr(read, name) for name in SETTING_NAMES}),
-        **{name: getattr(read, name) for name in DEFAULT_NAMES},
+        **{name: getattr(read, name) for name in (*DEFAULT_NAMES, *LIMIT_NAMES)},
     )
     return SettingsDraft(system=system, warnings=unknown)
 
 
-def _read(model: type[Body], body: bytes, context: Mapping[str, Any] | None = None) -> tuple[Body, tuple[str, ...]]:
+def _read(
+    model: type[Body], body: bytes, context: Mapping[str, Any], limits: WebLimits = DEFAULTS
+) -> tuple[Body, tuple[Said, ...]]:
     """
-    `body` as this model, and a warning about the fields it does not have.
+    `body` as this model, and a warning about the fields that nobody knows.
     """
+    value = _object(body)
+    try:
+        has_playlist = bool(value.get("playlist"))
+        read = model.model_validate(value, context={**context, "limits": limits, "has_playlist": has_playlist})
+    except ValidationError as error:
+        raise InvalidRequest(problems=joined(_problems(error))) from None
+    known = model.model_fields.keys() | (_FIXED if model is ChangeBody else frozenset())
+    unknown = [name for name in value if name not in known]
+    return read, (_unknown(unknown[:20]),) if unknown else ()
+
+
+def _object(body: bytes) -> dict[str, Any]:
     value = read_json(body)
     if not isinstance(value, dict):
-        raise InvalidRequest(problems="请求体必须是 JSON 对象")
-    try:
-        read = model.model_validate(value, context={**(context or {}), "has_playlist": bool(value.get("playlist"))})
-    except ValidationError as error:
-        raise InvalidRequest(problems="; ".join(_problems(error))) from None
-    unknown = [_short(name) for name in value if name not in model.model_fields]
-    return read, (f"未知字段，已忽略：{'、'.join(unknown[:20])}",) if unknown else ()
+        raise InvalidRequest(problems=Said("请求体必须是 JSON 对象", "the body must be a JSON object"))
+    return value
 
 
-def _problems(error: ValidationError) -> Iterator[str]:
+def _problems(error: ValidationError) -> Iterator[Said]:
     for each in error.errors(include_url=False):
         name = str(each["loc"][0])
         if each["type"] == "missing":
-            yield f"{name}: 缺少必填字段"
+            yield Said(f"{name}: 缺少必填字段", f"{name}: is needed")
         else:
-            yield f"{name}: {each['ctx']['error']}{shown(name, each['input'])}"
+            yield problem_of(name, each["ctx"]["error"], each["input"])
 
 
-def shown(name: str, value: Any) -> str:
+def problem_of(name: str, error: ValueError, value: Any) -> Said:
+    """
+    What a rule has to say about the value of a field.
+    """
+    return said("{name}: {why}{value}", "{name}: {why}{value}", name=name, why=error.args[0], value=shown(name, value))
+
+
+def shown(name: str, value: Any) -> Said:
     """
     A bad value for people: shortened, redacted, and not at all where it could be a secret.
     """
     if name in _UNSHOWN:
-        return ""
+        return Said("", "")
     if isinstance(value, str):
-        return f"（“{_short(redact_url(value) if name in _LINKS else redact_text(value))}”）"
+        text = _short(redact_url(value) if name in _LINKS else redact_text(value))
+        return Said(f"（“{text}”）", f" (“{text}”)")
     if isinstance(value, dict | list):
-        return "（对象）" if isinstance(value, dict) else "（数组）"
-    return f"（{json.dumps(value)}）"
+        return Said("（对象）", " (an object)") if isinstance(value, dict) else Said("（数组）", " (a list)")
+    return Said(f"（{json.dumps(value)}）", f" ({json.dumps(value)})")
+
+
+def _unchangeable(name: str) -> Said:
+    return Said(f"{name}: 任务创建后不能更改", f"{name}: stays as it was when the task was created")
+
+
+def _unknown(names: Sequence[str]) -> Said:
+    shortened = [_short(name) for name in names]
+    return Said(f"未知字段，已忽略：{'、'.join(shortened)}", f"unknown fields, ignored: {', '.join(shortened)}")
 
 
 def _short(text: str) -> str:
@@ -332,7 +416,7 @@ def _given_settings(read: _SettingsBody) -> dict[str, Any]:
     return {name: getattr(read, name) for name in SETTING_NAMES if name in named}
 
 
-def _proxy_problems(read: _SettingsBody, *, used: bool) -> Iterator[str]:
+def _proxy_problems(read: _SettingsBody, *, used: bool) -> Iterator[Said]:
     """
     What makes the proxy fields unusable together. A task that does not use its settings must not name a proxy:
     ignoring one would connect directly.
@@ -340,17 +424,25 @@ def _proxy_problems(read: _SettingsBody, *, used: bool) -> Iterator[str]:
     wanted = read.proxy_type != "none"
     if not used:
         if wanted or read.proxy_host:
-            yield "proxy_type: 仅在 advanced 为 true 时有效，任务不会忽略代理直接连接"
+            yield Said(
+                "proxy_type: 仅在 advanced 为 true 时有效，任务不会忽略代理直接连接",
+                "proxy_type: counts only where advanced is true, and no task goes past a proxy to connect directly",
+            )
         return
     if wanted and not read.proxy_host:
-        yield f"proxy_host: 使用 {read.proxy_type} 代理时必填"
+        yield Said(
+            f"proxy_host: 使用 {read.proxy_type} 代理时必填", f"proxy_host: is needed with a proxy of {read.proxy_type}"
+        )
     if wanted and not read.proxy_port:
-        yield f"proxy_port: 使用 {read.proxy_type} 代理时必须是 1 到 65535 的整数"
+        yield Said(
+            f"proxy_port: 使用 {read.proxy_type} 代理时必须是 1 到 65535 的整数",
+            f"proxy_port: must be a whole number from 1 to 65535 with a proxy of {read.proxy_type}",
+        )
     if read.proxy_host and "proxy_type" not in read.model_fields_set:
-        yield "proxy_type: 填写 proxy_host 时必填"
+        yield Said("proxy_type: 填写 proxy_host 时必填", "proxy_type: is needed with proxy_host")
 
 
-def _ignored(read: _TaskBody) -> Iterator[str]:
+def _ignored(read: TaskBody) -> Iterator[str]:
     """
     Warnings for fields whose switch is off.
     """

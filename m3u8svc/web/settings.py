@@ -41,6 +41,7 @@ class SettingsAPI:
         return success(system_object(system) | {"default_save_location": default})
 
     async def _replace(self, body: bytes) -> Answer:
+        await self._service.prepared()
         draft = parse_settings(body, mergers=self._mergers, storages=self._storages)
         await self._service.replace_settings(draft.over(await self._service.system_settings()))
         return success(success_object(draft.warnings))

@@ -9,14 +9,22 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import Request, Site
 
+from m3u8svc.access.forwarding import NOTHING_BEFORE_US, Front
+from m3u8svc.errors import PathNotFound
+from m3u8svc.web import openapi
 from m3u8svc.web.channel import GatedSite
-from m3u8svc.web.contract import Downloads, Plugins
-from m3u8svc.web.errors import put, refusal
+from m3u8svc.web.contract import Downloads, Health, Plugins
+from m3u8svc.web.description import DescriptionAPI
+from m3u8svc.web.doorman import Doorman
+from m3u8svc.web.errors import put, refusal_by
+from m3u8svc.web.health import HealthAPI
 from m3u8svc.web.pages import Pages
 from m3u8svc.web.plugins import PluginsAPI
 from m3u8svc.web.push import ProgressFeed, ProgressResource
+from m3u8svc.web.session import SessionAPI
 from m3u8svc.web.settings import SettingsAPI
 from m3u8svc.web.tasks import TasksAPI
+from m3u8svc.weblimits import DEFAULTS, WebLimits
 
 
 def make_site(
@@ -25,22 +33,42 @@ def make_site(
     reactor: IReactorTime,
     allowed_hosts: Callable[[], frozenset[str]],
     plugins: Plugins,
+    health: Health,
     version: str,
+    limits: WebLimits = DEFAULTS,
+    doorman: Doorman | None = None,
+    front: Front = NOTHING_BEFORE_US,
 ) -> Site:
     """
     A site to listen with. `allowed_hosts` answers the Host values that name us (`gate.host_names` makes them of the
-    addresses listened on); when nobody listens any more, the WebSockets are closed.
+    addresses listened on); when nobody listens any more, the WebSockets are closed. Without a `doorman` everybody is
+    the owner.
     """
+    doorman = doorman or Doorman(clock=reactor)
     mergers, storages = plugins.merger_names, plugins.storage_names
-    feed = ProgressFeed(service, clock=reactor)
+    feed = ProgressFeed(service, clock=reactor, limits=limits)
     rooms: dict[str, IResource] = {
-        "/api/tasks": TasksAPI(service, clock=reactor, mergers=mergers, storages=storages).app.resource(),
+        "/api/tasks": TasksAPI(service, mergers=mergers, storages=storages, limits=limits).app.resource(),
         "/api/settings": SettingsAPI(service, mergers=mergers, storages=storages).app.resource(),
         "/api/plugins": PluginsAPI(plugins).app.resource(),
+        "/api/health": (wellbeing := HealthAPI(health, version=version).app.resource()),
+        "/readyz": wellbeing,
+        openapi.PATH: DescriptionAPI(
+            lambda: openapi.document(version=version, mergers=mergers, storages=storages, limits=limits)
+        ).app.resource(),
+        "/api/session": SessionAPI(doorman, base_path=front.base_path).app.resource(),
         "/ws/progress": ProgressResource(feed),
     }
     root = Root(rooms, pages=Pages(version=version).app.resource())
-    return GatedSite(root, reactor=reactor, allowed_hosts=allowed_hosts, closing=feed.close)
+    return GatedSite(
+        root,
+        reactor=reactor,
+        allowed_hosts=allowed_hosts,
+        doorman=doorman,
+        front=front,
+        closing=feed.close,
+        limits=limits,
+    )
 
 
 class Root(Resource):
@@ -60,6 +88,6 @@ class Root(Resource):
         path = request.path.decode("latin-1")
         room = self._rooms.get(path, self._pages)
         if room is self._pages and path.startswith(("/api/", "/ws/")):
-            return put(request, refusal(404, "路径不存在", "not_found"))
+            return put(request, refusal_by(404, PathNotFound()))
         answer: bytes | int = room.render(request)
         return answer

@@ -2,19 +2,21 @@
 /api/tasks: create, list, change and remove tasks, as api-seed.txt says.
 """
 
-from collections.abc import Sequence
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any  # Any: JSON values
 
 from klein import Klein
-from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import deferLater
 from twisted.web.server import Request
 
-from m3u8svc.errors import Fault, M3u8svcError, NotOffered, PluginUnavailable
-from m3u8svc.tasks.task import Task, TaskDraft
+from m3u8svc.errors import Fault, M3u8svcError, NotOffered, PluginUnavailable, TooBusy
+from m3u8svc.tasks.task import Status, Task, TaskDraft
 from m3u8svc.web.contract import Downloads
-from m3u8svc.web.errors import Answer, body_of, refusal, respond, success
+from m3u8svc.web.errors import Answer, body_of, refusal, refusal_by, respond, success
 from m3u8svc.web.gate import BODY_TOO_LARGE
+from m3u8svc.web.idempotency import HEADER, REPLAYED, creation_of
 from m3u8svc.web.queries import (
+    ListQuery,
     Query,
     parse_depth,
     parse_dry_run,
@@ -23,15 +25,37 @@ from m3u8svc.web.queries import (
     parse_list_query,
     parse_task_id,
 )
-from m3u8svc.web.render import json_bytes, outline_object, success_object, task_object
+from m3u8svc.web.render import incidents_object, json_bytes, outline_object, success_object, task_object
 from m3u8svc.web.schema import is_too_large, parse_change, parse_task
+from m3u8svc.weblimits import DEFAULTS, WebLimits
 
 UNUSABLE = (PluginUnavailable, NotOffered)
 """Problems of the operator's that a request has if it names what is not there."""
 
 FETCHED_AGAIN = "没有保留的分片，将重新下载"
 TASKS_AT_ONCE = 100
-"""How many tasks of a list are rendered before others get a turn."""
+"""How many tasks of a list are read and rendered before others get a turn."""
+
+
+class Shower:
+    """
+    Makes the objects of tasks, all as of one look at the queue.
+    """
+
+    def __init__(self, service: Downloads) -> None:
+        self._service = service
+        self._queue: Mapping[str, int] | None = None
+
+    async def objects(self, tasks: Sequence[Task]) -> list[dict[str, Any]]:
+        """The objects of these."""
+        if self._queue is None and any(task.status is Status.WAITING for task in tasks):
+            self._queue = await self._service.queue()
+        queue, default = self._queue or {}, self._service.default_save_location
+        return [task_object(each, default_save_location=default, queue_position=queue.get(each.id)) for each in tasks]
+
+    async def all(self, tasks: Sequence[Task]) -> bytes:
+        """Them as JSON, one after the other."""
+        return b", ".join([json_bytes(each) for each in await self.objects(tasks)])
 
 
 class TasksAPI:
@@ -42,17 +66,23 @@ class TasksAPI:
     app = Klein()
 
     def __init__(
-        self, service: Downloads, *, clock: IReactorTime, mergers: Sequence[str], storages: Sequence[str]
+        self,
+        service: Downloads,
+        *,
+        mergers: Sequence[str],
+        storages: Sequence[str],
+        limits: WebLimits = DEFAULTS,
     ) -> None:
         self._service = service
-        self._clock = clock
         self._mergers = mergers
         self._storages = storages
+        self._limits = limits
 
     @app.route("/api/tasks", methods=["POST"])
     async def post(self, request: Request) -> bytes:
         """A new task, or what it would do."""
-        return await respond(request, self._create(request.args, body_of(request)))
+        keys = request.requestHeaders.getRawHeaders(HEADER, [])
+        return await respond(request, self._create(request.args, body_of(request), keys))
 
     @app.route("/api/tasks", methods=["GET"])
     async def get(self, request: Request) -> bytes:
@@ -69,14 +99,19 @@ class TasksAPI:
         """Remove."""
         return await respond(request, self._remove(request.args))
 
-    async def _create(self, query: Query, body: bytes) -> Answer:
-        if is_too_large(body):
-            return refusal(BODY_TOO_LARGE.status, BODY_TOO_LARGE.message, BODY_TOO_LARGE.code)
-        draft = parse_task(body, mergers=self._mergers, storages=self._storages)
+    async def _create(self, query: Query, body: bytes, keys: Sequence[bytes]) -> Answer:
+        if is_too_large(body, self._limits):
+            return refusal(BODY_TOO_LARGE.status, BODY_TOO_LARGE.message, BODY_TOO_LARGE.english, BODY_TOO_LARGE.code)
+        await self._service.prepared()
+        draft = parse_task(body, mergers=self._mergers, storages=self._storages, limits=self._limits)
         if parse_dry_run(query):
             return await self._plan(draft)
-        task = await self._service.create(draft)
-        return success(success_object(task.spec.warnings, id=task.id))
+        creation = creation_of(keys, body)
+        if creation is None:
+            return success(success_object(draft.warnings, id=(await self._service.create(draft)).id))
+        task_id, replayed = await self._service.create_once(draft, creation)
+        headers = {REPLAYED: "true"} if replayed else {}
+        return success(success_object(draft.warnings, id=task_id), headers=headers)
 
     async def _plan(self, draft: TaskDraft) -> Answer:
         """
@@ -85,9 +120,10 @@ class TasksAPI:
         try:
             return success(outline_object(await self._service.plan(draft)))
         except M3u8svcError as error:
-            if error.fault in (Fault.SERVICE, Fault.OPERATOR) and not isinstance(error, UNUSABLE):
+            ours = error.fault in (Fault.SERVICE, Fault.OPERATOR) and not isinstance(error, UNUSABLE)
+            if ours or isinstance(error, TooBusy):
                 raise
-            return refusal(400, error.text(), error.code)
+            return refusal_by(400, error)
 
     async def _show(self, query: Query) -> Answer:
         if b"id" in query:
@@ -96,31 +132,54 @@ class TasksAPI:
             if (depth := parse_depth(query)) is not None:
                 return success(await self._service.verify(parse_task_id(query), decode=depth == "full"))
             task = await self._service.task(parse_task_id(query))
-            default = self._service.default_save_location
-            return success(task_object(task, default_save_location=default))
-        wanted = parse_list_query(query)
-        tasks = await self._service.tasks(status=wanted.status, limit=wanted.limit, offset=wanted.offset)
-        return Answer(body=await self._rendered(tasks))
+            [shown] = await Shower(self._service).objects([task])
+            return success(shown | {"incidents": incidents_object(task.incidents)})
+        return await self._list(parse_list_query(query, self._limits))
 
-    async def _rendered(self, tasks: list[Task]) -> bytes:
+    async def _list(self, wanted: ListQuery) -> Answer:
         """
-        The list as JSON, made in pieces: ten thousand tasks at once would hold everybody else up for 0.1 s.
+        The list as JSON, read and made in pieces: of ten thousand tasks it has fourteen megabytes, and would hold
+        everybody else up for a second. What fails from the second piece on can only break the answer off.
         """
-        default = self._service.default_save_location
-        pieces = []
-        for start in range(0, len(tasks), TASKS_AT_ONCE):
-            if start:
-                await deferLater(self._clock, 0)
-            batch = tasks[start : start + TASKS_AT_ONCE]
-            pieces += [json_bytes(task_object(task, default_save_location=default)) for task in batch]
-        return b"[" + b", ".join(pieces) + b"]"
+        show = Shower(self._service)
+        pages = self._pages(wanted)
+        first = await anext(pages)
+        begun = b"[" + await show.all(first)
+        if len(first) < TASKS_AT_ONCE or len(first) == wanted.limit:
+            return Answer(body=begun + b"]")
+
+        async def rest() -> AsyncIterator[bytes]:
+            async for page in pages:
+                if page:
+                    yield b", " + await show.all(page)
+            yield b"]"
+
+        return Answer(body=begun, rest=rest())
+
+    async def _pages(self, wanted: ListQuery) -> AsyncIterator[list[Task]]:
+        """
+        The tasks that are wanted, `TASKS_AT_ONCE` at a time; the last page has fewer, perhaps none.
+        """
+        left = sys.maxsize if wanted.limit is None else wanted.limit
+        last: Task | None = None
+        while True:
+            size = min(left, TASKS_AT_ONCE)
+            offset = wanted.offset if last is None else 0
+            page = await self._service.tasks(status=wanted.status, limit=size, offset=offset, after=last)
+            yield page
+            left -= len(page)
+            if len(page) < TASKS_AT_ONCE or not left:
+                return
+            last = page[-1]
 
     async def _change(self, query: Query, body: bytes) -> Answer:
         task_id = parse_task_id(query)
-        change = parse_change(body)
+        await self._service.prepared()
+        change = parse_change(body, limits=self._limits)
         kept = not change.again or await self._service.keeps_segments(task_id)
-        await self._service.change(task_id, change)
-        return success(success_object((*change.warnings, *(() if kept else (FETCHED_AGAIN,)))))
+        task = await self._service.change(task_id, change)
+        about_url = task.spec.warnings if change.url else ()
+        return success(success_object((*change.warnings, *about_url, *(() if kept else (FETCHED_AGAIN,)))))
 
     async def _remove(self, query: Query) -> Answer:
         await self._service.remove(parse_task_id(query), with_files=parse_files(query))

@@ -34,7 +34,7 @@ def origin(place: Path) -> Iterator[Nginx]:
     require("ffmpeg", "ffprobe", "nginx", "curl", "openssl")
     root = place / "www"
     root.mkdir()
-    _make(root)
+    make_film(root)
     (place / "nginx").mkdir()
     with serving(place / "nginx", root) as nginx:
         yield nginx
@@ -59,8 +59,8 @@ def test_a_gigabyte_over_rest(service: Service, origin: Nginx, place: Path) -> N
     assert "" == decoding_errors(mp4)
 
 
-def _make(root: Path) -> None:
-    """Encode one minute at 4 Mbit/s, repeat it, cut it into segments."""
+def make_film(root: Path, segments: int = SEGMENTS) -> None:
+    """Encode one minute at 4 Mbit/s, repeat it, cut it into so many segments of 2 MB."""
     base = root.parent / "base.mp4"
     picture = ["-f", "lavfi", "-i", "testsrc2=s=1280x720:r=30,noise=alls=40:allf=t"]
     sound = ["-f", "lavfi", "-i", "sine=f=440:r=48000"]
@@ -68,10 +68,10 @@ def _make(root: Path) -> None:
     encode = ["-c:v", "libx264", "-preset", "ultrafast", "-b:v", rate, "-minrate", rate, "-maxrate", rate]
     encode += ["-bufsize", rate, "-g", "60", "-keyint_min", "60", "-sc_threshold", "0", "-pix_fmt", "yuv420p"]
     _ffmpeg(*picture, *sound, "-t", "60", *encode, "-c:a", "aac", "-b:a", "128k", str(base))
-    loops = SEGMENTS * SEGMENT_S // 60
+    loops = segments * SEGMENT_S // 60
     copy = [
         "-t",
-        str(SEGMENTS * SEGMENT_S),
+        str(segments * SEGMENT_S),
         "-c",
         "copy",
         "-f",

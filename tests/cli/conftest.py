@@ -5,7 +5,7 @@ A service for the thin clients to talk to: real HTTP in a thread, the documented
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from m3u8svc.cli import program
+from tests.visited import VisitedServer
 
 ENGLISH, CHINESE = "C.UTF-8", "zh_CN.UTF-8"
 
@@ -58,10 +59,12 @@ class Raw:
     headers: tuple[tuple[str, str], ...] = ()
 
 
-class StubService(ThreadingHTTPServer):
+class StubService(VisitedServer):
     """
     The API over `tasks`; `visits` is what it was asked, `answer` replaces every answer, `before_get` runs before a list
-    is given (a test moves tasks on with it).
+    is given (a test moves tasks on with it). `keys` are the Idempotency-Keys it got and `authorizations` the headers of
+    that name; `losing` says after how many bytes of its body each of the next answers breaks off, -1 for one that never
+    begins; `degraded` is what is wrong with it.
     """
 
     daemon_threads = True
@@ -73,6 +76,10 @@ class StubService(ThreadingHTTPServer):
         self.answer: Raw | None = None
         self.warnings: list[str] = []
         self.before_get: Callable[[], None] = lambda: None
+        self.keys: list[str | None] = []
+        self.authorizations: list[str | None] = []
+        self.losing: list[int] = []
+        self.degraded: list[dict[str, str]] | None = []
 
     @property
     def url(self) -> str:
@@ -108,7 +115,7 @@ class StubService(ThreadingHTTPServer):
             return _json(found)
         if visit.method == "PUT" and found["status"] == "已完成":
             return _refusal(400, "任务不能从“已完成”变为“等待中”", "invalid_transition")
-        return _json({"status": "success"})
+        return _json({"status": "success"} | ({"warnings": self.warnings} if self.warnings else {}))
 
 
 class StubRequest(BaseHTTPRequestHandler):
@@ -121,6 +128,9 @@ class StubRequest(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         length = int(self.headers.get("Content-Length") or 0)
         body = self.rfile.read(length)
+        self.server.authorizations.append(self.headers.get("Authorization"))
+        if url.path == "/api/health":
+            return self._answer(_health(self.server.degraded))
         assert url.path in ("/api/tasks", "/api/plugins")
         visit = Visit(
             method=self.command,
@@ -129,14 +139,20 @@ class StubRequest(BaseHTTPRequestHandler):
             content_type=self.headers.get("Content-Type"),
         )
         self.server.visits.append(visit)
+        self.server.keys.append(self.headers.get("Idempotency-Key"))
         raw = self.server.respond(visit)
-        self.send_response(raw.status)
-        for name, value in [("Content-Type", raw.content_type), *raw.headers]:
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(raw.body)
+        kept = self.server.losing.pop(0) if self.server.losing else len(raw.body)
+        if kept >= 0:
+            self._answer(raw, kept)
 
     do_POST = do_PUT = do_DELETE = do_GET
+
+    def _answer(self, raw: Raw, kept: int | None = None) -> None:
+        self.send_response(raw.status)
+        for name, value in [("Content-Type", raw.content_type), *raw.headers, ("Content-Length", str(len(raw.body)))]:
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(raw.body[:kept])
 
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing."""
@@ -144,6 +160,13 @@ class StubRequest(BaseHTTPRequestHandler):
 
 def _json(value: Any) -> Raw:
     return Raw(body=json.dumps(value, ensure_ascii=False).encode())
+
+
+def _health(degraded: list[dict[str, str]] | None) -> Raw:
+    """Of a service that says how it is; None: of one that is too old to."""
+    if degraded is None:
+        return _refusal(404, "路径不存在", "not_found")
+    return _json({"status": "degraded" if degraded else "ok", "version": "0", "degraded": degraded})
 
 
 def _refusal(status: int, text: str, code: str) -> Raw:

@@ -38,6 +38,7 @@ def test_plain_add_sends_url_and_name_and_prints_the_id(service: StubService, in
         (["--no-merge"], {"advanced": True, "no_merge_ts": True}),
         (["--merger", "ffmpeg", "--storage", "s3"], {"merger": "ffmpeg", "storage": "s3"}),
         (["--plugin", "skip-ads"], {"plugins": {"skip-ads": {}}}),
+        (["--priority", "-5"], {"priority": -5}),
         (["-f", "height<=720 / best"], {"variant": "height<=720 / best"}),
         (["--variant", " worst "], {"variant": "worst"}),
         (["--audio", "en,fr", "--subs", "all"], {"audio": "en,fr", "subtitles": "all"}),
@@ -45,6 +46,8 @@ def test_plain_add_sends_url_and_name_and_prints_the_id(service: StubService, in
         (["--groups", "1,3-5"], {"groups": "1,3-5"}),
         (["--key", "0x" + "AB" * 16, "--iv", "1"], {"key": "ab" * 16, "iv": "1".zfill(32)}),
         (["--append-query", "*"], {"append_query": "*"}),
+        (["--limit-rate", "1.5M"], {"limit_rate": 1_572_864}),
+        (["--limit-rate", "0"], {"limit_rate": 0}),
         (["--append-query", "?a=b", "--base-url", "http://h/x/"], {"append_query": "a=b", "base_url": "http://h/x/"}),
         (
             ["--allow-gaps", "--split", "--low-disk", "--faststart", "--report"],

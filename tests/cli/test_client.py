@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import click
 import pytest
 
-from m3u8svc.cli.client import Client, NoService, Refused
+from m3u8svc.cli.client import REPEATS_S, Client, NoService, Refused
 from m3u8svc.cli.options import DEFAULT_SERVER, ServerType
 from tests.cli.conftest import CHINESE, ENGLISH, Invoke, Raw, StubService, task
 
@@ -64,6 +64,20 @@ def test_no_service_is_told_with_its_address(
         assert 1 == len(result.stderr.splitlines())
 
 
+@pytest.mark.parametrize(
+    ("losing", "reason"), [(-1, "Remote end closed connection without response"), (1, "cut short")]
+)
+def test_a_connection_that_is_closed_is_told_apart(
+    service: StubService, invoke: Invoke, losing: int, reason: str
+) -> None:
+    """Somebody is there, so nobody needs to start a service: it has too many connections, or stops."""
+    service.losing = [losing]
+    result = invoke("list")
+    assert (3, "") == (result.exit_code, result.stdout)
+    assert f"{service.url} closed the connection (" in result.stderr and reason in result.stderr
+    assert "no service" not in result.stderr and "m3u8svc serve" not in result.stderr
+
+
 def test_default_address_is_the_documented_one() -> None:
     """Where ``m3u8svc serve`` listens by default."""
     assert "http://127.0.0.1:8080" == DEFAULT_SERVER
@@ -110,15 +124,103 @@ def test_add_wants_an_id(service: StubService, invoke: Invoke, answer: Raw) -> N
     assert "a wrong id in its answer" in result.stderr
 
 
+@pytest.mark.parametrize("losing", [[-1], [0], [5, -1, 0]])
+def test_a_lost_answer_is_asked_for_again(service: StubService, losing: list[int]) -> None:
+    """With the same name and the same body, so that there is one task; the next task has another name."""
+    pauses: list[float] = []
+    service.losing = list(losing)
+    client = Client(service.url, pause=pauses.append)
+    assert "new1" == client.add({"url": "u", "filename": "f"})["id"]
+    assert list(REPEATS_S[: len(losing)]) == pauses
+    assert 1 + len(losing) == len(service.visits)
+    assert 1 == len({(key, str(visit.body)) for key, visit in zip(service.keys, service.visits, strict=True)})
+    client.add({"url": "u", "filename": "f"})
+    assert service.keys[0] != service.keys[-1] is not None
+
+
+def test_answers_that_stay_lost_end_it(service: StubService) -> None:
+    """After a while it is no service."""
+    service.losing = [-1] * 9
+    with pytest.raises(NoService):
+        Client(service.url, pause=lambda seconds: None).add({"url": "u", "filename": "f"})
+    assert 1 + len(REPEATS_S) == len(service.visits)
+
+
+def test_a_service_that_starts_again_is_waited_for(service: StubService, nobody: str) -> None:
+    """A connection that is refused after an answer was lost is no reason to give up."""
+    homes = iter([service.url, nobody, service.url])
+    service.losing = [-1]
+    client = Client(next(homes), pause=lambda seconds: setattr(client, "server", next(homes)))
+    assert "new1" == client.add({"url": "u", "filename": "f"})["id"]
+    assert 2 == len(service.visits)
+
+
+@pytest.mark.parametrize(("status", "code"), [(503, "db_locked"), (429, "too_many_requests")])
+def test_a_busy_service_is_asked_again(service: StubService, status: int, code: str) -> None:
+    """A database that is locked for a moment is no reason to lose a task; any other refusal is told at once."""
+    busy = Raw(status=status, body=b'"busy"', headers=(("X-Error-Code", code),))
+    later = iter([busy, None])
+    service.answer = busy
+    client = Client(service.url, pause=lambda seconds: setattr(service, "answer", next(later)))
+    assert "new1" == client.add({"url": "u", "filename": "f"})["id"]
+    assert (3, 1) == (len(service.visits), len(set(service.keys)))
+    service.answer = Raw(status=500, body=b'"broken"')
+    with pytest.raises(Refused, match="broken"):
+        client.add({"url": "u", "filename": "f"})
+    assert 4 == len(service.visits)
+
+
+def test_nobody_there_is_told_at_once(nobody: str) -> None:
+    """What was never asked is not asked again."""
+    pauses: list[float] = []
+    with pytest.raises(NoService):
+        Client(nobody, pause=pauses.append).add({"url": "u", "filename": "f"})
+    assert [] == pauses
+
+
+def test_only_a_task_has_a_name(service: StubService, invoke: Invoke) -> None:
+    """Whatever else is asked may be lost and asked again by hand."""
+    service.put(task("a1"))
+    invoke("pause", "a1")
+    assert {None} == set(service.keys)
+
+
 def test_refusal_is_shown_as_it_is(service: StubService, invoke: Invoke) -> None:
     """The API's one JSON string with its code, made safe for a terminal; status 1."""
     service.answer = Raw(
         status=400, body='"解析请求失败: url: \\u001b[2J"'.encode(), headers=(("X-Error-Code", "invalid_request"),)
     )
     result = invoke("add", "x")
-    assert (1, "Error: 解析请求失败: url: \\x1b[2J [invalid_request]\n") == (result.exit_code, result.stderr)
+    said, advice = result.stderr.splitlines()
+    assert (1, "Error: 解析请求失败: url: \\x1b[2J [invalid_request]") == (result.exit_code, said)
+    assert "What to do: correct the fields it names and send the request again" == advice
     service.answer = Raw(status=500, body='"保存任务失败"'.encode())
     assert "Error: 保存任务失败\n" == invoke("add", "x").stderr
+
+
+@pytest.mark.parametrize(
+    ("locale", "said"),
+    [
+        (
+            ENGLISH,
+            "Error: no “film”: \\x1b[2J [task_not_found]\nWhat to do: look up the ids of the tasks with m3u8svc list\n",
+        ),
+        (CHINESE, "错误：没有 [task_not_found]\n怎么办：用 m3u8svc list 查看现有任务的 ID\n"),
+    ],
+)
+def test_refusal_is_shown_in_the_user_s_language(service: StubService, invoke: Invoke, locale: str, said: str) -> None:
+    """The text in English comes beside the body, which is Chinese by contract; neither may steer the terminal."""
+    english = ("X-Error-Text-En", "no %E2%80%9Cfilm%E2%80%9D: %1B[2J")
+    headers = (("X-Error-Code", "task_not_found"), english)
+    service.answer = Raw(status=404, body='"没有"'.encode(), headers=headers)
+    result = invoke("list", locale=locale)
+    assert (1, "", said) == (result.exit_code, result.stdout, result.stderr)
+
+
+def test_a_code_nobody_knows_has_no_advice(service: StubService, invoke: Invoke) -> None:
+    """A newer service may have codes that we do not."""
+    service.answer = Raw(status=400, body=b'"x"', headers=(("X-Error-Code", "brand_new"),))
+    assert "Error: x [brand_new]\n" == invoke("list").stderr
 
 
 def test_silence_has_an_end() -> None:
@@ -177,9 +279,11 @@ def test_address_is_normalised(expected: str, given: str) -> None:
         (":8080", "no host"),
         ("ftp://nas.example", "only http and https"),
         ("file:///etc/passwd", "only http and https"),
-        ("http://me:s3cret@nas.example", "no user name, ? or #"),
-        ("http://nas.example/?a=1", "no user name, ? or #"),
-        ("http://nas.example/#a", "no user name, ? or #"),
+        ("http://me@nas.example", "a user name only with a password"),
+        ("http://:s3cret@nas.example", "a user name only with a password"),
+        ("http://me:s3cret@nas.example/?a=1", "no ? or # in it"),
+        ("http://nas.example/?a=1", "no ? or # in it"),
+        ("http://nas.example/#a", "no ? or # in it"),
         ("http://nas.example:99999", "not a valid URL"),
         ("http://nas.example:x", "not a valid URL"),
         ("http://[::1", "not a valid URL"),

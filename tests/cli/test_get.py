@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 from twisted.internet.defer import Deferred, maybeDeferred
 
 from m3u8svc.cli.foreground import Journal, State
+from tests.visited import VisitedServer
 
 
 class SlowFiles(SimpleHTTPRequestHandler):
@@ -35,7 +37,7 @@ class SlowFiles(SimpleHTTPRequestHandler):
         return
 
 
-class Origin(ThreadingHTTPServer):
+class Origin(VisitedServer):
     daemon_threads = True
 
     def __init__(self, directory: Path) -> None:
@@ -141,12 +143,15 @@ def test_get_other_segments_are_another_film(origin: Origin, tmp_path: Path) -> 
 
 
 def test_get_other_choices_are_another_film(origin: Origin, tmp_path: Path) -> None:
-    """So are another choice of groups and a key of one's own; the same choice is the same film, and holds no key."""
+    """
+    So are another choice of groups and a key of one's own; the same choice is the same film at any rate, and holds no
+    key.
+    """
     assert 0 == run(command(origin, tmp_path)).returncode
     choice = ["--groups", "1", "--iv", "CAFE"]
     again = run(command(origin, tmp_path, *choice))
     assert (0, False) == (again.returncode, "already there" in again.stdout)
-    assert "already there" in run(command(origin, tmp_path, *choice)).stdout
+    assert "already there" in run(command(origin, tmp_path, *choice, "--limit-rate", "1G")).stdout
     assert "already there" not in run(command(origin, tmp_path)).stdout
     (directory,) = (tmp_path / "home" / "get").iterdir()
     assert "cafe" not in (directory / "state.json").read_text().lower()
@@ -190,12 +195,14 @@ def test_get_twice_at_once_is_refused(origin: Origin, tmp_path: Path) -> None:
     assert 0 == first.wait(timeout=60)
 
 
-def test_get_failure_is_one_line_with_its_code(origin: Origin, tmp_path: Path) -> None:
-    """What cannot be had: status 1, the code, the URL without its query, no traceback."""
+def test_get_failure_is_a_line_with_its_code_and_one_with_what_to_do(origin: Origin, tmp_path: Path) -> None:
+    """What cannot be had: status 1, the code, the URL without its query, what can be done, no traceback."""
     line = [sys.executable, "-m", "m3u8svc", "get", origin.url.replace("index", "none") + "?token=CANARY"]
     failed = run([*line, "-o", str(tmp_path / "x.mp4"), "--home", str(tmp_path / "home")])
     assert 1 == failed.returncode
-    assert "[http_status]" in failed.stderr and "404" in failed.stderr
+    said, advice = failed.stderr.splitlines()[-2:]
+    assert "[http_4xx]" in said and "404" in said
+    assert advice.startswith("What to do: see whether the link has expired")
     assert "CANARY" not in failed.stderr and "Traceback" not in failed.stderr
 
 
@@ -206,6 +213,7 @@ def test_get_failure_is_one_line_with_its_code(origin: Origin, tmp_path: Path) -
         (["http://h/a.m3u8", "-o", "x.mkv"], ".mkv"),
         (["http://h/a.m3u8", "--skip", "1-"], "--skip"),
         (["http://h/a.m3u8", "--header", "nonsense"], "--header"),
+        (["http://h/a.m3u8", "--header", "X Y: 1", "--header", "Z: a\nb"], "“X Y” is not valid; the value of “Z” has"),
         (["http://h/a.m3u8", "--proxy", "h:1"], "--proxy"),
         (["http://h/a.m3u8", "--proxy", "socks4://h:1"], "only SOCKS5 works"),
         (["http://h/a.m3u8", "--threads", "1001"], "--threads"),
@@ -228,6 +236,7 @@ def test_get_bad_usage_names_it(more: list[str], named: str, tmp_path: Path) -> 
     """A wrong line is status 2 and says what is wrong."""
     wrong = run([sys.executable, "-m", "m3u8svc", "get", *more, "--home", str(tmp_path)])
     assert 2 == wrong.returncode and named in wrong.stderr
+    assert not re.search("[\u3000-\u9fff\uff00-\uffef]", wrong.stderr.replace("影", ""))
 
 
 class RefusingProxy(BaseHTTPRequestHandler):

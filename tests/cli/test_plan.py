@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import pytest
 
 from m3u8svc.testing.playlists import RenditionLine, SegmentLine, VariantLine, master_playlist, media_playlist
 from tests.cli.conftest import CHINESE, Invoke, Raw, StubService
+from tests.visited import VisitedServer
 
 MASTER = master_playlist(
     [
@@ -54,7 +55,7 @@ class Files(SimpleHTTPRequestHandler):
         return
 
 
-class Origin(ThreadingHTTPServer):
+class Origin(VisitedServer):
     daemon_threads = True
     block_on_close = False
 
@@ -205,6 +206,8 @@ def test_plan_a_service_refuses(service: StubService, invoke: Invoke) -> None:
     """Its own words and code; an answer of another kind is not ours."""
     service.answer = Raw(status=400, body='"没有码流"'.encode(), headers=(("X-Error-Code", "no_such_variant"),))
     result = invoke("plan", "http://h/x", "--server", service.url)
-    assert (1, "Error: 没有码流 [no_such_variant]\n") == (result.exit_code, result.stderr)
+    said, advice = result.stderr.splitlines()
+    assert (1, "Error: 没有码流 [no_such_variant]") == (result.exit_code, said)
+    assert "What to do: choose one of the variants it lists" == advice
     service.answer = Raw(body=b'{"status": "success", "id": "x"}')
     assert 3 == invoke("plan", "http://h/x", "--server", service.url).exit_code

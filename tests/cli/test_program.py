@@ -13,6 +13,8 @@ import pytest
 
 from m3u8svc import __version__
 from m3u8svc.cli import program
+from m3u8svc.cli.lazy import in_chinese
+from m3u8svc.home import open_home
 from tests.cli.conftest import CHINESE, ENGLISH, Invoke
 
 HEAVY = ("twisted", "klein", "treq", "pydantic", "sqlalchemy", "rich", "av", "cryptography", "pluggy")
@@ -97,6 +99,51 @@ def test_unknown_command_is_a_usage_error(invoke: Invoke) -> None:
     result = invoke("frobnicate")
     assert 2 == result.exit_code
     assert "No such command 'frobnicate'" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (["frobnicate"], "没有命令 'frobnicate'"),
+        (["--frobnicate"], "没有选项 "),
+        (["list", "--statu", "x"], "没有选项 "),
+        (["show"], "缺少参数 'ID'"),
+        (["show", "a", "b"], "多余的参数：b"),
+        (["list", "--status"], "选项 '--status' 需要一个值"),
+        (["priority", "a", "x"], "'N' 的值“x”不是整数"),
+        (["priority", "a", "900"], "'N' 的值 900 不在 -100<=x<=100 之内"),
+        (["list", "--status", "done"], "'--status' 的值无效：“done”不是状态"),
+        (["resume", "a", "b", "--url", "u"], "--url 只能用于一个任务"),
+    ],
+)
+def test_usage_error_is_in_the_user_s_language(invoke: Invoke, line: list[str], said: str) -> None:
+    """What click says of a wrong line, too: not a word of English but the names that were typed."""
+    result = invoke(*line, locale=CHINESE)
+    assert (2, "") == (result.exit_code, result.stdout)
+    assert f"错误：{said}" in result.stderr
+    assert [] == [each for each in ("Usage", "Try", "Error", "No such", "Missing") if each in result.stderr]
+
+
+def test_usage_error_nobody_translated_stays_as_it_is() -> None:
+    """Another click may say something else."""
+    assert "Something new." == in_chinese("Something new.")
+
+
+def test_a_service_that_cannot_start_says_so_in_the_user_s_language(tmp_path: Path) -> None:
+    """The reason, its code and what to do, found before the reactor runs or after, on stderr; the log is English."""
+    home, log = tmp_path / "home", tmp_path / "log"
+    line = ["serve", "--home", str(home), "--save-dir", str(tmp_path / "saves"), "--log-file", str(log)]
+    with open_home(home):
+        locked = run(*line, locale=CHINESE)
+    assert (75, "") == (locked.returncode, locked.stdout)
+    assert locked.stderr.startswith(f"m3u8svc: 状态目录已被另一个进程使用：{home}（pid ")
+    assert locked.stderr.endswith("怎么办：停止另一个进程，或用 --home 指定其他目录 [home_locked]\n")
+    wrong = run(*line, "--max-active", "0", locale=CHINESE)
+    assert 2 == wrong.returncode and "错误：配置有误：--max-active：" in wrong.stderr and "[bad_config]" in wrong.stderr
+    deaf = run(*line, "--listen", "nonsense:1", locale=CHINESE)
+    assert 1 == deaf.returncode and deaf.stderr.startswith("m3u8svc: 配置有误：--listen：nonsense:1")
+    assert deaf.stderr.endswith("[bad_config]\n")
+    assert "cannot start: the configuration is wrong: --listen" in log.read_text()
 
 
 def test_configuration_that_is_not_toml_is_named(tmp_path: Path) -> None:

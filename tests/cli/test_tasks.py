@@ -90,6 +90,48 @@ def test_list_as_json_is_what_the_service_sent(service: StubService, invoke: Inv
     assert tasks == json.loads(invoke("list", "--json").stdout)
 
 
+@pytest.mark.parametrize(
+    ("locale", "line"),
+    [
+        (ENGLISH, "note: it was\\x1b restored [db_restored]; look at it\n"),
+        (CHINESE, "注意：已恢复 [db_restored]；请检查\n"),
+    ],
+)
+def test_list_says_what_is_wrong_with_the_service(service: StubService, invoke: Invoke, locale: str, line: str) -> None:
+    """On stderr, in the user's language, with the code and what to do; the table and the JSON are as ever."""
+    service.put(task("a1"))
+    service.degraded = [
+        {
+            "code": "db_restored",
+            "text": "已恢复",
+            "text_en": "it was\x1b restored",
+            "advice": "请检查",
+            "advice_en": "look at it",
+        }
+    ]
+    for as_json in ((), ("--json",)):
+        result = invoke("list", *as_json, locale=locale)
+        assert (0, line) == (result.exit_code, result.stderr)
+        assert "a1" in result.stdout and "db_restored" not in result.stdout
+
+
+def test_list_of_an_older_service(service: StubService, invoke: Invoke) -> None:
+    """One that does not say how it is: nothing is said of that."""
+    service.put(task("a1"))
+    service.degraded = None
+    result = invoke("list")
+    assert (0, "") == (result.exit_code, result.stderr)
+
+
+@pytest.mark.parametrize("state", ["held", "HELD", "已挂起"])
+def test_list_of_what_the_service_holds(service: StubService, invoke: Invoke, state: str) -> None:
+    """Of the paused tasks those with a reason."""
+    paused = {"status": "已暂停"}
+    service.put(task("a1", **paused), task("b1", **paused, held="disk_full"), task("c1", status="失败"))
+    listed = json.loads(invoke("list", "--status", state, "--json").stdout)
+    assert ["b1"] == [each["id"] for each in listed]
+
+
 def test_unknown_state_is_a_usage_error(service: StubService, invoke: Invoke) -> None:
     """Status 2, and the names there are; nothing is asked."""
     result = invoke("list", "--status", "done")
@@ -125,10 +167,74 @@ def test_show_tells_the_facts(service: StubService, invoke: Invoke) -> None:
         "Segments": "4/10",
         "Size": "12,345 bytes",
         "Error": "连接失败 [connect_failed]",
+        "What to do": "look at the network and the link, then resume the task",
         "Warning": "已忽略：x",
         "Created": "2026-01-02T03:04:05.000006Z",
         "URL": "http://stream.example/a1.m3u8",
     } == {label: value.strip() for label, value in facts.items()}
+
+
+TROUBLE = {
+    "status": "已暂停",
+    "held": "disk_full",
+    "err_code": "disk_full",
+    "err_msg": "磁盘空间不足：/srv",
+    "err_msg_en": "no space left on the disk of /srv",
+    "err_advice": "清理磁盘空间",
+    "err_advice_en": "free some space",
+    "priority": -2,
+    "queue_position": None,
+    "incidents": [
+        {"at": "2026-01-02T03:04:05.000006Z", "code": "http_5xx", "text": "坏", "text_en": "bad", "count": 3},
+        {"at": "2026-01-02T03:04:06.000006Z", "code": "disk_full", "text": "满", "text_en": ""},
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("locale", "expected"),
+    [
+        (
+            ENGLISH,
+            {
+                "Status": "held",
+                "Priority": "-2",
+                "Error": "no space left on the disk of /srv [disk_full]",
+                "What to do": "free some space",
+            },
+        ),
+        (
+            CHINESE,
+            {"状态": "已挂起", "优先级": "-2", "错误": "磁盘空间不足：/srv [disk_full]", "怎么办": "清理磁盘空间"},
+        ),
+    ],
+)
+def test_trouble_is_told_in_the_user_s_language(
+    service: StubService, invoke: Invoke, locale: str, expected: dict[str, str]
+) -> None:
+    """What is wrong, its code, what can be done, and that it was not the user who paused the task."""
+    service.put(task("a1", **TROUBLE))
+    lines = invoke("show", "a1", locale=locale).stdout.splitlines()
+    facts = {label: value.strip() for label, value in (line.strip().split("  ", 1) for line in lines)}
+    assert expected == {label: facts[label] for label in expected}
+    listed = invoke("list", locale=locale).stdout
+    assert all(text in listed for label, text in expected.items() if label not in ("Priority", "优先级"))
+    watched = invoke("watch", "a1", "--until-done", locale=locale).stdout
+    assert f"{expected.popitem()[1]}\n" in watched and "[disk_full]" in watched
+
+
+def test_incidents_are_shown_oldest_first(service: StubService, invoke: Invoke) -> None:
+    """When, what, and how often in a row; what has no English is told as it is."""
+    service.put(task("a1", **TROUBLE))
+    shown = [line.split("  ", 1)[1].strip() for line in invoke("show", "a1").stdout.splitlines() if "Incident" in line]
+    assert ["2026-01-02T03:04:05 [http_5xx] ×3 bad", "2026-01-02T03:04:06 [disk_full] 满"] == shown
+
+
+def test_show_of_a_task_that_waits(service: StubService, invoke: Invoke) -> None:
+    """Its place in the queue; a priority of 0 goes without saying."""
+    service.put(task("a1", queue_position=3, priority=0))
+    output = invoke("show", "a1").stdout
+    assert "In the queue" in output and "3" in output and "Priority" not in output
 
 
 def test_show_as_json_is_the_object(service: StubService, invoke: Invoke) -> None:
@@ -167,16 +273,20 @@ def test_ambiguous_start_changes_nothing(service: StubService, invoke: Invoke, l
 @pytest.mark.parametrize(
     ("given", "locale", "said"),
     [
-        ("zzz", ENGLISH, "Error: 任务不存在 [task_not_found]\n"),
-        ("zzz", CHINESE, "错误：任务不存在 [task_not_found]\n"),
-        ("", ENGLISH, "Error: 任务ID不能为空 [missing_task_id]\n"),
+        (
+            "zzz",
+            ENGLISH,
+            "Error: 任务不存在 [task_not_found]\nWhat to do: look up the ids of the tasks with m3u8svc list\n",
+        ),
+        ("zzz", CHINESE, "错误：任务不存在 [task_not_found]\n怎么办：用 m3u8svc list 查看现有任务的 ID\n"),
+        ("", ENGLISH, "Error: 任务ID不能为空 [missing_task_id]\nWhat to do: add ?id= with the task's id\n"),
     ],
 )
 @pytest.mark.parametrize("command", ["show", "pause", "resume", "remove", "watch"])
 def test_unknown_id_is_refused_in_the_service_s_words(
     service: StubService, invoke: Invoke, command: str, given: str, locale: str, said: str
 ) -> None:
-    """Status 1; the API's text as it is, and its code. An empty id is not the start of every other."""
+    """Status 1; the API's text as it is, its code, and advice. An empty id is not the start of every other."""
     service.put(task("a1"))
     result = invoke(command, given, locale=locale)
     assert (1, "", said) == (result.exit_code, result.stdout, result.stderr)
@@ -206,12 +316,66 @@ def test_several_tasks_at_once(
     assert asked == service.changes
 
 
+@pytest.mark.parametrize(
+    ("arguments", "body", "said"),
+    [
+        (["move", "a", "first"], {"queue": "first"}, "a1 moved\n"),
+        (["move", "a1", "last"], {"queue": "last"}, "a1 moved\n"),
+        (["move", "a1", "17"], {"queue": 17}, "a1 moved\n"),
+        (["priority", "a1", "10"], {"priority": 10}, "a1 has its priority\n"),
+        (["priority", "a1", "-10"], {"priority": -10}, "a1 has its priority\n"),
+    ],
+)
+def test_the_queue_is_changed(
+    service: StubService, invoke: Invoke, arguments: list[str], body: dict[str, Any], said: str
+) -> None:
+    """One request, one line."""
+    service.put(task("a1"), task("b1"))
+    result = invoke(*arguments)
+    assert (0, said, "") == (result.exit_code, result.stdout, result.stderr)
+    assert [Visit(method="PUT", query={"id": "a1"}, body=body, content_type="application/json")] == service.changes
+
+
+def test_a_task_goes_on_from_another_url(service: StubService, invoke: Invoke) -> None:
+    """One request for both, one line; what the service has to say of it is told."""
+    service.put(task("a1"), task("b1"))
+    service.warnings = ["Cookie goes elsewhere"]
+    result = invoke("resume", "a", "--url", "https://s.example/new.m3u8")
+    assert (0, "a1 resumed\n", "Warning: Cookie goes elsewhere\n") == (
+        result.exit_code,
+        result.stdout,
+        result.stderr,
+    )
+    body = {"url": "https://s.example/new.m3u8", "status": "等待中"}
+    assert [Visit(method="PUT", query={"id": "a1"}, body=body, content_type="application/json")] == service.changes
+
+
+def test_a_url_goes_with_one_task(service: StubService, invoke: Invoke) -> None:
+    """Two tasks of one URL would be the same film twice."""
+    service.put(task("a1"), task("b1"))
+    assert 2 == invoke("resume", "a1", "b1", "--url", "https://s.example/new.m3u8").exit_code
+    assert [] == service.visits
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["move", "a1", "second"], ["move", "a1", "0"], ["move", "a1"], ["priority", "a1", "101"], ["priority", "a1", "x"]],
+)
+def test_a_place_that_is_none(service: StubService, invoke: Invoke, arguments: list[str]) -> None:
+    """Status 2, and nothing is asked."""
+    service.put(task("a1"))
+    assert 2 == invoke(*arguments).exit_code
+    assert [] == service.visits
+
+
 def test_refused_task_does_not_keep_the_others(service: StubService, invoke: Invoke) -> None:
     """The rest is done all the same, the refusal is told with its code, and the status says 1."""
     service.put(task("a1", status="已完成"), task("b1"))
     result = invoke("resume", "a1", "b1")
     assert (1, "b1 resumed\n") == (result.exit_code, result.stdout)
-    assert "Error: a1: 任务不能从“已完成”变为“等待中” [invalid_transition]\n" == result.stderr
+    said, advice = result.stderr.splitlines()
+    assert "Error: a1: 任务不能从“已完成”变为“等待中” [invalid_transition]" == said
+    assert "What to do: look at the task's state first, and ask for what that state allows" == advice
 
 
 @pytest.mark.parametrize("command", ["pause", "resume", "remove", "show"])

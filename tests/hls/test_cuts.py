@@ -39,6 +39,15 @@ def test_share_of_a_long_film() -> None:
     assert MOST_BYTES == Cuts(done_bytes=1 << 40).due_bytes
 
 
+def test_share_of_all_there_is() -> None:
+    """And not of what came between the last two cuts."""
+    cuts = Cuts()
+    for _ in range(3):
+        cuts.add(track="main", splice=0, size_bytes=20 * LEAST_BYTES, last=False)
+        cuts.cut()
+    assert 60 * LEAST_BYTES // SHARE == cuts.due_bytes
+
+
 def test_cut_waits_for_the_main_track() -> None:
     """A cut stands before a part of the main track only."""
     parts = [("main", 0, 2 * LEAST_BYTES), ("audio1", 0, 10), ("audio1", 0, 10), ("main", 0, 10)]

@@ -53,6 +53,7 @@ def test_S7_what_cannot_be_whole_is_refused(body: bytes, reason: str):
     with pytest.raises(DecryptError) as caught:
         decrypted(body)
     assert caught.value.fields == {"position": 3, "reason": reason}
+    assert caught.value.text("en").isascii()
 
 
 def test_S7_a_wrong_key_shows_in_the_padding():
@@ -108,6 +109,8 @@ def test_S9_a_page_instead_of_a_key_is_named_by_how_it_begins(body: bytes, shown
     with pytest.raises(KeyInvalid) as caught:
         read_key(body, "http://h/k")
     assert caught.value.fields["reason"] == f"长度为 {len(body)} 字节，应为 16，像是网页或文本，开头为“{shown}”"
+    said = f'(length {len(body)} instead of 16 bytes, like a page or text, starting with "{shown}")'
+    assert caught.value.text("en") == f"invalid key: http://h/k {said}"
 
 
 @pytest.mark.parametrize("body", [b'{"key":"s3cret"}\n', b"<s3cret-key-bytes>", b"<htmls3cret>......", b"s3cret<html>"])

@@ -64,6 +64,36 @@ def test_ts_cut_off_early(tmp_path: Path) -> None:
     assert read_signature("ts", whole[: 64 * 1024]).video == read_signature("ts", whole).video
 
 
+def packet(pid: int, payload: bytes) -> bytes:
+    """One packet in which a unit begins, filled up as tables are."""
+    return (bytes([0x47, 0x40 | pid >> 8, pid & 255, 0x10]) + payload).ljust(188, b"\xff")
+
+
+ADTS = bytes.fromhex("fff150800c1ffc")
+PAT = packet(0, bytes.fromhex("00 00b00d 0001c10000 0001e100 00000000"))
+
+
+def pmt(*streams: tuple[int, int], crc: bytes = bytes(4)) -> bytes:
+    """A table of these (type, PID)."""
+    entries = b"".join(bytes([kind, 0xE0 | pid >> 8, pid & 255, 0xF0, 0]) for kind, pid in streams)
+    size = 9 + len(entries) + 4
+    head = bytes([0, 2, 0xB0 | size >> 8, size & 255]) + bytes.fromhex("0001c10000e101f000")
+    return packet(0x100, head + entries + crc + b"\0")
+
+
+def pes(pid: int, stream: bytes) -> bytes:
+    """A unit of a stream."""
+    return packet(pid, bytes.fromhex("000001c00000800000") + stream)
+
+
+def test_streams_are_those_of_the_table() -> None:
+    """Its checksum is none of them, whatever it looks like."""
+    sound = pes(0x102, ADTS)
+    assert read_signature("ts", PAT + pmt((0x1B, 0x101), (0x0F, 0x102)) + sound).audio.startswith("aac:")
+    like_a_stream = bytes([0x0F, 0xE1, 0x02, 0xF0])
+    assert "" == read_signature("ts", PAT + pmt((0x1B, 0x101), crc=like_a_stream) + sound).audio
+
+
 def test_fmp4_is_told_by_its_init_section(tmp_path: Path) -> None:
     """Codecs by name; another encoder's init section has another signature."""
     kind = ("-hls_segment_type", "fmp4", "-hls_fmp4_init_filename", "init.mp4")

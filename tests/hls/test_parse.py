@@ -788,6 +788,18 @@ def test_limits_hold_at_their_edges():
     assert len(master(master_playlist([VariantLine(uri="v")] * 1_000)).variants) == 1_000
 
 
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n"])
+def test_the_length_of_lines_is_judged_in_linear_time(end):
+    """A playlist full of lines just short enough takes no noticeable time, and a longer one is found wherever it is."""
+    start = time.process_time()
+    comment = "#" + "a" * (16 * 1024 - 1) + end
+    body = "#EXTM3U" + end + 300 * (comment + 2 * end) + "a.ts"
+    assert len(media(body).segments) == 1
+    assert refused(body + end + "#a" + comment, PlaylistTooLarge).fields["what"] == "第 903 行的字节数"
+    assert refused("#a" + comment + body, PlaylistTooLarge).fields["what"] == "第 1 行的字节数"
+    assert time.process_time() - start < 2
+
+
 def test_many_ivs_of_one_key_are_one_key():
     """The limit counts what must be fetched, not tags."""
     tags = "".join(f'#EXT-X-KEY:METHOD=AES-128,URI="k",IV=0x{i:x}\n#EXTINF:1,\n{i}.ts\n' for i in range(10_001))

@@ -9,7 +9,7 @@ import pytest
 
 from m3u8svc.errors import NothingToDownload, UnsupportedEncryption
 from m3u8svc.hls.parse import parse_playlist
-from m3u8svc.hls.plan import Absent, init_identity, plan_download, plan_presentation
+from m3u8svc.hls.plan import Absent, init_identity, pack_jobs, plan_download, plan_presentation
 from m3u8svc.hls.playlist import MediaPlaylist, Presentation, Stream
 from m3u8svc.testing.playlists import (
     KeyLine,
@@ -225,3 +225,35 @@ def test_a_rendition_with_nothing_left_is_left_out():
     assert ("main",) == plan_presentation(lines, {}).tracks
     with pytest.raises(NothingToDownload):
         plan_presentation(lines, {1: "x", 2: "x"})
+
+
+def test_jobs_are_found_by_their_place() -> None:
+    """Those of two tracks, and none where there is none; each tells its place and identity without being made."""
+    playlist = media(media_playlist(segment_lines(3)))
+    streams = tuple(Stream(track=track, playlist=playlist) for track in ("main", "audio1"))
+    jobs = plan_presentation(Presentation(streams=streams), {2: "x"}).jobs
+    for number, job in enumerate(jobs):
+        assert number == jobs.find((job.track, job.segment.position))
+        assert (job.track, job.segment.position) == jobs.place(number)
+        assert job.identity == jobs.identity(number)
+    assert [-1, -1, -1, -1] == [jobs.find(place) for place in (("main", 2), ("main", 0), ("main", 4), ("video", 1))]
+
+
+def test_packed_jobs_are_the_same_jobs() -> None:
+    """Of any list of them, whoever made it."""
+    playlist = media(media_playlist(segment_lines(3)))
+    jobs = plan_download(playlist, {}).jobs
+    assert jobs == pack_jobs(tuple(jobs)) == pack_jobs(jobs)
+    assert jobs != pack_jobs(jobs[1:])
+
+
+def test_order_is_of_all_parts() -> None:
+    """Absent ones among the others; each is found at its number, and the last of each track is known."""
+    playlist = media(media_playlist(segment_lines(3)))
+    streams = tuple(Stream(track=track, playlist=playlist) for track in ("main", "audio1"))
+    order = plan_presentation(Presentation(streams=streams), {3: "x"}).order
+    places = [(track, position) for position in (1, 2, 3) for track in ("main", "audio1")]
+    assert places == list(order)
+    assert list(range(6)) == [order.find(place) for place in places]
+    assert places[2:4] == list(order.between(2, 4))
+    assert {"main": ("main", 3), "audio1": ("audio1", 3)} == order.ends

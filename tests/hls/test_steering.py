@@ -133,6 +133,7 @@ def test_M8_a_manifest_that_is_none_is_refused(document: object, reason: str) ->
         read(document)
     assert isinstance(caught.value, PlaylistError)
     assert f"内容引导清单（Content Steering）有误：{reason}" == caught.value.text()
+    assert caught.value.text("en").isascii()
 
 
 @pytest.mark.parametrize(
@@ -167,6 +168,26 @@ def test_M8_a_clone_has_renditions_of_its_own() -> None:
         ("SUBTITLES", "aac/C", "fr", "https://c.example/fr.m3u8"),
     ]
     assert whole.variants[:2] == master().variants
+
+
+def test_M8_a_clone_has_pictures_of_its_own() -> None:
+    """Renditions of all three kinds go with it, each of the group of its kind."""
+    media = "".join(
+        f'#EXT-X-MEDIA:TYPE={kind},GROUP-ID="{group}",NAME="{kind} {group}",URI="https://a.example/{kind}{group}"\n'
+        for kind in ("AUDIO", "VIDEO", "SUBTITLES")
+        for group in ("a", "v", "s")
+    )
+    text = (
+        f'{media}#EXT-X-STREAM-INF:BANDWIDTH=1,PATHWAY-ID="A",AUDIO="a",VIDEO="v",SUBTITLES="s"\nhttps://a.example/x\n'
+    )
+    playlist = parse_playlist("#EXTM3U\n" + text, "https://m.example/")
+    assert isinstance(playlist, MasterPlaylist)
+    whole = with_clones(playlist, read(manifest(PATHWAY_CLONES=[clone(HOST="c.example")])))
+    made = whole.variants[-1]
+    assert ("a/C", "v/C", "s/C") == (made.audio_group, made.video_group, made.subtitles_group)
+    assert [("AUDIO", "a/C"), ("VIDEO", "v/C"), ("SUBTITLES", "s/C")] == [
+        (each.type, each.group_id) for each in whole.renditions[9:]
+    ]
 
 
 def test_M8_alternatives_of_a_clone_lead_back() -> None:

@@ -18,14 +18,16 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
 import attrs
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
+
+from tests.visited import VisitedServer
 
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = (
@@ -35,7 +37,8 @@ ARGUMENTS = (
 )
 """The last one gives the attacker a name that leads to us."""
 
-WITHIN_S = 20
+WITHIN_S = 60
+STARTS_WITHIN_S = 120
 SECONDS, SEGMENTS = 30, 15
 """The stream that the source serves."""
 
@@ -68,7 +71,7 @@ def within(condition: Callable[[], Any], *, seconds: float = WITHIN_S) -> Any:
 # -- The source of streams -------------------------------------------------------------------------------------------
 
 
-class Source(ThreadingHTTPServer):
+class Source(VisitedServer):
     """
     Serves one directory in several ways, by the first part of the path:
 
@@ -92,11 +95,6 @@ class Source(ThreadingHTTPServer):
     def url(self, way: str, host: str = "127.0.0.1") -> str:
         """Where the stream is served this way."""
         return f"http://{host}:{self.server_port}/{way}/index.m3u8"
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A visitor who hangs up is no event; anything else is shown."""
-        if not isinstance(sys.exception(), ConnectionError):
-            super().handle_error(request, client_address)
 
 
 class _Visit(BaseHTTPRequestHandler):
@@ -183,6 +181,9 @@ class Service:
 
     base: str
     saved: Path
+    log: Path
+    token: str = attrs.field(default="", repr=False)
+    """What the tests themselves show; "" where nobody is asked."""
 
     @property
     def port(self) -> int:
@@ -192,6 +193,8 @@ class Service:
     def ask(self, method: str, path: str, body: Any = None) -> Any:
         """One call of the API; its JSON."""
         headers = {"Content-Type": "application/json"} if body is not None else {}
+        if self.token:
+            headers["Authorization"] = f"Bearer {self.token}"
         sent = None if body is None else json.dumps(body).encode()
         with urlopen(Request(self.base + path, data=sent, headers=headers, method=method), timeout=10) as answer:
             return json.load(answer)
@@ -224,19 +227,24 @@ class Service:
 
 
 @contextmanager
-def serve(directory: Path) -> Iterator[Service]:
+def serve(directory: Path, *, with_token: bool = False) -> Iterator[Service]:
     """
-    A service on a free port, ended at the end.
+    A service on a free port, ended at the end; with a token for an admin, if that is wanted.
     """
+    home = ["--home", str(directory / "home")]
+    token = ""
+    if with_token:
+        create = [sys.executable, "-m", "m3u8svc", "token", "create", "--role", "admin", *home]
+        token = subprocess.run(create, check=True, capture_output=True, text=True).stdout.strip()
     log_path, saved = directory / "service.log", directory / "saved"
     command = [sys.executable, "-m", "m3u8svc", "serve", "--listen", "tcp:0:interface=127.0.0.1"]
-    command += ["--home", str(directory / "home"), "--save-dir", str(saved)]
+    command += [*home, "--save-dir", str(saved)]
     with log_path.open("w") as log, subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT) as child:
         try:
-            within(lambda: "listening on" in log_path.read_text() or child.poll() is not None)
+            within(lambda: "listening on" in log_path.read_text() or child.poll() is not None, seconds=STARTS_WITHIN_S)
             found = re.search(r"listening on (http://\S+)", log_path.read_text())
             assert found, log_path.read_text()
-            yield Service(base=found[1], saved=saved)
+            yield Service(base=found[1], saved=saved, log=log_path, token=token)
         finally:
             child.send_signal(signal.SIGTERM)
             try:
@@ -282,17 +290,32 @@ class Stage:
 
     @contextmanager
     def page(self, **options: Any) -> Iterator[tuple[Page, Seen]]:
-        """A page in a new profile, and what it did; `options` are those of Playwright's context."""
+        """
+        A page in a new profile, which has logged in where one must, and what it did; `options` are those of
+        Playwright's context.
+        """
         with self.browser.new_context(**options) as context:
+            if self.service.token:
+                self._log_in(context)
             page = context.new_page()
             page.set_default_timeout(WITHIN_S * 1000)
             seen = Seen()
             seen.watch(page)
             yield page, seen
 
+    def _log_in(self, context: BrowserContext) -> None:
+        """As somebody does: on the login, which stands in the page's place."""
+        page = context.new_page()
+        page.set_default_timeout(WITHIN_S * 1000)
+        page.goto(self.service.base + "/")
+        page.fill("#login input[type=password]", self.service.token)
+        page.click("#login button[type=submit]")
+        expect(page.locator("#logout")).to_be_visible()
+        page.close()
+
 
 @contextmanager
-def open_stage(temporary: Path) -> Iterator[Stage]:
+def open_stage(temporary: Path, *, with_token: bool = False) -> Iterator[Stage]:
     """
     Everything started, in a directory of its own below `temporary`. Without Chromium: skipped, or failed with CI=true.
     """
@@ -301,7 +324,7 @@ def open_stage(temporary: Path) -> Iterator[Stage]:
     stream = stream_in(temporary / "browser-stream")
     directory = temporary / f"browser-{time.monotonic_ns()}"
     directory.mkdir()
-    with serve(directory) as service, serving(Source(stream)) as source:
+    with serve(directory, with_token=with_token) as service, serving(Source(stream)) as source:
         started = _THREAD.submit(_start_browser).result()
         try:
             yield Stage(browser=started[1], service=service, source=source)

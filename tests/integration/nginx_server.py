@@ -31,6 +31,7 @@ http {{
     fastcgi_temp_path {place}/fastcgi;
     uwsgi_temp_path {place}/uwsgi;
     scgi_temp_path {place}/scgi;
+    limit_conn_zone $binary_remote_addr zone=clients:1m;
     server {{
         listen 127.0.0.1:{port};
         listen 127.0.0.1:{tls_port} ssl;
@@ -39,6 +40,8 @@ http {{
         root {root};
         location /guarded/ {{ if ($http_x_token != "letmein") {{ return 401; }} alias {root}/; }}
         location /slow/ {{ limit_rate 50k; alias {root}/; }}
+        location /two/ {{ limit_conn clients 2; limit_rate 50k; alias {root}/; }}
+        location ~ ^/for/[a-z]+/(.*)$ {{ limit_rate 50k; alias {root}/$1; }}
         location /packed/ {{ gzip on; gzip_min_length 1; gzip_types application/vnd.apple.mpegurl; alias {root}/; }}
         location /moved/ {{ rewrite ^/moved/(.*)$ /$1 redirect; }}
     }}
@@ -63,8 +66,9 @@ class Call:
 @attrs.frozen(kw_only=True)
 class Nginx:
     """
-    One running nginx. Besides the files there are four doors to the same ones: ``/guarded/`` wants the header
-    ``X-Token: letmein``, ``/packed/`` compresses playlists, ``/moved/`` redirects, ``/slow/`` sends 50 KB a second.
+    One running nginx. Besides the files there are other doors to the same ones: ``/guarded/`` wants the header
+    ``X-Token: letmein``, ``/packed/`` compresses playlists, ``/moved/`` redirects, ``/slow/`` sends 50 KB a second,
+    as do ``/for/anybody/``, and ``/two/`` to two at once, and 503 to others.
     """
 
     base: str

@@ -17,7 +17,7 @@ import attrs
 
 TWISTD = Path(sys.executable).with_name("twistd")
 LOOPBACK = "tcp:0:interface=127.0.0.1"
-STARTS_WITHIN_S = 30.0
+STARTS_WITHIN_S = 120.0
 STOPS_WITHIN_S = 5.0
 ENDS_WITHIN_S = 60.0
 _LISTENING = re.compile(r"listening on (http\S+)")
@@ -96,6 +96,27 @@ class Service:
         # twistd ends by the signal that stopped it.
         assert status == -signal.SIGTERM, f"the service ended with status {status}:\n{self.log}"
         assert not self.complaints(), f"the log complains:\n{self.log}"
+
+    @property
+    def pid(self) -> int:
+        """
+        Its process.
+        """
+        assert self._process is not None
+        return self._process.pid
+
+    def interrupt(self, *numbers: signal.Signals) -> float:
+        """
+        Send it these signals, a tenth of a second apart; how long it takes to end after the last, in seconds.
+        """
+        process, self._process = self._process, None
+        assert process is not None
+        for number in numbers:
+            process.send_signal(number)
+            sent_at = time.monotonic()
+            time.sleep(0.1)
+        process.wait(2 * STOPS_WITHIN_S)
+        return time.monotonic() - sent_at
 
     def kill(self) -> None:
         """

@@ -17,11 +17,12 @@ from typing import Any
 
 import pytest
 
+from tests import seeds
 from tests.integration.media import SECONDS, Stream, decoding_errors, packets
 from tests.integration.nginx_server import Nginx
 from tests.integration.service_child import Service
 
-SEED = os.environ.get("M3U8SVC_SEED") or str(random.SystemRandom().randrange(10**6))
+SEED = seeds.seed(seeds.OTHERS)
 KILLS = 12
 LONGEST_S = 0.6
 """Until a kill: about what merging again takes."""

@@ -69,10 +69,10 @@ def test_malformed_json(service: Service, target: str, body: bytes, problem: str
         ({"url": ["http://a/"]}, "url: 必须是字符串（数组）"),
         ({"url": ""}, "url: 不能为空（“”）"),
         ({"url": "ftp://a/b.m3u8"}, "url: 必须以 http:// 或 https:// 开头（“ftp://a/b.m3u8”）"),
-        ({"url": "file:///etc/passwd"}, "url: 必须以 http:// 或 https:// 开头（“file:/etc/passwd”）"),
+        ({"url": "file:///etc/passwd"}, "url: 必须以 http:// 或 https:// 开头（“file:///etc/passwd”）"),
         ({"url": "javascript:alert(1)"}, "url: 必须以 http:// 或 https:// 开头（“javascript:alert(1)”）"),
         ({"url": "film.m3u8"}, "url: 必须以 http:// 或 https:// 开头（“film.m3u8”）"),
-        ({"url": "http://"}, "url: 链接中没有有效的主机名（“http:”）"),
+        ({"url": "http://"}, "url: 链接中没有有效的主机名（“http://”）"),
         ({"url": "http://[::1/a"}, "url: 不是有效的链接（“http:…”）"),
         ({"url": f"gopher://a/?token={CANARY}"}, "url: 必须以 http:// 或 https:// 开头（“gopher://a/?…”）"),
         ({"filename": 7}, "filename: 必须是字符串（7）"),
@@ -145,7 +145,7 @@ def test_nothing_was_created(service: Service) -> None:
 @pytest.mark.parametrize(
     ("body", "problem"),
     [
-        ({}, "status: 缺少必填字段（或者 merge、repair、任一可更改的设置）"),
+        ({}, "status: 缺少必填字段（或者 url、merge、repair、priority、queue、任一可更改的设置）"),
         ({"status": None}, "status: 必须是字符串（null）"),
         ({"status": "paused"}, "status: 必须是 等待中、已暂停 之一（“paused”）"),
         ({"status": "已完成"}, "status: 必须是 等待中、已暂停 之一（“已完成”）"),
@@ -279,7 +279,7 @@ def failed(service: Service, url: str, **fields: Any) -> dict[str, Any]:
             "not_a_playlist",
             "未发现m3u8资源：{url}（application/vnd.apple.mpegurl，开头为“\\x00\\x01\\x02”）",
         ),
-        ("gone.m3u8", "http_status", "服务器返回 HTTP 404：{url}"),
+        ("gone.m3u8", "http_4xx", "服务器返回 HTTP 404：{url}"),
         (
             "drm.m3u8",
             "unsupported_encryption",
@@ -289,15 +289,15 @@ def failed(service: Service, url: str, **fields: Any) -> dict[str, Any]:
         ("loop.m3u8", "playlist_too_deep", "播放列表嵌套超过 3 层：{url}"),
         (
             "missing-segment.m3u8",
-            "segment_failed",
+            "http_4xx",
             "下载ts文件错误: 00001.ts: 服务器返回 HTTP 404：{base}/bad/gone.ts?…",
         ),
         (
             "short-key.m3u8",
-            "segment_failed",
+            "key_invalid",
             "下载ts文件错误: 00001.ts: 密钥无效：{base}/bad/empty.m3u8（长度为 0 字节，应为 16）",
         ),
-        ("missing-key.m3u8", "segment_failed", "下载ts文件错误: 00001.ts: 服务器返回 HTTP 404：{base}/bad/gone.bin?…"),
+        ("missing-key.m3u8", "http_4xx", "下载ts文件错误: 00001.ts: 服务器返回 HTTP 404：{base}/bad/gone.bin?…"),
     ],
 )
 def test_a_failed_task(service: Service, nginx: Nginx, bad: Path, name: str, code: str, message: str) -> None:
@@ -321,10 +321,11 @@ def test_no_connection(service: Service, nginx: Nginx) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         closed = f"http://127.0.0.1:{free.getsockname()[1]}/a.m3u8"
     plain = f"{nginx.base.replace('http:', 'https:')}/a.m3u8"
-    tasks = {url: service.add(f"{url}?token={CANARY}", "bad") for url in (closed, plain)}
+    told = {closed: "refused", plain: "connect_failed"}
+    tasks = {url: service.add(f"{url}?token={CANARY}", "bad") for url in told}
     for url, task_id in tasks.items():
         task = service.wait(task_id, "失败")
-        assert ("connect_failed", True) == (task["err_code"], task["err_msg"].startswith(f"无法连接：{url}?…（"))
+        assert (told[url], True) == (task["err_code"], task["err_msg"].startswith(f"无法连接：{url}?…（"))
         assert CANARY not in json.dumps(task | {"url": ""})
 
 

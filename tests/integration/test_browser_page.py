@@ -8,17 +8,18 @@ from collections.abc import Iterator
 from urllib.parse import quote
 
 import pytest
-from playwright.sync_api import Dialog, Locator, Page, expect
+from playwright.sync_api import Dialog, Locator, Page, Route, expect
 
 from m3u8svc.errors import catalogue
-from tests.integration.browser import Seen, Stage, in_browser_thread, open_stage
+from tests.integration.browser import Seen, Stage, in_browser_thread, open_stage, within
 
+PAUSE = {"status": "已暂停"}
 PHONE = {"width": 375, "height": 740}
 HOSTILE = "<img src=x onerror=window.hit=1><script>window.hit=2<b>"
 
 RUNNING_NUMBERS = re.compile(r"[\d.]+\s[KM]B/s · \d\d:\d\d left · \d+/15 segments · [\d.]+\s[KM]B · \d+%")
 
-SHOWN_COLOURS = """() => [...document.querySelectorAll("h1, .link, label span, button, .name, .state, span, .error")]
+SHOWN_COLOURS = """() => [...document.querySelectorAll("h1, .link, label span, button, .name, span, .error, .advice")]
     .filter(element => element.checkVisibility() && element.textContent)
     .map(element => {
         let ground = element;
@@ -169,12 +170,86 @@ def test_page_when_a_task_fails(stage: Stage) -> None:
         stage.service.add(stage.source.url("guarded"), "refused")
         task = row(page, "refused")
         expect(task.locator(".state")).to_have_text("Failed")
-        expect(task.locator(".error")).to_contain_text("The server answered with an error (服务器返回 HTTP 401")
+        expect(task.locator(".error")).to_contain_text("The server answered HTTP 401: http://127.0.0.1:")
+        expect(task.locator(".advice")).to_contain_text("See whether the link has expired or needs headers")
+        page.click("#language")
+        expect(task.locator(".error")).to_contain_text("服务器返回 HTTP 401：http://127.0.0.1:")
+        expect(task.locator(".advice")).to_contain_text("检查链接是否过期")
+        page.click("#language")
         asked = len(stage.source.asked)
         task.get_by_role("button", name="Retry").click()
+        within(lambda: len(stage.source.asked) > asked)
         expect(task.locator(".state")).to_have_text("Failed")
-        page.wait_for_timeout(300)
-        assert len(stage.source.asked) > asked
+        assert_quiet(stage, seen)
+
+
+@in_browser_thread
+def test_page_when_a_task_is_held(stage: Stage) -> None:
+    """What the service paused itself looks otherwise than what somebody paused, and says why and what to do."""
+    stage.service.ask("PUT", f"/api/tasks?id={stage.service.add(stage.source.url('held'), 'film')}", PAUSE)
+    trouble = {"held": "disk_full", "err_code": "disk_full", "err_msg": "磁盘空间不足：/srv", "err_msg_en": "no space"}
+    trouble |= {"err_advice": "清理磁盘空间", "err_advice_en": "free some space"}
+
+    def full(route: Route) -> None:
+        route.fulfill(json=[{**task, **trouble} for task in route.fetch().json()])
+
+    with stage.page() as (page, seen):
+        page.route("**/api/tasks", full)
+        open_page(stage, page)
+        task = row(page, "film")
+        expect(task.locator(".state")).to_have_text("Held")
+        expect(task.locator(".error")).to_have_text("No space")
+        expect(task.locator(".advice")).to_have_text("Free some space")
+        assert ["Resume", "Delete"] == visible_buttons(task)
+        expect(task.locator(".renew")).to_be_hidden()
+        page.click("#language")
+        expect(task.locator(".state")).to_have_text("已挂起")
+        expect(task.locator(".advice")).to_have_text("清理磁盘空间")
+        assert_quiet(stage, seen)
+
+
+@in_browser_thread
+def test_page_when_a_link_has_expired(stage: Stage) -> None:
+    """A task that needs another link has a place for one, and what is pasted there is its new link."""
+    task_id = stage.service.add(stage.source.url("held"), "film")
+    stage.service.ask("PUT", f"/api/tasks?id={task_id}", PAUSE)
+    sent: list[object] = []
+
+    def expired(route: Route) -> None:
+        route.fulfill(json=[{**task, "held": "needs_url", "err_msg": "链接已过期"} for task in route.fetch().json()])
+
+    def renewed(route: Route) -> None:
+        sent.append((route.request.method, route.request.post_data_json))
+        route.fulfill(json={"status": "success"})
+
+    with stage.page() as (page, seen):
+        page.route("**/api/tasks", expired)
+        page.route(f"**/api/tasks?id={task_id}", renewed)
+        open_page(stage, page)
+        task = row(page, "film")
+        task.get_by_role("button", name="Go on with this link").click()
+        assert [] == sent  # nothing was pasted yet
+        task.get_by_label("Playlist URL").fill("https://source.example/new.m3u8?token=2")
+        task.get_by_label("Playlist URL").press("Enter")
+        expect(task.get_by_label("Playlist URL")).to_have_value("")
+        assert [("PUT", {"url": "https://source.example/new.m3u8?token=2"})] == sent
+        assert_quiet(stage, seen)
+
+
+@in_browser_thread
+def test_page_when_tasks_wait(stage: Stage) -> None:
+    """Each says where it stands in the queue, and one button puts it first."""
+    with stage.page() as (page, seen):
+        open_page(stage, page)
+        for number in range(6):
+            stage.service.add(stage.source.url("held"), f"film {number}")
+        last = row(page, "film 5")
+        expect(last.locator(".numbers")).to_contain_text("No. 3 in the queue")
+        assert ["Start first", "Pause", "Delete"] == visible_buttons(last)
+        last.get_by_role("button", name="Start first").click()
+        expect(last.locator(".numbers")).to_contain_text("No. 1 in the queue")
+        expect(row(page, "film 3").locator(".numbers")).to_contain_text("No. 2 in the queue")
+        assert ["Pause", "Delete"] == visible_buttons(last)
         assert_quiet(stage, seen)
 
 
@@ -193,7 +268,7 @@ def test_page_when_a_task_has_warnings(stage: Stage) -> None:
 @in_browser_thread
 def test_page_knows_every_error(stage: Stage) -> None:
     """English has words for every error a task or a request can have; those of starting up never come here."""
-    at_start = {"home_locked", "bad_config", "not_configured"}
+    at_start = {"home_locked", "bad_config", "open_without_auth", "not_configured"}
     with stage.page() as (page, _seen):
         open_page(stage, page)
         known = page.evaluate("import('/static/texts.js').then(texts => Object.keys(texts.ERRORS))")

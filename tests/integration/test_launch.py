@@ -18,11 +18,11 @@ from pathlib import Path
 import pytest
 
 from m3u8svc import __version__
+from tests.databases import empty_postgres, on_server
 from tests.integration.media import Stream, packets
 from tests.integration.nginx_server import Nginx
 from tests.integration.service_child import LOOPBACK, STOPS_WITHIN_S, TWISTD, Service
 from tests.needs import lacking
-from tests.test_store import empty_postgres, on_server, postgres  # noqa: F401  # a fixture
 
 PROJECT = Path(__file__).parents[2]
 SHIPPED = ("m3u8svc", "twisted", "pyproject.toml", "README.md", "LICENSE")
@@ -306,11 +306,20 @@ def test_a_configuration_that_works(start_service: Callable[..., Service], tmp_p
     assert (5, str(service.saves)) == (settings["download_threads"], settings["default_save_location"])
 
 
+def test_a_place_that_is_not_for_films(
+    start_service: Callable[..., Service], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An operator may save there, and is warned."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    service = start_service("--save-dir", str(tmp_path / ".ssh"))
+    assert f"results are saved in {tmp_path}/.ssh: it is a directory of a user's configuration" in service.log
+
+
 # -- PostgreSQL ------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def empty_database(postgres: str) -> Iterator[str]:  # noqa: F811
+def empty_database(postgres: str) -> Iterator[str]:
     """A PostgreSQL database with nothing in it; its URL."""
     yield empty_postgres(postgres)
 

@@ -97,7 +97,8 @@ PHASES = {
     "segments do not come": ("", ["", "", ""] + HELD * 5),
     "a segment stops half-way": ("", [""] * 5 + ["hang=body&times=1"] * 3),
     "segments trickle in": ("", [""] * 3 + ["chunk_size=500&chunk_delay=0.05&times=1"] * 5),
-    "the origin is busy": ("", [""] * 4 + ["status=503&retry_after=60&times=1"] * 4),
+    # Late, so that all four have been asked for when the first answer holds the rest of the host back.
+    "the origin is busy": ("", [""] * 4 + ["status=503&retry_after=60&times=1&delay=2"] * 4),
 }
 FETCHED_AGAIN = {
     "the playlist does not come": 0,
@@ -242,10 +243,12 @@ async def test_many_at_once(start_service: Callable[..., Service], origin: Origi
     the list keeps that order.
     """
     api = Caller(await deferToThread(start_service, "--max-active", "2"))
-    # The first two take long enough for the others to be added behind them.
+    # The first two take long enough for the others to be added behind them, and do not end at the same instant: of two
+    # that start together either may be the first to ask.
+    delays = (2.0, 5.0, 0.1, 0.1, 0.1, 0.1)
     urls = [
-        put_playlist(origin, f"/many{number}.m3u8", [f"delay={2.0 if number < 2 else 0.1}"] * SECONDS, served=served)
-        for number in range(6)
+        put_playlist(origin, f"/many{number}.m3u8", [f"delay={delay}"] * SECONDS, served=served)
+        for number, delay in enumerate(delays)
     ]
     tasks = [await api.add(url, f"film{number}", download_threads=8) for number, url in enumerate(urls)]
     assert OK == (await api.put(tasks[3], "已暂停")).error

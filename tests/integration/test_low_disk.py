@@ -23,7 +23,7 @@ import pytest_twisted
 from twisted.internet.threads import deferToThread
 
 from m3u8svc.testing.origin import Origin
-from tests.integration.test_crash import CONNECTIONS, SEED, Asked, Life, _sha256, _wait_for, reactor
+from tests.integration.life_child import CONNECTIONS, SEED, Asked, Life, _sha256, _wait_for, reactor
 
 SECONDS = 48
 KILLS = 6

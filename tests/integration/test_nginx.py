@@ -74,7 +74,7 @@ class TestHeaders:
         """Without use_http_headers the headers are not sent nor kept, and the failure names status and URL."""
         url = f"{nginx.base}/guarded{streams['plain'].path}"
         task = service.fail(url, "refused", http_headers={"X-Token": ["letmein"]})
-        assert ("http_status", f"服务器返回 HTTP 401：{url}", {}) == (
+        assert ("http_4xx", f"服务器返回 HTTP 401：{url}", {}) == (
             task["err_code"],
             task["err_msg"],
             task["header_map"],

@@ -33,13 +33,13 @@ def service(tmp_path: Path) -> Iterator[Service]:
 def test_a_directory_without_permission(
     service: Service, nginx: Nginx, streams: dict[str, Stream], tmp_path: Path, field: str, deeper: str
 ) -> None:
-    """The task fails with disk_error and the path; once the directory is the user's own, a download gets there."""
+    """The task fails with no_permission and the path; once the directory is the user's own, a download gets there."""
     owner = tmp_path / "roots"
     owner.mkdir(0o755)
     place = str(owner / deeper)
     url = nginx.base + streams["plain"].path
     task = service.fail(url, "film", **{field: place})
-    assert ("disk_error", True) == (task["err_code"], place in task["err_msg"])
+    assert ("no_permission", True) == (task["err_code"], place in task["err_msg"])
     assert [] == os.listdir(owner)
     shutil.chown(owner, ORDINARY_USER, ORDINARY_USER)
     done = Path(service.finish(url, "film", **{field: place})["output"])

@@ -239,7 +239,7 @@ def test_an_encrypted_segment_of_nothing_fails_its_task_only(site: Site) -> None
     lines = [key, *segments(site, film, "a", lambda data: encrypted(data, KEY, KEY))]
     url = site.playlist([*lines, "#EXTINF:1,", site.put("empty.ts", b"")], name="empty.m3u8")
     task = site.bench.plant.service.fail(url, "empty")
-    assert ("segment_failed", True) == (task["err_code"], "00004.ts" in task["err_msg"])
+    assert ("decrypt_failed", True) == (task["err_code"], "00004.ts" in task["err_msg"])
     assert [] == check(site.download(site.playlist(lines)), truth)
 
 
@@ -327,7 +327,7 @@ def test_a_missing_segment_is_not_passed_over(site: Site) -> None:
     lines = segments(site, film, "a")
     holed = site.playlist([*lines[:2], "#EXTINF:1,", "gone.ts", *lines[2:]], name="holed.m3u8")
     task = site.bench.plant.service.fail(holed, "holed")
-    assert "segment_failed" == task["err_code"]
+    assert "http_4xx" == task["err_code"]
     assert "00002.ts" in task["err_msg"] and "404" in task["err_msg"]
     assert not (site.bench.plant.service.saves / "holed.mp4").exists()
     assert [] == check(site.download(site.playlist(lines)), truth)

@@ -274,13 +274,19 @@ def mux_into() -> Callable[..., Outcome]:
 
 def run_child(target: Path, orders: Sequence[dict[str, object]], *, files: int = 0, **job: object) -> Outcome:
     """One child; `files` limits how many it may have open."""
-    first = {"op": "job", "target": str(target), **job}
+    first = {"op": "job", "target": str(target), "sources": sources_of(orders), **job}
     text = "".join(json.dumps(order) + "\n" for order in [first, *orders, {"op": "end"}])
     line = [*PYTHON, str(os.getpid())]
     limit = ["prlimit", f"--nofile={files}:{files}"] if files else []
-    done = subprocess.run([*limit, *line], input=text.encode(), capture_output=True, timeout=20)
+    done = subprocess.run([*limit, *line], input=text.encode(), capture_output=True, timeout=120)
     assert done.stderr.decode() == ""
     return Outcome(reports=list(map(json.loads, done.stdout.splitlines())), status=done.returncode, target=target)
+
+
+def sources_of(orders: Sequence[dict[str, object]]) -> list[str]:
+    """The directories of everything that is fed."""
+    files = [order.get(name) for order in orders for name in ("path", "init")]
+    return sorted({os.path.dirname(str(file)) for file in files if file})
 
 
 @pytest.fixture

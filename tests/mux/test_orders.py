@@ -69,13 +69,13 @@ def test_track_end_ends_one_track() -> None:
 
 
 def test_waiting_is_said() -> None:
-    """Who waits while others have work says so, and again as others' orders come in."""
+    """Who waits while others have work says so as soon as that is known, and again as others' orders come in."""
     source, said, _ = orders(*[("main", n) for n in range(1, 2 * HUNGRY_EVERY + 2)], ("audio1", 1), None)
     assert [1, 1] == [*numbers(source, "main", 1), *numbers(source, "audio1", 1)]
-    assert [("audio1", HUNGRY_EVERY + 1), ("audio1", 2 * HUNGRY_EVERY + 1)] == said.hungry_for
+    assert [("audio1", 2), ("audio1", HUNGRY_EVERY + 2)] == said.hungry_for
     source, said, _ = orders(("audio1", 1), ("main", 1), None)
     assert [1, None] == numbers(source, "main", 2)
-    assert [("main", 2)] == said.hungry_for
+    assert [("main", 1), ("main", 2)] == said.hungry_for
 
 
 @pytest.mark.parametrize("lines", [[("audio2", 1)], ["main", ("main", 1)]], ids=["unknown", "over"])

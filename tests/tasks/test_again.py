@@ -49,6 +49,47 @@ def test_a_task_that_makes_no_file_is_not_merged_again(off: dict[str, Any]) -> N
         assert change_task(task, TaskChange(given={"no_merge_ts": False}, again="merge")).again
 
 
+@pytest.mark.parametrize("status", list(Status))
+def test_a_limit_of_rate_can_change_at_any_time(status: Status) -> None:
+    """Also while the task runs; beside a setting that cannot, it cannot either."""
+    task = a_task(status)
+    changed = change_task(task, TaskChange(extensions={"limit_rate": 2048}))
+    assert (2048, status) == (changed.spec.extensions.limit_rate, changed.status)
+    assert attrs.evolve(task, spec=changed.spec) == changed
+    assert task.spec.advanced is changed.spec.advanced
+    if status is DOWNLOADING:
+        for more in ({"given": {"skip_ts_info": "7"}}, {"extensions": {"limit_rate": 2048, "groups": "1"}}):
+            with pytest.raises(CannotRemake):
+                change_task(task, TaskChange(**{"extensions": {"limit_rate": 2048}, **more}))
+
+
+@pytest.mark.parametrize("status", list(Status))
+def test_any_task_has_a_priority(status: Status) -> None:
+    """It counts whenever the task waits; nothing else changes."""
+    task = a_task(status)
+    assert attrs.evolve(task, priority=-3) == change_task(task, TaskChange(priority=-3))
+    assert 0 == change_task(attrs.evolve(task, priority=5), TaskChange(priority=0)).priority
+
+
+@pytest.mark.parametrize("status", [WAITING, PAUSED, FAILED])
+def test_who_waits_or_may_wait_again_has_a_place(status: Status) -> None:
+    """The place itself is the store's to find; the task is as it was."""
+    assert a_task(status) == change_task(a_task(status), TaskChange(position=1))
+
+
+@pytest.mark.parametrize("status", [DOWNLOADING, COMPLETED])
+def test_who_does_not_wait_has_no_place(status: Status) -> None:
+    """A task that runs has had its turn, and a finished one needs none."""
+    with pytest.raises(CannotRemake, match=status.value):
+        change_task(a_task(status), TaskChange(position=1))
+
+
+def test_a_place_after_the_step() -> None:
+    """What counts is the state after the change: paused and moved at once."""
+    change = TaskChange(status=PAUSED, position=1)
+    assert PAUSED is change_task(a_task(DOWNLOADING), change).status
+
+
 @pytest.mark.parametrize("status", [WAITING, PAUSED, FAILED, COMPLETED])
 def test_settings_of_a_task_that_does_not_run_change(status: Status) -> None:
     """They apply at the next run; nothing else changes."""
@@ -128,3 +169,95 @@ def test_the_job_sees_the_new_result_only() -> None:
     seen = seen_by_job(a_task(again=Again(kind="merge", output_id="9:9:9", companions=beside, warnings=("w",))))
     assert ("", "9:9:9", beside, ("w",)) == (seen.output, seen.output_id, seen.companions, seen.warnings)
     assert "" == seen_by_job(a_task(again=Again(kind="merge"))).output_id
+
+
+@pytest.mark.parametrize(
+    ("task", "change", "why"),
+    [
+        (a_task(DOWNLOADING), TaskChange(given={"skip_ts_info": "7"}), "任务正在运行，请先暂停再修改设置"),
+        (a_task(PAUSED), TaskChange(again="merge"), "任务尚未完成（已暂停）"),
+        (a_task(again=Again(kind="merge")), TaskChange(again="repair"), "任务正在重新合并"),
+        (
+            a_task(again=Again(kind="merge", paused=True, output_id="4:5:6")),
+            TaskChange(again="merge"),
+            "上次重新合并尚未收尾，请先让它继续",
+        ),
+        (
+            a_task(again=Again(kind="merge", paused=True, output_id="4:5:6")),
+            TaskChange(given={"skip_ts_info": "7"}),
+            "上次重新合并尚未收尾，请先让它继续",
+        ),
+        (a_task(no_merge_ts=True), TaskChange(again="merge"), "任务设置为不合并（no_merge_ts 或 merger=none）"),
+    ],
+)
+def test_a_refusal_says_why(task: Task, change: TaskChange, why: str) -> None:
+    """In words that say what to do instead."""
+    with pytest.raises(CannotRemake) as refused:
+        change_task(task, change)
+    assert f"无法执行：{why}" == refused.value.text("zh")
+
+
+def test_a_pause_of_somebody_is_not_the_services() -> None:
+    """A task that the service holds goes on by itself, one that a user pauses does not."""
+    held = attrs.evolve(a_task(PAUSED), held="disk_full")
+    assert "" == change_task(held, TaskChange(status=PAUSED)).held
+    resumed = change_task(held, TaskChange(status=WAITING))
+    assert (WAITING, "disk_full") == (resumed.status, resumed.held)  # the service lets go of it with its errors
+
+
+@pytest.mark.parametrize(
+    ("advanced", "given", "after"), [(False, {}, False), (True, {}, True), (False, {"skip_ts_info": "7"}, True)]
+)
+def test_settings_of_its_own_make_a_task_advanced(advanced: bool, given: dict[str, Any], after: bool) -> None:
+    """Extensions do not, and nothing makes it simple again."""
+    task = a_task(PAUSED)
+    task = attrs.evolve(task, spec=attrs.evolve(task.spec, advanced=advanced))
+    assert after is change_task(task, TaskChange(given=given, extensions={"groups": "1"})).spec.advanced
+
+
+def test_the_status_bar_says_what_happens_to_the_result() -> None:
+    """What the old one lacks while the new one is made, that it waits, and again what the old one lacks."""
+    task = attrs.evolve(a_task(), missing="缺 1 段")
+    task = attrs.evolve(task, progress=attrs.evolve(task.progress, percent=100, status_bar="x"))
+    running = change_task(task, TaskChange(again="merge"))
+    paused = change_task(running, TaskChange(status=PAUSED))
+    resumed = change_task(paused, TaskChange(status=WAITING))
+    bars = [each.progress.status_bar for each in (running, paused, resumed, give_up(running, "404"))]
+    assert ["缺 1 段", "重新合并已暂停", "缺 1 段", "缺 1 段"] == bars
+    assert 100 == paused.progress.percent
+
+
+def test_what_cannot_be_held_says_where_it_is() -> None:
+    """A finished task that is not made again has nothing to pause."""
+    with pytest.raises(InvalidTransition) as refused:
+        halt(a_task(), "x")
+    assert "任务不能从“已完成”变为“pause”" == refused.value.text("zh")
+
+
+def test_the_job_sees_what_the_new_result_lacks() -> None:
+    """And not what the old one does."""
+    task = attrs.evolve(a_task(again=Again(kind="merge", missing="新")), missing="旧")
+    assert "新" == seen_by_job(task).missing
+
+
+@pytest.mark.parametrize(
+    ("given", "mounts"),
+    [
+        ({"save_location": "/other"}, ()),
+        ({"temp_directory": "/other"}, ()),
+        ({"save_location": "/other", "skip_ts_info": "7"}, ()),
+        ({"skip_ts_info": "7"}, ("/net", "/")),
+    ],
+)
+def test_a_task_that_moves_forgets_the_disks_it_was_on(given: dict[str, Any], mounts: tuple[str, ...]) -> None:
+    """Another place is looked at anew; the same place is to be on the same disks."""
+    task = attrs.evolve(a_task(PAUSED), mounts=("/net", "/"))
+    assert mounts == change_task(task, TaskChange(given=given)).mounts
+    assert ("/net", "/") == change_task(task, TaskChange(extensions={"groups": "2"})).mounts
+
+
+def test_who_gives_up_is_not_shown_as_paused() -> None:
+    """The bar speaks of the result that is there."""
+    task = attrs.evolve(a_task(again=Again(kind="merge")), missing="缺 1 段")
+    paused = change_task(task, TaskChange(status=PAUSED))
+    assert "缺 1 段" == give_up(paused, "404").progress.status_bar

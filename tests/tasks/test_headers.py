@@ -4,7 +4,13 @@ Headers of a task: what is refused, what is dropped, and who gets to see the res
 
 import pytest
 
-from m3u8svc.tasks.headers import clean_headers, header_problems, request_headers
+from m3u8svc.tasks.headers import (
+    clean_headers,
+    header_problems,
+    moved_headers,
+    parse_header_host,
+    request_headers,
+)
 
 
 @pytest.mark.parametrize(
@@ -125,3 +131,81 @@ def test_userinfo_of_the_submitted_url_goes_where_secrets_go(
 def test_secrets_are_not_in_the_repr() -> None:
     """Printing scoped headers shows no value."""
     assert "hidden" not in repr(request_headers({"Cookie": ("hidden",)}, "http://a.example/", "http://a.example/"))
+
+
+# -- Hosts named besides ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("cdn.example", "cdn.example"),
+        (" CDN.Example. ", "cdn.example"),
+        ("cdn.example:8443", "cdn.example:8443"),
+        ("*.cdn.example.com", "*.cdn.example.com"),
+        ("*.example.com:444", "*.example.com:444"),
+        ("电影.example", "xn--p3t879b.example"),
+        ("192.168.1.2", "192.168.1.2"),
+        ("192.168.1.2:80", "192.168.1.2:80"),
+        ("[::1]:80", "[::1]:80"),
+        ("::1", "[::1]"),
+        ("nas", "nas"),
+    ],
+)
+def test_hosts_that_can_be_named(given: str, kept: str) -> None:
+    """A host, its port if that matters, or all hosts below a domain; kept in one spelling."""
+    assert kept == parse_header_host(given) == parse_header_host(kept)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        *("", " ", "*", "*.", "**.example.com", "*.com", "*.co.uk", "*.github.io", "*.localhost", "a*.example.com"),
+        *("https://cdn.example", "cdn.example/x", "u@cdn.example", "cdn example", "a.*.example.com", "*.192.168.1.2"),
+        *("cdn.example:0", "cdn.example:65536", "cdn.example:x", "[::1", "a\nb", "?x", "#x", ".", "a..b", "x" * 300),
+    ],
+)
+def test_what_is_no_host(given: str) -> None:
+    """Whole top-level domains, URLs, and what no resolver takes."""
+    with pytest.raises(ValueError):
+        parse_header_host(given)
+
+
+@pytest.mark.parametrize(
+    ("named", "target", "sent"),
+    [
+        ("cdn.example.org", "https://cdn.example.org/s", True),
+        ("cdn.example.org", "https://CDN.example.org.:8443/s", True),
+        ("cdn.example.org", "https://x.cdn.example.org/s", False),
+        ("cdn.example.org", "https://example.org/s", False),
+        ("cdn.example.org", "https://cdn.example.org.evil.net/s", False),
+        ("cdn.example.org", "https://evilcdn.example.org/s", False),
+        ("cdn.example.org", "http://cdn.example.org/s", False),  # never from https to http
+        ("cdn.example.org:8443", "https://cdn.example.org:8443/s", True),
+        ("cdn.example.org:8443", "https://cdn.example.org/s", False),
+        ("cdn.example.org:443", "https://cdn.example.org/s", True),
+        ("*.example.org", "https://a.b.example.org/s", True),
+        ("*.example.org", "https://example.org/s", False),
+        ("*.example.org", "https://badexample.org/s", False),
+        ("192.168.1.2", "https://192.168.1.2:81/s", True),
+        ("192.168.1.2", "https://192.168.1.20/s", False),
+        ("[::1]", "https://[0:0::1]/s", True),
+        ("cdn.example.org", "https://[bad/s", False),
+        ("cdn.example.org", "data:text/plain,x", False),
+    ],
+)
+def test_secrets_go_to_the_hosts_named_besides(named: str, target: str, sent: bool) -> None:
+    """Exactly those, over https as the submitted URL; the others stay withheld and named."""
+    headers = {"Cookie": ("a=b",), "X-Plain": ("p",)}
+    scoped = request_headers(headers, "https://a.example.com/p", target, [parse_header_host(named)])
+
+    assert sent is ("Cookie" in {name for name, _ in scoped.headers})
+    assert scoped.withheld == (() if sent else ("Cookie",))
+
+
+def test_a_new_url_at_a_named_host_moves_nothing() -> None:
+    """Its headers were meant for that host already."""
+    old, new = "https://a.example.com/p", "https://cdn.example.org/p"
+
+    assert moved_headers({"Cookie": ("a",)}, old, new) == ("Cookie",)
+    assert moved_headers({"Cookie": ("a",)}, old, new, ("cdn.example.org",)) == ()

@@ -35,6 +35,9 @@ def test_completed_is_final() -> None:
         (Status.WAITING, Event.PAUSE, Status.PAUSED),
         (Status.PAUSED, Event.PAUSE, Status.PAUSED),
         (Status.DOWNLOADING, Event.INTERRUPT, Status.WAITING),
+        (Status.DOWNLOADING, Event.HOLD, Status.PAUSED),
+        (Status.WAITING, Event.HOLD, Status.PAUSED),
+        (Status.PAUSED, Event.RELEASE, Status.WAITING),
     ],
 )
 def test_advance_as_the_api_says(status: Status, event: Event, after: Status) -> None:

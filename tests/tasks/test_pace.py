@@ -2,7 +2,13 @@
 
 import pytest
 
-from m3u8svc.tasks.pace import SpeedWindow, percent, rate_text, remaining_text, status_bar
+from m3u8svc.tasks.pace import (
+    SpeedWindow,
+    percent,
+    rate_text,
+    remaining_text,
+    status_bar,
+)
 from m3u8svc.tasks.task import Phase
 
 
@@ -36,6 +42,7 @@ def test_remaining_text_by_seconds(seconds: float, text: str) -> None:
         ({"phase": Phase.DOWNLOAD, "speed": 5.09 * 2**20, "eta_s": 7}, "[3/5]下载ts 速度 5.09 MB/s, 剩余时间 00:07"),
         ({"phase": Phase.DOWNLOAD, "speed": 10.0, "sleeping": 2}, "[3/5]下载ts 速度 10 B/s, 有 2个线程正在休眠."),
         ({"phase": Phase.DOWNLOAD, "sleeping": 3}, "[3/5]下载ts 有 3个线程正在休眠."),
+        ({"phase": Phase.DOWNLOAD, "waits_for": "00009.ts"}, "[3/5]下载ts 等待 00009.ts"),
         ({"phase": Phase.ANALYSE}, "[4/5]分析ts列表 "),
         ({"phase": Phase.MERGE}, "[5/5]合并ts为mp4 "),
         ({"phase": Phase.NONE}, ""),

@@ -2,8 +2,12 @@
 What a plugin of somebody else sees of a task.
 """
 
+import attrs
+
+from m3u8svc.tasks.addresses import Zone
+from m3u8svc.tasks.request import Purpose, Request
 from m3u8svc.tasks.task import Extensions, Task, TaskSpec
-from m3u8svc.tasks.views import task_for_plugin
+from m3u8svc.tasks.views import request_from_plugin, task_for_plugin
 
 
 def seen(extensions: Extensions) -> Extensions:
@@ -21,3 +25,11 @@ def test_the_key_of_a_stream_is_masked() -> None:
 def test_options_of_other_plugins_are_not_seen() -> None:
     """Each sees its own."""
     assert {"mine": {"a": 1}} == seen(Extensions(plugins={"mine": {"a": 1}, "other": {"b": 2}})).plugins
+
+
+def test_a_request_may_be_made_to_go_less_far_and_no_farther() -> None:
+    """What a plugin makes of a request has no more reach than the request had, one made anew too."""
+    request = Request(url="http://h/1.ts", purpose=Purpose.SEGMENT, reach=Zone.PRIVATE)
+    for asked, given in ((Zone.LOOPBACK, Zone.PRIVATE), (Zone.PRIVATE, Zone.PRIVATE), (Zone.PUBLIC, Zone.PUBLIC)):
+        assert given is request_from_plugin(attrs.evolve(request, reach=asked), request).reach
+    assert Zone.PUBLIC is request_from_plugin(Request(url="http://h/2.ts", purpose=Purpose.SEGMENT), request).reach

@@ -9,7 +9,10 @@ import pytest
 from twisted.internet.address import IPv4Address
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.logger import LogLevel, globalLogPublisher
 
+from m3u8svc.boxwatch import BoxWatch
+from m3u8svc.degraded import Degraded
 from m3u8svc.errors import TaskNotFound
 from m3u8svc.hls.outline import Outline
 from m3u8svc.hooks import Tally
@@ -47,6 +50,7 @@ class RecordingService:
 
     def __init__(self):
         self.calls = []
+        self.preparations = 0
         self.stored = {}
         self.settings = SystemSettings()
         self.plugins = RecordedPlugins()
@@ -54,8 +58,20 @@ class RecordingService:
         self.before_answering = None  # a Deferred every create waits for
         self.outline = Outline(segments=1, skipped=0, gaps=0, duration_s=6.0, estimated_bytes=None)
         self.live = []
+        self.named = {}  # ids of tasks by the name of the request that made them
+        self.waiting = []  # ids in the order of the queue
         self.kept = True
         self.listeners = []
+        self.unready = None
+        self.boxes = BoxWatch()
+        self.health = Degraded(wall=lambda: 1.5, probe=self._probe, boxes=self.boxes)
+
+    async def prepared(self):
+        self.preparations += 1
+
+    async def _probe(self):
+        if self.unready is not None:
+            raise self.unready
 
     def _called(self, *call):
         self.calls.append(call)
@@ -77,6 +93,17 @@ class RecordingService:
             await self.before_answering
         return self.hold(Task(id=f"task-{len(self.stored) + 1}", spec=draft.spec(self.settings), created_at=1.5))
 
+    async def create_once(self, draft, creation):
+        self._called("create_once", draft, creation)
+        replayed = creation.key in self.named
+        if not replayed:
+            self.named[creation.key] = (await self.create(draft)).id
+            self.calls.pop()
+        return self.named[creation.key], replayed
+
+    async def queue(self):
+        return {task_id: position for position, task_id in enumerate(self.waiting, 1)}
+
     async def plan(self, draft):
         self._called("plan", draft)
         return self.outline
@@ -85,9 +112,11 @@ class RecordingService:
         self._called("task", task_id)
         return self._found(task_id)
 
-    async def tasks(self, *, status=None, limit=None, offset=0):
-        self._called("tasks", status, limit, offset)
-        return list(self.stored.values())
+    async def tasks(self, *, status=None, limit=None, offset=0, after=None):
+        self._called("tasks", status, limit, offset if after is None else after.id)
+        found = list(self.stored.values())
+        begin = offset if after is None else found.index(after) + 1
+        return found[begin:][:limit]
 
     async def change(self, task_id, change):
         self._called("change", task_id, change)
@@ -212,6 +241,20 @@ class Wire:
 
 
 @pytest.fixture
+def failures():
+    """Every failure logged during the test."""
+    seen = []
+
+    def observe(event):
+        if event.get("log_level") in (LogLevel.error, LogLevel.critical):
+            seen.append(event)
+
+    globalLogPublisher.addObserver(observe)
+    yield seen
+    globalLogPublisher.removeObserver(observe)
+
+
+@pytest.fixture
 def service():
     return RecordingService()
 
@@ -228,6 +271,7 @@ def site(service, clock):
         reactor=clock,
         allowed_hosts=lambda: frozenset({HOST, "localhost:8080"}),
         plugins=service.plugins,
+        health=service.health,
         version="1.2.3",
     )
 

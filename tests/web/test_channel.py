@@ -8,7 +8,7 @@ import tempfile
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
-from twisted.internet.address import IPv4Address
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.error import ConnectionDone
@@ -16,13 +16,16 @@ from twisted.internet.interfaces import ITCPTransport
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock, deferLater
 from twisted.internet.testing import StringTransport
-from twisted.logger import LogLevel, globalLogPublisher
+from twisted.logger import LogLevel, formatEvent, globalLogPublisher
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from m3u8svc.access.forwarding import NOTHING_BEFORE_US, Front, parse_trusted
 from m3u8svc.web import channel as channel_module
 from m3u8svc.web.channel import GatedSite
 from m3u8svc.web.gate import host_names
 from m3u8svc.web.site import make_site
+from m3u8svc.weblimits import DEFAULTS
 
 HEAD = b"POST /api/tasks HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n"
 JSON_TYPE = b"Content-Type: application/json\r\n"
@@ -69,6 +72,81 @@ def test_refused_before_anything_is_stored(wire, parse_reply, head, status, mess
     assert message in (None, reply.value)
     assert "close" == reply.headers["connection"]
     assert b"100 Continue" not in transport.value()
+
+
+OPEN_END = IPv4Address("TCP", "192.168.1.5", 8080)
+
+
+@pytest.mark.parametrize(
+    ("end", "host", "origin", "front", "expected"),
+    [
+        (OPEN_END, "192.168.1.5:8080", "", NOTHING_BEFORE_US, 200),
+        (OPEN_END, "192.168.1.5:8080", "http://192.168.1.5:8080", NOTHING_BEFORE_US, 200),
+        (IPv6Address("TCP", "::ffff:192.168.1.5", 8080), "192.168.1.5:8080", "", NOTHING_BEFORE_US, 200),
+        (IPv6Address("TCP", "fd00::5", 8080), "[FD00::5]:8080", "", NOTHING_BEFORE_US, 200),
+        (OPEN_END, "192.168.1.6:8080", "", NOTHING_BEFORE_US, 421),
+        (OPEN_END, "192.168.1.5:8081", "", NOTHING_BEFORE_US, 421),
+        (OPEN_END, "192.168.1.5", "", NOTHING_BEFORE_US, 421),
+        (OPEN_END, "0.0.0.0:8080", "", NOTHING_BEFORE_US, 421),
+        (OPEN_END, "3232235781:8080", "", NOTHING_BEFORE_US, 421),
+        (OPEN_END, "evil.example:8080", "http://evil.example:8080", NOTHING_BEFORE_US, 421),
+        (OPEN_END, "192.168.1.5:8080", "http://evil.example:8080", NOTHING_BEFORE_US, 403),
+        (OPEN_END, "192.168.1.5:8080", "http://192.168.1.5", NOTHING_BEFORE_US, 403),
+        (OPEN_END, "192.168.1.5:8080", "", Front(trusted=(parse_trusted("10.0.0.1"),)), 421),
+        (UNIXAddress(b"/run/m3u8svc.sock"), "192.168.1.5:8080", "", NOTHING_BEFORE_US, 421),
+    ],
+)
+@pytest.mark.parametrize("target", ["/api/tasks", "/ws/progress"])
+def test_the_number_of_our_own_end(wire, parse_reply, build_request, target, end, host, origin, front, expected):
+    """Who asks an open port for the address they connected to needs no configuration; whatever else they name does."""
+    wire.site.front = front
+    channel = wire.site.buildProtocol(IPv4Address("TCP", "192.168.1.77", 50000))
+    transport = StringTransport(hostAddress=end, peerAddress=IPv4Address("TCP", "192.168.1.77", 50000))
+    channel.makeConnection(transport)
+    channel.dataReceived(build_request("GET", target, headers={"Origin": origin or None}, host=host))
+    passes = {200: 400} if target == "/ws/progress" else {}  # the gate let it by, and it is no handshake
+    assert passes.get(expected, expected) == parse_reply(transport.value()).status
+
+
+@pytest.mark.parametrize(
+    ("request_line", "phrase", "more"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: evil.example\r\n", b"421 Refused", []),
+        (b"PATCH /api/tasks HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n", b"405 Method Not Allowed", [b"Allow"]),
+    ],
+)
+def test_the_head_of_a_refusal(wire, request_line, phrase, more):
+    """It is an answer like any other: of known length, dated, JSON, with its code, and the last one."""
+    channel, transport = wire.connect()
+    channel.dataReceived(request_line + b"\r\n")
+    head, _, body = transport.value().partition(b"\r\n\r\n")
+    first, *lines = head.split(b"\r\n")
+    assert b"HTTP/1.1 " + phrase == first
+    headers = dict(line.split(b": ", 1) for line in lines)
+    assert {
+        b"Content-Type",
+        b"X-Error-Code",
+        b"Content-Length",
+        b"Connection",
+        b"Date",
+        b"Server",
+        *more,
+    } <= headers.keys()
+    assert (b"application/json", b"%d" % len(body), b"close", b"m3u8svc") == (
+        headers[b"Content-Type"],
+        headers[b"Content-Length"],
+        headers[b"Connection"],
+        headers[b"Server"],
+    )
+
+
+def test_a_refused_head_has_no_body(wire):
+    """It says how long the body would be, as every answer to HEAD."""
+    channel, transport = wire.connect()
+    channel.dataReceived(b"HEAD /api/tasks HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n\r\n")
+    head, _, body = transport.value().partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 405 ") and b"" == body
+    assert b"Content-Length: %d" % len('"方法不支持"'.encode()) in head.split(b"\r\n")
 
 
 def test_expect_continue(wire):
@@ -169,6 +247,7 @@ def test_bad_http(wire, parse_reply, raw, status):
     reply = parse_reply(transport.value())
     assert (status, str) == (reply.status, type(reply.value))
     assert "nosniff" == reply.headers["x-content-type-options"]
+    assert reply.headers["x-error-text-en"]
     assert transport.disconnecting
 
 
@@ -245,6 +324,74 @@ def test_refusals_in_the_log(wire, head, expected):
     assert expected == warned
 
 
+@pytest.fixture
+def logged():
+    """What is logged meanwhile, as (level, text)."""
+    lines = []
+
+    def observe(event):
+        lines.append((event["log_level"].name, formatEvent(event)))
+
+    globalLogPublisher.addObserver(observe)
+    yield lines
+    globalLogPublisher.removeObserver(observe)
+
+
+@pytest.mark.parametrize(
+    ("request_line", "headers", "line"),
+    [
+        (
+            b"POST /api/tasks?id=secret HTTP/1.1",
+            b"Host: 127.0.0.1:8080\r\nOrigin: https://evil.example\r\nOrigin: null\r\n",
+            (
+                "warn",
+                "refused POST /api/tasks: 403 foreign_origin (host 127.0.0.1:8080, origin https://evil.example, null)",
+            ),
+        ),
+        (
+            b"GET /" + b"p" * 200 + b" HTTP/1.1",
+            b"Host: " + b"h" * 200 + b"\r\n",
+            ("warn", f"refused GET /{'p' * 99}: 421 wrong_host (host {'h' * 100}, origin )"),
+        ),
+        (
+            b"GET / HTTP/1.1",
+            b"Host: a.example\r\nHost: b.example\r\n",
+            ("warn", "refused GET /: 421 wrong_host (host a.example, b.example, origin )"),
+        ),
+        (
+            b"PUT /api/tasks HTTP/1.1",
+            b"Host: 127.0.0.1:8080\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n",
+            ("debug", "refused PUT /api/tasks: 415 not_json (host 127.0.0.1:8080, origin )"),
+        ),
+        (
+            b"M" * 50 + b" / HTTP/1.1",
+            b"Host: 127.0.0.1:8080\r\n",
+            ("debug", f"refused {'M' * 20} /: 405 method_not_allowed (host 127.0.0.1:8080, origin )"),
+        ),
+    ],
+    ids=["origin", "long", "two hosts", "type", "method"],
+)
+def test_a_refusal_is_one_line(wire, logged, request_line, headers, line):
+    """Who tried what, without the query, each part no longer than it has to be."""
+    channel, _ = wire.connect()
+    channel.dataReceived(request_line + b"\r\n" + headers + b"\r\n")
+    assert [line] == logged
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "lines"),
+    [
+        ("GET", "/healthz", None, []),
+        ("GET", "/api/tasks?id=", None, [("debug", "GET /api/tasks 400")]),
+        ("POST", "/api/tasks", TASK, [("debug", "POST /api/tasks 200")]),
+    ],
+)
+def test_what_is_asked_in_the_log(wire, logged, method, path, body, lines):
+    """What changes something and what went wrong, without its query; not what clients poll."""
+    wire.ask(method, path, body)
+    assert lines == logged
+
+
 def test_refused_peer_that_goes_on(wire):
     """A refused peer that sends on and on is cut off after a megabyte."""
     channel, transport = wire.connect(transport=HalfClosing)
@@ -282,6 +429,18 @@ def test_idle_connection_after_an_answer(wire, clock, build_request):
     assert transport.disconnecting
 
 
+def test_the_next_request_has_its_own_deadline(wire, clock, build_request):
+    """A peer may rest between requests, but not inside one."""
+    channel, transport = wire.connect()
+    channel.dataReceived(build_request("GET", "/healthz"))
+    clock.advance(30)
+    channel.dataReceived(b"GET /")
+    clock.advance(9)
+    assert not transport.disconnecting
+    clock.advance(1)
+    assert transport.disconnecting
+
+
 def test_long_work_is_not_cut_off(wire, clock, service, build_request):
     """Deadlines are for the peer; our own work may take longer."""
     service.before_answering = Deferred()
@@ -309,7 +468,7 @@ def test_answer_nobody_takes(wire, clock, service, build_request):
 
 def test_connections_per_address(wire):
     """One address gets so many connections and no more; one that ends makes room."""
-    channels = [wire.connect()[0] for _ in range(channel_module.MAX_CONNECTIONS_PER_ADDRESS)]
+    channels = [wire.connect()[0] for _ in range(DEFAULTS.connections_per_address)]
     peer = IPv4Address("TCP", "127.0.0.1", 50001)
     assert None is wire.site.buildProtocol(peer)
     assert None is not wire.site.buildProtocol(IPv4Address("TCP", "127.0.0.2", 50001))
@@ -317,9 +476,38 @@ def test_connections_per_address(wire):
     assert None is not wire.site.buildProtocol(peer)
 
 
+def test_refusals_without_end_do_not_fill_the_log(wire, logged):
+    """A stranger can have nobody's warnings pushed out of a log of bounded size; a while later they are told again."""
+
+    def refuse():
+        channel, _ = wire.connect()
+        channel.dataReceived(b"GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n")
+        channel.connectionLost(Failure(ConnectionDone()))
+
+    for _ in range(channel_module.WARNINGS_AT_ONCE + 50):
+        refuse()
+    levels = [level for level, text in logged if "wrong_host" in text]
+    assert ["warn"] * channel_module.WARNINGS_AT_ONCE + ["debug"] * 50 == levels
+    wire.clock.advance(1 / channel_module.WARNINGS_PER_S)
+    refuse()
+    assert "warn" == logged[-1][0]
+
+
+def test_connections_refused_in_a_burst_are_one_line(wire, logged):
+    """It says how many, and from where; the next burst has a line of its own."""
+    for _ in range(DEFAULTS.connections_per_address):
+        wire.connect()
+    for count in (337, 1):
+        for _ in range(count):
+            wire.site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 50001))
+        wire.clock.advance(channel_module.BURST_S)
+    said = "too many connections: {} closed within 5 s, the first from 127.0.0.1"
+    assert [("warn", said.format(count)) for count in (337, 1)] == logged
+
+
 @pytest.mark.logs_failures
-def test_failure_outside_a_route(service, parse_reply):
-    """An exception that no route caught is a 500 in our form, logged, without a traceback."""
+def test_failure_outside_a_route(service, parse_reply, logged):
+    """An exception that no route caught is a 500 in our form; the log has it once, the answer no word of it."""
 
     class Broken:
         isLeaf = True
@@ -334,6 +522,10 @@ def test_failure_outside_a_route(service, parse_reply):
     channel.dataReceived(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n\r\n")
     reply = parse_reply(transport.value())
     assert (500, "服务器内部错误") == (reply.status, reply.value)
+    assert ("application/json", "internal") == (reply.headers["content-type"], reply.headers["x-error-code"])
+    assert str(len('"服务器内部错误"'.encode())) == reply.headers["content-length"]
+    [(level, text)] = [line for line in logged if line[0] != "debug"]
+    assert "error" == level and text.startswith("GET /healthz failed:") and "ValueError: secret detail" in text
 
 
 # -- Over sockets: only there a connection can be reset before its answer is read ------------------------------------
@@ -389,6 +581,7 @@ async def listening(service):
         reactor=reactor,
         allowed_hosts=lambda: host_names([("127.0.0.1", each.getHost().port) for each in ports]),
         plugins=service.plugins,
+        health=service.health,
         version="0",
     )
     ports.append(reactor.listenTCP(0, site, interface="127.0.0.1"))

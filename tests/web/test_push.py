@@ -17,6 +17,7 @@ from wsproto.events import AcceptConnection, CloseConnection, Ping, Pong, Reques
 from m3u8svc.tasks.task import Phase, Progress, Status, Task, TaskSpec
 from m3u8svc.web.push import ProgressFeed
 from m3u8svc.web.site import make_site
+from m3u8svc.weblimits import WebLimits
 
 
 def moving(percent, task_id="t1", status=Status.DOWNLOADING, **progress):
@@ -316,6 +317,38 @@ def test_plain_request(wire):
     assert (400, "此地址只接受 WebSocket 连接") == (reply.status, reply.value)
 
 
+HANDSHAKE = {
+    "Upgrade": "websocket",
+    "Connection": "Upgrade",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    "Sec-WebSocket-Version": "13",
+}
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        pytest.param({"Connection": None}, "Connection", id="no Connection"),
+        pytest.param({"Connection": "keep-alive"}, "Connection", id="another Connection"),
+        pytest.param({"Connection": "Upgr\xe4de"}, "ascii", id="not ASCII"),
+        pytest.param({"Sec-WebSocket-Key": None}, "Sec-WebSocket-Key", id="no key"),
+        pytest.param({"Sec-WebSocket-Version": None}, "Sec-WebSocket-Version", id="no version"),
+        pytest.param({"Sec-WebSocket-Version": "8"}, "Sec-WebSocket-Version", id="another version"),
+        pytest.param({"Upgrade": "websocket, h2c"}, "Upgrade", id="two upgrades"),
+        pytest.param({"Transfer-Encoding": "identity"}, "Transfer-Encoding", id="an encoding"),
+    ],
+)
+def test_half_a_handshake(wire, changed, named):
+    """What does not make a WebSocket is refused with what is wrong and the version we speak, and with a code."""
+    reply = wire.ask("GET", "/ws/progress", headers={k: v for k, v in (HANDSHAKE | changed).items() if v is not None})
+    assert (400, "bad_handshake", "13") == (
+        reply.status,
+        reply.headers["x-error-code"],
+        reply.headers["sec-websocket-version"],
+    )
+    assert named in reply.value
+
+
 def test_stop(wire, client):
     """When nobody listens any more, clients are told that we go."""
     wire.site.doStart()
@@ -369,7 +402,9 @@ class Listening:
             reactor=self.clock,
             allowed_hosts=lambda: frozenset(names),
             plugins=service.plugins,
+            health=service.health,
             version="0",
+            limits=WebLimits(socket_queue_bytes=1024 * 1024),
         )
         self.port = reactor.listenTCP(0, site, interface="127.0.0.1")
 

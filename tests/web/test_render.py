@@ -2,8 +2,12 @@
 A task on the wire: the seed's fields in the seed's order, then ours.
 """
 
-import attrs
+from urllib.parse import unquote
 
+import attrs
+import pytest
+
+from m3u8svc.errors import DiskFull
 from m3u8svc.hls.outline import (
     Outline,
     OutlinedGroup,
@@ -12,19 +16,29 @@ from m3u8svc.hls.outline import (
     OutlinedTrack,
     OutlinedVariant,
 )
+from m3u8svc.tasks.incidents import incident_of
 from m3u8svc.tasks.task import Phase, Progress, Settings, Status, Task, TaskSpec
-from m3u8svc.web.render import outline_object, progress_object, settings_object, success_object, task_object
+from m3u8svc.web.render import (
+    header_text,
+    outline_object,
+    progress_object,
+    settings_object,
+    success_object,
+    task_object,
+)
 
 SEED = [
     *("id", "url", "filename", "size", "progress", "status", "status_bar", "err_msg"),
     *("created_at", "updated_at", "completed_at", "header_map", "advanced_settings"),
 ]
-OURS = ["phase", "speed", "eta", "segments_done", "segments_total", "bytes", "err_code", "output", "again", "warnings"]
-OURS += ["playlist_bytes"]
+OURS = ["phase", "speed", "eta", "segments_done", "segments_total", "bytes"]
+OURS += ["err_code", "err_msg_en", "err_url", "err_advice", "err_advice_en", "held"]
+OURS += ["output", "again", "warnings", "playlist_bytes", "priority", "queue_position"]
 
 EXTENSIONS = [
     *("merger", "storage", "faststart", "allow_gaps", "variant", "audio", "subtitles", "subtitle_files", "groups"),
-    *("key", "iv", "append_query", "base_url", "on_param_change", "low_disk", "report", "plugins"),
+    *("key", "iv", "append_query", "base_url", "on_param_change", "low_disk", "report", "header_hosts"),
+    *("limit_rate", "plugins"),
 ]
 
 
@@ -101,6 +115,30 @@ def test_values():
         "warnings": ["w1", "w2"],
     }
     assert expected == {name: shown[name] for name in expected}
+
+
+def test_an_error_is_told_in_both_languages():
+    """Its text as it was, what can be done about it, the link it is about, why the service holds the task."""
+    error = DiskFull(path="/srv")
+    incident = incident_of(error, at=1.0)
+    task = whole_task(err_code="disk_full", err_msg=error.text(), incidents=(incident,), held="disk_full", err_url="u")
+    shown = task_object(task, default_save_location="/srv")
+    assert {
+        "err_msg": "磁盘空间不足：/srv",
+        "err_msg_en": "no space left on the disk of /srv",
+        "err_advice": "清理磁盘空间，任务会自动继续",
+        "err_advice_en": "free some space; the task goes on by itself",
+        "err_url": "u",
+        "held": "disk_full",
+    } == {name: shown[name] for name in ("err_msg", "err_msg_en", "err_advice", "err_advice_en", "err_url", "held")}
+
+
+def test_no_error_no_advice():
+    """Where nothing is wrong there is nothing to do."""
+    shown = task_object(whole_task(err_code="", err_msg=""), default_save_location="/srv")
+    assert {""} == {
+        shown[name] for name in ("err_code", "err_msg_en", "err_url", "err_advice", "err_advice_en", "held")
+    }
 
 
 def test_fields_that_may_be_absent():
@@ -230,3 +268,26 @@ def test_outline():
         ],
         "warnings": ["w"],
     } == outline_object(outline)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("there is no such task", "there is no such task"),
+        ("100% of “x”\r\nX-Evil: 1", "100%25 of %E2%80%9Cx%E2%80%9D\\x0d\\x0aX-Evil: 1"),
+        ("a lone \ud800", "a lone ?"),
+        ("at https://u:p@h/x?token=CANARY", "at https://h/x?%E2%80%A6"),
+    ],
+)
+def test_a_text_as_a_header(text, value):
+    """Printable ASCII on one line, redacted; what it was can be had back."""
+    assert value == header_text(text)
+    assert value.isascii() and value.isprintable()
+
+
+def test_a_header_has_an_end():
+    """At most 1 KiB, and no character is cut in two."""
+    for text in ("字" * 5000, "a" + "字" * 5000, "a" * 5000):
+        value = header_text(text)
+        assert 1015 < len(value) <= 1024
+        assert text.startswith(unquote(value, errors="strict"))

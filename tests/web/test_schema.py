@@ -3,6 +3,7 @@ The door: every field, right and wrong, and everything wrong at once.
 """
 
 import json
+import re
 from contextlib import suppress
 from types import MappingProxyType
 
@@ -12,9 +13,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from m3u8svc.errors import InvalidRequest, MissingTaskId, TaskNotFound
-from m3u8svc.tasks.task import SETTING_NAMES, Extensions, Settings, Status, SystemSettings
+from m3u8svc.tasks.queue import LAST
+from m3u8svc.tasks.task import SETTING_NAMES, Extensions, Settings, Status, SystemSettings, TaskChange
 from m3u8svc.web.queries import ListQuery, parse_files, parse_list_query, parse_task_id
 from m3u8svc.web.schema import parse_change, parse_settings, parse_task
+
+STATES = "|".join(status.value for status in Status)
+
+
+def chinese_in(text):
+    """
+    The Chinese that a text has besides quoted values and the names of states.
+    """
+    return re.findall("[\u3000-\u9fff\uff00-\uffef]+", re.sub(rf"“[^”]*”|{STATES}", "", text))
+
 
 LEAST = {"url": "https://a.example/i.m3u8", "filename": "film"}
 
@@ -24,8 +36,12 @@ def encoded(**fields):
 
 
 def problems_of(read, body):
+    """
+    What is said in Chinese; the English says it in English, but for what was sent and the names of states.
+    """
     with pytest.raises(InvalidRequest) as caught:
         read(body)
+    assert not chinese_in(caught.value.text("en")), caught.value.text("en")
     return caught.value.text()
 
 
@@ -77,6 +93,8 @@ def test_task_with_everything():
         "on_param_change": "split",
         "low_disk": True,
         "report": True,
+        "header_hosts": ("cdn.example", "*.example.org:8443"),
+        "limit_rate": 2_000_000,
     }
     headers = {"X-One": ["a", "b"], "X-Two": "c"}
     body = encoded(**LEAST, advanced=True, use_http_headers=True, http_headers=headers, **every_setting, **ours)
@@ -176,6 +194,11 @@ WRONG = [
     ({"subtitle_files": "ass"}, "subtitle_files: 第 1 个字符处的“ass”无法理解，可以是：vtt, srt, none（“ass”）"),
     ({"subtitle_files": "none,vtt"}, "subtitle_files: 第 1 个字符处的“none”"),
     ({"subtitle_files": ["vtt", 1]}, "subtitle_files: 必须是字符串或字符串列表（数组）"),
+    ({"header_hosts": ["cdn.example", "*.com"]}, "header_hosts: “*.com”应写作 cdn.example、cdn.example:8443 或"),
+    ({"header_hosts": ["https://cdn.example"]}, "header_hosts: “https://cdn.example”不是主机名"),
+    ({"header_hosts": ["a.example"] * 65}, "header_hosts: 最多 64 项，实际 65 项"),
+    ({"header_hosts": [1]}, "header_hosts: 必须是字符串"),
+    ({"header_hosts": 1}, "header_hosts: 必须是字符串"),
     ({"groups": "1,x"}, "groups: 第 3 个字符处的“x”"),
     ({"groups": True}, "groups: 必须是字符串（true）"),
     ({"key": "0011"}, "key: 密钥应为 32 位十六进制数"),
@@ -192,6 +215,12 @@ WRONG = [
     ({"base_url": "ftp://u:p@h/x?y"}, "base_url: 必须以 http:// 或 https:// 开头（“ftp://h/x?…”）"),
     ({"on_param_change": "cut"}, "on_param_change: 必须是 keep、split 之一"),
     ({"low_disk": "yes"}, "low_disk: 必须是 true 或 false"),
+    ({"limit_rate": "2M"}, "limit_rate: 必须是 0（不限速）或 1024 到 1000000000000 的整数（字节/秒）（“2M”）"),
+    ({"limit_rate": 1023}, "limit_rate: 必须是 0（不限速）或 1024 到"),
+    ({"limit_rate": -1}, "limit_rate: 必须是 0（不限速）或 1024 到"),
+    ({"limit_rate": 10**12 + 1}, "limit_rate: 必须是 0（不限速）或 1024 到"),
+    ({"limit_rate": True}, "limit_rate: 必须是 0（不限速）或 1024 到"),
+    ({"limit_rate": None}, "limit_rate: 必须是 0（不限速）或 1024 到"),
     ({"report": 1}, "report: 必须是 true 或 false"),
     ({"playlist": "http://h/x.m3u8"}, "playlist: 不是播放列表：应以 #EXTM3U 开头"),
     ({"playlist": ["#EXTM3U"]}, "playlist: 必须是字符串"),
@@ -206,12 +235,72 @@ def test_task_with_a_wrong_field(field, problem):
         assert problem in problems_of(parse_task, encoded(**(LEAST | switch | field)))
 
 
+@pytest.mark.parametrize(
+    ("read", "body", "english"),
+    [
+        (
+            parse_task,
+            encoded(url="x", filename="a:b"),
+            "url: must begin with http:// or https:// (“x”); filename: must not",
+        ),
+        (
+            parse_task,
+            encoded(**LEAST, header_hosts=["*.com"]),
+            "header_hosts: “*.com” is written cdn.example, cdn.example:8",
+        ),
+        (parse_task, encoded(**LEAST, http_headers={"X Y": "", "Z": "\0"}), None),
+        (
+            parse_task,
+            encoded(**LEAST, http_headers={"X Y": "a\n"}),
+            "http_headers: the name “X Y” is not valid; the value of",
+        ),
+        (parse_task, encoded(**LEAST, base_url="h"), "base_url: must begin with http:// or https:// (“h”)"),
+        (
+            parse_task,
+            encoded(**LEAST, key="0"),
+            "key: a key is 32 hexadecimal digits, or the base64 of 16 bytes (1 char",
+        ),
+        (parse_task, encoded(**LEAST, variant="x"), "variant: at character 1"),
+        (parse_change, b"{}", "status: is needed (or url, merge, repair"),
+        (parse_change, encoded(colour=1), "unknown fields, ignored: colour"),
+        (parse_settings, b"[]", "the body must be a JSON object"),
+        (parse_list_query, {b"limit": [b"0"]}, "limit: must be a whole number from 1 to 1000 (“0”)"),
+        (parse_files, {b"files": [b"1"]}, "files: must be true or false (“1”)"),
+    ],
+)
+def test_a_wrong_field_in_english(read, body, english):
+    """What is wrong, what is allowed and what was sent, without a word of the other language."""
+    with pytest.raises(InvalidRequest) as caught:
+        read(body)
+    said = caught.value.text("en")
+    assert said.startswith("the request cannot be understood: ") and not chinese_in(said)
+    assert english is None or english in said
+
+
 def test_task_with_everything_wrong():
     """All wrong fields are told in one answer."""
     text = problems_of(parse_task, encoded(url="", download_threads=99999))
     assert "解析请求失败：" == text[:7]
     for problem in ("filename: 缺少必填字段", "download_threads: 必须是 0 到 1000 的整数（99999）", "url: 不能为空"):
         assert problem in text
+
+
+def test_problems_are_told_one_after_the_other():
+    """Each once, and nothing between them but a semicolon."""
+    assert "解析请求失败：url: 不能为空（“”）; filename: 缺少必填字段" == problems_of(parse_task, encoded(url=""))
+    wrong = encoded(status="x", merge="yes")
+    assert 2 == len(problems_of(parse_change, wrong).split("; ")) and "XX" not in problems_of(parse_change, wrong)
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [("x" * 60, "x" * 60), ("x" * 61, "x" * 59 + "…"), ("x\x1b", "x\\x1b"), (7, "7"), (None, "null")],
+)
+def test_a_wrong_value_is_shown_short(given, shown):
+    """Long ones by their beginning, so that whoever sent it knows it again."""
+    assert problems_of(parse_change, encoded(status=given)).endswith(
+        f"（“{shown}”）" if isinstance(given, str) else f"（{shown}）"
+    )
 
 
 def test_task_names_known_elsewhere():
@@ -275,6 +364,10 @@ def test_plugin_options_that_are_none(plugins):
         ("subtitle_files", [], "none"),
         ("subtitle_files", ["srt", "vtt"], "vtt,srt"),
         ("subtitle_files", "SRT, vtt,srt", "vtt,srt"),
+        ("header_hosts", [], ()),
+        ("header_hosts", "", ()),
+        ("header_hosts", "CDN.example, cdn.example,::1", ("cdn.example", "[::1]")),
+        ("header_hosts", ["a.example"] * 64, ("a.example",)),
         ("groups", 3, "3"),
         ("key", "AAECAwQFBgcICQoLDA0ODw==", "000102030405060708090a0b0c0d0e0f"),
         ("key", "0x000102030405060708090A0B0C0D0E0F", "000102030405060708090a0b0c0d0e0f"),
@@ -334,6 +427,18 @@ def test_unknown_fields():
     assert ("未知字段，已忽略：colour",) == parse_task(encoded(**LEAST, colour=1)).warnings
     assert ("未知字段，已忽略：colour",) == parse_change(encoded(status="已暂停", colour=1)).warnings
     assert ("未知字段，已忽略：colour",) == parse_settings(encoded(colour=1)).warnings
+
+
+def test_fields_of_other_bodies_are_unknown():
+    """What a task has and the settings have not is told as ignored."""
+    assert ("未知字段，已忽略：url、filename",) == parse_settings(encoded(**LEAST)).warnings
+
+
+def test_many_unknown_fields():
+    """The first twenty are named, which is enough to see what is wrong."""
+    names = [f"x{number}" for number in range(21)]
+    [warning] = parse_settings(encoded(**dict.fromkeys(names, 1))).warnings
+    assert f"未知字段，已忽略：{'、'.join(names[:20])}" == warning
 
 
 @pytest.mark.parametrize("field", [{"proxy_type": "http"}, {"proxy_host": "p.example"}])
@@ -428,6 +533,29 @@ def test_a_change_of_settings():
     assert "" == parse_change(encoded(merge=False)).again
 
 
+def test_a_change_of_the_queue():
+    """Priority and position; 0 is a priority, and not the same as none."""
+    assert TaskChange(url="https://b.example/l") == parse_change(encoded(url=" https://b.example/l "))
+    assert TaskChange(priority=0, position=1) == parse_change(encoded(priority=0, queue="first"))
+    assert TaskChange(position=17) == parse_change(encoded(queue=17))
+    assert TaskChange(position=LAST) == parse_change(encoded(queue="last"))
+    assert TaskChange(again="merge") == parse_change(encoded(merge=True))
+
+
+@pytest.mark.parametrize("priority", [-101, 101, "1", True, 1.5, None])
+def test_a_wrong_priority(priority):
+    """A whole number from -100 to 100, in both bodies."""
+    assert "priority: 必须是 -100 到 100 的整数" in problems_of(parse_change, encoded(priority=priority))
+    body = encoded(url="https://a.example/i.m3u8", filename="f", priority=priority)
+    assert "priority: 必须是 -100 到 100 的整数" in problems_of(parse_task, body)
+
+
+@pytest.mark.parametrize("queue", [0, -1, "second", "1", True, 1.5, None, 2**31 + 1])
+def test_a_wrong_place(queue):
+    """A position is counted from 1, or has one of two names."""
+    assert "queue: 必须是 first、last 或不小于 1 的整数" in problems_of(parse_change, encoded(queue=queue))
+
+
 def test_a_change_of_the_proxy():
     """Its fields come as a group, so that a password never goes to another proxy by accident; *** is the task's own."""
     proxy = {"proxy_type": "http", "proxy_host": "p.example", "proxy_port": 8080}
@@ -446,6 +574,7 @@ def test_a_change_of_the_proxy():
         ({"skip_ts_info": "x"}, "skip_ts_info: "),
         ({"groups": "3-1"}, "groups: "),
         ({"subtitle_files": "x"}, "subtitle_files: "),
+        ({"header_hosts": ["*"]}, "header_hosts: "),
         ({"proxy_type": "http"}, "proxy_host: "),
     ],
 )
@@ -557,3 +686,12 @@ def test_draft_is_frozen():
     """What passed the door cannot be changed behind it."""
     draft = parse_task(encoded(**LEAST, advanced=True, download_threads=3))
     assert isinstance(draft.given, MappingProxyType)
+
+
+@pytest.mark.parametrize("name", ["variant", "key", "merger", "playlist", "plugins"])
+def test_a_change_of_what_cannot_be_changed(name):
+    """Alone it is refused, beside something else ignored; either way it is said why, and it is not called unknown."""
+    with pytest.raises(InvalidRequest) as refused:
+        parse_change(encoded(**{name: "best", "colour": 1}))
+    assert f"{name}: 任务创建后不能更改; 未知字段，已忽略：colour" == refused.value.fields["problems"]
+    assert (f"{name}: 任务创建后不能更改，已忽略",) == parse_change(encoded(status="已暂停", **{name: "best"})).warnings

@@ -4,9 +4,9 @@
 
 import json
 
+import attrs
 import pytest
 from twisted.internet.defer import Deferred
-from twisted.logger import LogLevel, globalLogPublisher
 
 from m3u8svc.errors import (
     DiskFull,
@@ -19,24 +19,15 @@ from m3u8svc.errors import (
     ReportNotFound,
     StaleTask,
     StoreError,
+    TooBusy,
+    TooManyTasks,
+    catalogue,
 )
-from m3u8svc.tasks.task import Status, Task, TaskChange, TaskSpec
+from m3u8svc.tasks.queue import LAST
+from m3u8svc.tasks.task import Incident, Status, Task, TaskChange, TaskSpec
+from m3u8svc.web.tasks import TASKS_AT_ONCE
 
 LEAST = {"url": "https://a.example/i.m3u8", "filename": "film"}
-
-
-@pytest.fixture
-def failures():
-    """Every failure logged during the test."""
-    seen = []
-
-    def observe(event):
-        if event.get("log_level") in (LogLevel.error, LogLevel.critical):
-            seen.append(event)
-
-    globalLogPublisher.addObserver(observe)
-    yield seen
-    globalLogPublisher.removeObserver(observe)
 
 
 def held(service, task_id="t1", **changes):
@@ -51,6 +42,22 @@ def test_post(wire, service):
     assert "film" == service.stored["task-1"].spec.filename
 
 
+@pytest.mark.parametrize(
+    ("method", "target", "body"),
+    [
+        ("POST", "/api/tasks", LEAST),
+        ("POST", "/api/tasks?dry_run=true", LEAST),
+        ("PUT", "/api/tasks?id=t1", {"status": "已暂停"}),
+        ("POST", "/api/settings", {}),
+    ],
+)
+def test_what_is_judged_is_prepared_for(wire, service, method, target, body):
+    """Judging headers reads a long list first, which is nothing for a turn of the reactor."""
+    held(service)
+    assert 200 == wire.ask(method, target, body).status
+    assert 1 == service.preparations
+
+
 def test_post_with_warnings(wire):
     """What had no effect is named in the answer."""
     reply = wire.ask("POST", "/api/tasks", LEAST | {"colour": "red"})
@@ -63,6 +70,101 @@ def test_post_that_is_wrong(wire, service, body):
     reply = wire.ask("POST", "/api/tasks", body)
     assert (400, "解析请求失败", "invalid_request") == (reply.status, reply.value[:6], reply.headers["x-error-code"])
     assert [] == service.calls
+
+
+def test_post_with_a_priority(wire, service):
+    """It is part of the request, whatever advanced says."""
+    wire.ask("POST", "/api/tasks", LEAST | {"priority": -7})
+    assert -7 == service.calls[0][1].priority
+
+
+@pytest.mark.parametrize(
+    ("body", "change"),
+    [
+        ({"priority": 100}, TaskChange(priority=100)),
+        ({"queue": "first"}, TaskChange(position=1)),
+        ({"queue": "last", "priority": 0}, TaskChange(position=LAST, priority=0)),
+        ({"queue": 3, "status": "等待中"}, TaskChange(position=3, status=Status.WAITING)),
+    ],
+)
+def test_put_moves(wire, service, body, change):
+    """Priority and place in the queue, alone or with the rest of a change."""
+    held(service)
+    reply = wire.ask("PUT", "/api/tasks?id=t1", body)
+    assert (200, {"status": "success"}) == (reply.status, reply.value)
+    assert ("change", "t1", change) == service.calls[-1]
+
+
+def test_put_with_a_url(wire, service):
+    """Alone or with a state; the answer says what the task says of its request."""
+    task = held(service)
+    service.hold(attrs.evolve(task, spec=attrs.evolve(task.spec, warnings=("Cookie goes elsewhere",))))
+    reply = wire.ask("PUT", "/api/tasks?id=t1", {"url": "https://b.test/l"})
+    assert (200, {"status": "success", "warnings": ["Cookie goes elsewhere"]}) == (reply.status, reply.value)
+    assert ("change", "t1", TaskChange(url="https://b.test/l")) == service.calls[-1]
+
+
+@pytest.mark.parametrize("url", ["", "ftp://b.test/l", "b.test/l", 7, None, "https://b.test\\@c.test/"])
+def test_put_with_a_url_that_is_none(wire, service, url):
+    """As in POST: 400, and nothing changes."""
+    held(service)
+    reply = wire.ask("PUT", "/api/tasks?id=t1", {"url": url})
+    assert (400, "invalid_request") == (reply.status, reply.headers["x-error-code"])
+    assert "url: " in reply.value
+    assert [] == [call for call in service.calls if call[0] == "change"]
+
+
+def test_get_shows_the_queue(wire, service):
+    """Where each task that waits stands, in a list and alone; the others stand nowhere."""
+    for task_id in ("t1", "t2", "t3"):
+        held(service, task_id, priority=4)
+    held(service, "t4", status=Status.DOWNLOADING)
+    service.waiting = ["t3", "t1", "t2"]
+    shown = wire.ask("GET", "/api/tasks").value
+    assert [("t1", 2), ("t2", 3), ("t3", 1), ("t4", None)] == [(each["id"], each["queue_position"]) for each in shown]
+    alone = wire.ask("GET", "/api/tasks?id=t2").value
+    assert (3, 4) == (alone["queue_position"], alone["priority"])
+
+
+def test_get_shows_what_went_wrong(wire, service):
+    """The last incidents, of one task only: a list would be too long."""
+    incident = Incident(
+        at=1.5, code="http_5xx", text="坏", text_en="bad", segment="00001.ts", attempt=2, url="u", count=3
+    )
+    held(service, incidents=(incident,))
+    expected = {
+        "at": "1970-01-01T00:00:01.500000Z",
+        "code": "http_5xx",
+        "text": "坏",
+        "segment": "00001.ts",
+        "attempt": 2,
+        "url": "u",
+        "count": 3,
+        "text_en": "bad",
+    }
+    assert [expected] == wire.ask("GET", "/api/tasks?id=t1").value["incidents"]
+    assert "incidents" not in wire.ask("GET", "/api/tasks").value[0]
+
+
+@pytest.mark.parametrize(
+    ("method", "target"), [("POST", "/api/tasks?dry_run=true"), ("GET", "/api/tasks?id=t1&verify=full")]
+)
+def test_too_busy(wire, service, method, target):
+    """429, when to come back, and no word in the log."""
+    held(service)
+    service.broken = TooBusy(limit=8, seconds=60)
+    reply = wire.ask(method, target, LEAST if method == "POST" else None)
+    assert (429, "60", "too_busy") == (reply.status, reply.headers["retry-after"], reply.headers["x-error-code"])
+    assert "现在太忙：已有 8 个同类请求在等待，请 60 秒后再试" == reply.value
+
+
+def test_too_many_tasks(wire, service):
+    """429, when to come back, and how many there are."""
+    service.broken = TooManyTasks(limit=100_000)
+    reply = wire.ask("POST", "/api/tasks", LEAST)
+    assert (429, "60", "too_many_tasks") == (reply.status, reply.headers["retry-after"], reply.headers["x-error-code"])
+    assert "任务过多：已有 100000 个未完成的任务" == reply.value
+    assert {} == service.stored
 
 
 def test_dry_run(wire, service):
@@ -117,18 +219,7 @@ def test_get_list(wire, service):
     reply = wire.ask("GET", "/api/tasks")
     assert [("t1", "等待中"), ("t2", "失败")] == [(task["id"], task["status"]) for task in reply.value]
     assert "无法连接".encode() in reply.body
-    assert ("tasks", None, None, 0) == service.calls[-1]
-
-
-def test_get_long_list(wire, service, clock, build_request, parse_reply):
-    """A long list is rendered in pieces, so that others get their turn, and is whole in the end."""
-    for number in range(250):
-        held(service, f"t{number}")
-    channel, transport = wire.connect()
-    channel.dataReceived(build_request("GET", "/api/tasks"))
-    assert b"" == transport.value()
-    clock.advance(0)
-    assert [f"t{number}" for number in range(250)] == [task["id"] for task in parse_reply(transport.value()).value]
+    assert ("tasks", None, TASKS_AT_ONCE, 0) == service.calls[-1]
 
 
 def test_get_narrowed(wire, service):
@@ -174,6 +265,8 @@ def test_documented_errors(wire, method, target, body, status, message, code):
     """Each documented error is one JSON string with its status and its code."""
     reply = wire.ask(method, target, body)
     assert (status, message, code) == (reply.status, reply.value, reply.headers["x-error-code"])
+    (named,) = [each for each in catalogue() if each.code == code]
+    assert named.en == reply.headers["x-error-text-en"]
 
 
 @pytest.mark.parametrize("status", [Status.WAITING, Status.PAUSED])

@@ -2,25 +2,23 @@
 // messages do not carry (segments, bytes) is asked for now and then, of the running tasks only.
 // Everything that came from elsewhere is shown through textContent only.
 
-import { TEXTS, complaint, phase, state } from "/static/texts.js";
+import { TEXTS, advice, complaint, phase, preferred, remember, state, trouble } from "./texts.js";
 
 const POLL_MS = 2000;
 const REFRESH_MS = 15000;
 const COUNT_MS = 1000;
 const RECONNECT_MS = 3000;
+const HEALTH_MS = 15000;
 const RUNNING = "下载中";
 
 const $ = id => document.getElementById(id);
 const rows = new Map();   // id -> { element, task }
-let language = stored() ?? (navigator.language.startsWith("zh") ? "zh" : "en");
+let language = preferred();
 let live = false;
 let reload = 0;           // timer of the next list
 let asking = false;       // one list at a time,
+let recheck = 0;          // timer of the next look at how the service is
 let again = false;        // and one more if something happened meanwhile
-
-function stored() {
-  try { return localStorage.getItem("language"); } catch { return null; }
-}
 
 // -- Asking --
 
@@ -32,6 +30,7 @@ async function ask(method, path, body) {
   }
   const response = await fetch(path, options);
   const answer = await response.json();
+  if (response.status === 401) location.reload();   // the session is over: the login stands in the page's place
   if (!response.ok) throw new Error(complaint(language, response.headers.get("X-Error-Code"), answer));
   return answer;
 }
@@ -44,7 +43,7 @@ async function list() {
   try {
     while (again) {
       again = false;
-      show(await ask("GET", "/api/tasks"));
+      show(await ask("GET", "api/tasks"));
     }
     mark(live ? "live" : "polling");
   } catch {
@@ -72,7 +71,9 @@ async function act(button, method, path, body) {
 // -- Listening --
 
 function listen() {
-  const socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws/progress`);
+  const address = new URL("ws/progress", document.baseURI);   // below whatever path a reverse proxy gave us
+  address.protocol = address.protocol === "https:" ? "wss:" : "ws:";
+  const socket = new WebSocket(address);
   socket.onopen = () => { live = true; list(); };
   socket.onmessage = event => hear(JSON.parse(event.data));
   socket.onclose = () => {
@@ -94,7 +95,7 @@ function hear(message) {
 async function count() {
   const running = [...rows.values()].some(({ task }) => task.status === RUNNING);
   if (live && running && !document.hidden) {
-    const tasks = await ask("GET", `/api/tasks?status=${encodeURIComponent(RUNNING)}`).catch(() => []);
+    const tasks = await ask("GET", `api/tasks?status=${encodeURIComponent(RUNNING)}`).catch(() => []);
     for (const { id, segments_done, segments_total, bytes } of tasks) {
       const row = rows.get(id);
       if (row?.task.status !== RUNNING) continue;    // it ended meanwhile, and the list knows more
@@ -103,6 +104,15 @@ async function count() {
     }
   }
   setTimeout(count, COUNT_MS);
+}
+
+async function health() {
+  const { degraded } = await ask("GET", "api/health").catch(() => ({ degraded: [] }));
+  const end = language === "zh" ? "" : "_en";
+  write($("degraded"), degraded.map(each => `${each["text" + end]} [${each.code}] ${each["advice" + end]}`).join("\n"));
+  $("degraded").hidden = !degraded.length;
+  clearTimeout(recheck);
+  recheck = setTimeout(health, HEALTH_MS);
 }
 
 // -- Showing --
@@ -127,10 +137,16 @@ function show(tasks) {
 
 function newRow(id) {
   const element = $("row").content.firstElementChild.cloneNode(true);
-  const path = `/api/tasks?id=${encodeURIComponent(id)}`;
+  const path = `api/tasks?id=${encodeURIComponent(id)}`;
   const on = (name, run) => element.querySelector(name).addEventListener("click", event => run(event.currentTarget));
+  on(".first", button => act(button, "PUT", path, { queue: "first" }));
   on(".pause", button => act(button, "PUT", path, { status: "已暂停" }));
   on(".resume", button => act(button, "PUT", path, { status: "等待中" }));
+  element.querySelector(".renew").addEventListener("submit", async event => {
+    event.preventDefault();
+    const link = event.currentTarget.querySelector("input");
+    if (await act(event.submitter ?? link, "PUT", path, { url: link.value })) link.value = "";
+  });
   on(".remove", button => {
     if (confirm(TEXTS[language].confirm(nameOf(rows.get(id).task)))) act(button, "DELETE", path);
   });
@@ -141,23 +157,31 @@ function paint({ element, task }) {
   const text = TEXTS[language];
   const part = name => element.querySelector(name);
   const is = (...names) => names.includes(task.status);
-  element.className = `task ${is(RUNNING) ? "running" : is("已完成") ? "done" : is("失败") ? "failed" : ""}`;
+  const held = is("已暂停") && Boolean(task.held);   // by the service, not by the user
+  element.className = `task ${is(RUNNING) ? "running" : is("已完成") ? "done" : is("失败") ? "failed" : held ? "held" : ""}`;
   write(part(".name"), nameOf(task));
-  write(part(".state"), state(language, task.status));
+  write(part(".state"), held ? text.held : state(language, task.status));
   write(part(".bar"), language === "zh" ? task.status_bar : is(RUNNING) ? phase(language, task.phase) : "");
   write(part(".numbers"), numbers(task, text));
-  write(part(".error"), complaint(language, task.err_code, task.err_msg));
+  write(part(".error"), trouble(language, task));
+  write(part(".advice"), advice(language, task));
   write(part(".output"), task.output ?? "");
   const warnings = task.warnings ?? [];
   write(part(".warnings summary"), text.warnings(warnings.length));
   write(part(".warnings p"), warnings.join("\n"));
   part(".warnings").hidden = !warnings.length;
   part(".error").hidden = !task.err_msg;
+  part(".advice").hidden = !advice(language, task);
   part(".output").hidden = !task.output;
   part("progress").value = task.progress ?? 0;
+  part(".renew").hidden = !(held && task.held === "needs_url");
+  part(".renew input").setAttribute("aria-label", text.url);
+  write(part(".renew button"), text.renew);
+  write(part(".first"), text.first);
   write(part(".pause"), text.pause);
   write(part(".resume"), is("失败") ? text.retry : text.resume);
   write(part(".remove"), text.remove);
+  part(".first").hidden = !(is("等待中") && task.queue_position > 1);
   part(".pause").hidden = !is(RUNNING, "等待中");
   part(".resume").hidden = !is("已暂停", "失败");
 }
@@ -173,6 +197,7 @@ function nameOf(task) {
 
 function numbers(task, text) {
   const shown = [];
+  if (task.status === "等待中" && task.queue_position) shown.push(text.queued(task.queue_position));
   const told = language === "zh" && task.status_bar.includes("速度");   // the Chinese status bar says both already
   if (task.status === RUNNING && !told) {
     if (task.speed > 0) shown.push(`${size(task.speed)}/s`);
@@ -219,19 +244,33 @@ function speak() {
 
 $("language").addEventListener("click", () => {
   language = language === "zh" ? "en" : "zh";
-  try { localStorage.setItem("language", language); } catch { /* a private window forgets it */ }
+  remember(language);
   speak();
+  health();
 });
 
 $("add").addEventListener("submit", async event => {
   event.preventDefault();
-  const done = await act(event.submitter ?? $("add").querySelector("button"), "POST", "/api/tasks",
+  const done = await act(event.submitter ?? $("add").querySelector("button"), "POST", "api/tasks",
     { url: $("url").value, filename: $("filename").value });
   if (done) { $("add").reset(); $("url").focus(); }
 });
 
+$("logout").addEventListener("click", async () => {
+  await ask("DELETE", "api/session").catch(() => {});
+  location.reload();
+});
+
+async function session() {
+  const { login, name } = await ask("GET", "api/session").catch(() => ({}));
+  $("logout").hidden = !login;
+  $("logout").title = name ?? "";
+}
+
 speak();
 mark("polling");
+session();
 list();
 listen();
 count();
+health();

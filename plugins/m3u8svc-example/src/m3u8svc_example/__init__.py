@@ -4,7 +4,7 @@ The plugin "example" of m3u8svc: one small hook of each kind, to be copied. See 
 Only hooks stand here, and they are thin: what they do is in the modules beside, which are tested without a service.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any  # configuration and options are whatever somebody wrote
 
 import attrs
@@ -77,7 +77,7 @@ class Plugin:
     # -- union: the answers of all are joined
 
     @hookimpl
-    def skip_segments(self, segments: tuple[Segment, ...], task: Task) -> Iterable[Skip] | None:
+    def skip_segments(self, segments: Sequence[Segment], task: Task) -> Iterable[Skip] | None:
         """The beginning, as long as the request says."""
         return leading(read_options(task.options_for(NAME)).skip_first_s, segments)
 

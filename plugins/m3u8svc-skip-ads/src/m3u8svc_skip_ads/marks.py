@@ -6,7 +6,7 @@ ignored, since everything after it might be lost.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 import attrs
@@ -58,7 +58,7 @@ class Marks:
         }
 
 
-def read_marks(segments: tuple[Segment, ...], trailing: tuple[str, ...] = ()) -> Marks:
+def read_marks(segments: Sequence[Segment], trailing: tuple[str, ...] = ()) -> Marks:
     """
     The advert breaks of a playlist; `trailing` are the marks after its last segment, where a last break may end.
     """
@@ -85,7 +85,7 @@ class _Open:
     duration_s: float | None
 
 
-def _cue_breaks(segments: tuple[Segment, ...], trailing: tuple[str, ...], notes: list[Told]) -> Iterator[Break]:
+def _cue_breaks(segments: Sequence[Segment], trailing: tuple[str, ...], notes: list[Told]) -> Iterator[Break]:
     begun: _Open | None = None
     for index, marks in enumerate([*(segment.marks for segment in segments), trailing]):
         for mark in marks:
@@ -103,9 +103,7 @@ def _cue_breaks(segments: tuple[Segment, ...], trailing: tuple[str, ...], notes:
     yield from _closed(segments, begun, None, notes)
 
 
-def _closed(
-    segments: tuple[Segment, ...], begun: _Open | None, cue_in: int | None, notes: list[Told]
-) -> Iterator[Break]:
+def _closed(segments: Sequence[Segment], begun: _Open | None, cue_in: int | None, notes: list[Told]) -> Iterator[Break]:
     """
     The break from `begun` to the segment before `cue_in`, or as long as was announced.
     """
@@ -128,11 +126,11 @@ def _closed(
         yield Break(first=segments[begun.index].position, last=segments[last].position, tag="CUE-OUT")
 
 
-def _span_s(segments: tuple[Segment, ...], first: int, last: int) -> float:
+def _span_s(segments: Sequence[Segment], first: int, last: int) -> float:
     return segments[last].start_s + segments[last].duration_s - segments[first].start_s
 
 
-def _last_within(segments: tuple[Segment, ...], first: int, duration_s: float) -> int:
+def _last_within(segments: Sequence[Segment], first: int, duration_s: float) -> int:
     """The last segment whose middle lies within `duration_s` from the start of the first."""
     last = first - 1
     end_s = segments[first].start_s + duration_s
@@ -158,7 +156,7 @@ def _remaining(value: str) -> float | None:
 # -- DATERANGE -------------------------------------------------------------------------------------------------------
 
 
-def _date_breaks(segments: tuple[Segment, ...], trailing: tuple[str, ...], notes: list[Told]) -> Iterator[Break]:
+def _date_breaks(segments: Sequence[Segment], trailing: tuple[str, ...], notes: list[Told]) -> Iterator[Break]:
     times: list[tuple[datetime, Segment]] | None = None
     for span in _date_ranges([*(segment.marks for segment in segments), trailing]).values():
         tag = _why_advert(span)

@@ -1,0 +1,104 @@
+"""
+Who goes next of those who wait for a host: the task that has the fewest requests under way there, and of its own the
+one for the earliest time of its film, so that no merge waits for what is behind others. Values in, values out.
+"""
+
+import heapq
+from collections import Counter
+from typing import Generic, TypeVar
+
+import attrs
+
+T = TypeVar("T")
+
+BEFORE_ALL = float("-inf")
+"""Playlists, keys and init sections: segments wait for them."""
+
+
+@attrs.frozen(order=True)
+class _Place(Generic[T]):
+    at_s: float
+    number: int
+    who: T = attrs.field(order=False)
+
+
+class Row(Generic[T]):
+    """
+    Those who wait, and how many each task has under way.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, list[_Place[T]]] = {}
+        """By task, the one first that was served longest ago."""
+        self._under_way: Counter[str] = Counter()
+        self._number = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
+    def has_none(self, task: str) -> bool:
+        """
+        Whether a task has nothing under way.
+        """
+        return task not in self._under_way
+
+    @property
+    def next_has_none(self) -> bool:
+        """
+        Whether that goes for the one whose turn it is.
+        """
+        return any(map(self.has_none, self._waiting))
+
+    def add(self, who: T, *, task: str, at_s: float = BEFORE_ALL) -> None:
+        """
+        `who` waits, for something that is at `at_s` seconds of the task's film.
+        """
+        self._number += 1
+        heapq.heappush(self._waiting.setdefault(task, []), _Place(at_s, self._number, who))
+
+    def leave(self, who: T, *, task: str) -> None:
+        """
+        `who` does not wait any more.
+        """
+        left = [each for each in self._waiting[task] if each.who is not who]
+        heapq.heapify(left)
+        self._waiting[task] = left
+        if not left:
+            del self._waiting[task]
+
+    def take(self) -> tuple[str, T]:
+        """
+        Whose turn it is, and of which task; not called when nobody waits.
+        """
+        task = min(self._waiting, key=self._under_way.__getitem__)
+        places = self._waiting.pop(task)
+        first = heapq.heappop(places)
+        if places:
+            self._waiting[task] = places
+        return task, first.who
+
+    def take_oldest(self) -> tuple[str, T]:
+        """
+        The same, of those who wait for a host that may be away: each in turn, so that no segment of a task uses up its
+        attempts for all.
+        """
+        task, place = min(
+            ((task, place) for task, places in self._waiting.items() for place in places),
+            key=lambda each: each[1].number,
+        )
+        self.leave(place.who, task=task)
+        return task, place.who
+
+    def entered(self, task: str) -> None:
+        """
+        A request of this task goes out.
+        """
+        self._under_way[task] += 1
+
+    def ended(self, task: str) -> None:
+        """
+        It has come to its end.
+        """
+        self._under_way[task] -= 1
+        if not self._under_way[task]:
+            del self._under_way[task]

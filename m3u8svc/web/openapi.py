@@ -1,0 +1,666 @@
+"""
+The API described by itself: OpenAPI 3.1, made of the routes the gate lets through, the rules of the fields, the values
+that answers are made of, and the catalogue of errors. Pure.
+
+What there is no other source for, the words, is in `openapi_texts`; which operation answers what is the table below. A
+route without an operation, or a field without words, is a `KeyError` here and fails the tests.
+"""
+
+import types
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any  # Any: JSON values
+
+import attrs
+from pydantic import BaseModel, PlainValidator
+
+from m3u8svc.access.credentials import MAX_CREDENTIAL_BYTES
+from m3u8svc.access.roles import Role
+from m3u8svc.errors import (
+    BadCredentials,
+    BodyTooLarge,
+    Fault,
+    Forbidden,
+    ForeignOrigin,
+    HeadersTooLarge,
+    NotJson,
+    TaskNotFound,
+    TooBusy,
+    TooManyFailures,
+    TooManyRequests,
+    TooManySockets,
+    TooManyTasks,
+    Unauthorized,
+    WrongHost,
+    catalogue,
+)
+from m3u8svc.hls.outline import Outline, OutlinedGroup, OutlinedRendition, OutlinedSkip, OutlinedTrack, OutlinedVariant
+from m3u8svc.sandbox.level import WALLS
+from m3u8svc.tasks.plugins import PluginState
+from m3u8svc.tasks.task import Extensions, Incident, Phase, Settings, Status, SystemSettings
+from m3u8svc.web import gate, openapi_texts
+from m3u8svc.web.fields import SHAPES
+from m3u8svc.web.openapi_texts import FIELDS, SHOWN
+from m3u8svc.web.schema import MERGER, MERGERS, STORAGE, STORAGES, ChangeBody, SavedSettingsBody, TaskBody
+from m3u8svc.weblimits import DEFAULTS, WebLimits
+
+Json = dict[str, Any]
+
+PATH = "/api/openapi.json"
+STATIC = gate.STATIC + "{name}"
+
+SECURITY_SCHEMES: Mapping[str, Json] = {
+    "token": {"type": "http", "scheme": "bearer", "description": "A token made by `m3u8svc token create`."},
+    "password": {"type": "http", "scheme": "basic", "description": "A user of the configuration."},
+    "session": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": "m3u8svc_8080",
+        "description": "What POST /api/session sets, for browsers; the number is the port of the service.",
+    },
+}
+"""How somebody says who he is. A service without tokens and passwords asks nobody."""
+
+
+@attrs.frozen(kw_only=True)
+class Parameter:
+    """
+    One thing in the query, the path or the headers.
+    """
+
+    name: str
+    says: str
+    shape: Json
+    place: str = "query"
+    required: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class Operation:
+    """
+    What one method of one path does. `answer` is the shape of its 200; `body` the name of that of its body; `errors`
+    are the codes it has besides those that its kind has, by status.
+    """
+
+    name: str
+    says: str
+    answer: Json
+    media: str = "application/json"
+    body: str = ""
+    parameters: Sequence[Parameter] = ()
+    errors: Mapping[int, Iterable[str]] = attrs.field(factory=dict)
+
+
+def _ref(name: str) -> Json:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _codes(*faults: Fault) -> list[str]:
+    return [each.code for each in catalogue() if each.fault in faults]
+
+
+OURS = (Fault.SERVICE, Fault.OPERATOR, Fault.PLUGIN)
+ID = Parameter(name="id", says="The task.", shape={"type": "string"}, required=True)
+FLAG: Json = {"type": "string", "enum": ["true", "false"]}
+
+
+def operations(limits: WebLimits) -> Mapping[tuple[str, str], Operation]:
+    """
+    All of them by method and path. A HEAD is that of the GET.
+    """
+    nothing_found = {404: [TaskNotFound.code]}
+    busy = {429: [TooBusy.code]}
+    return {
+        ("GET", "/api/tasks"): Operation(
+            name="getTasks",
+            says="All tasks, oldest first; with `id` one of them, its report, or a look at its file.",
+            answer={"anyOf": [{"type": "array", "items": _ref("Task")}, _ref("TaskDetail"), _ref("Report")]},
+            parameters=(
+                attrs.evolve(ID, required=False),
+                Parameter(
+                    name="status",
+                    says="Only tasks of this state.",
+                    shape={"type": "string", "enum": [status.value for status in Status]},
+                ),
+                Parameter(
+                    name="limit",
+                    says="At most so many. Without it: all.",
+                    shape={"type": "integer", "minimum": 1, "maximum": limits.page_tasks},
+                ),
+                Parameter(
+                    name="offset",
+                    says="Leave out so many at the beginning.",
+                    shape={"type": "integer", "minimum": 0, "maximum": 2**53, "default": 0},
+                ),
+                Parameter(name="report", says="With `id`: the report of the task's result.", shape=FLAG),
+                Parameter(
+                    name="verify",
+                    says="With `id`: look at the task's file once more; `full` decodes it.",
+                    shape={"type": "string", "enum": ["true", "full", "false"]},
+                ),
+            ),
+            errors=nothing_found | busy,
+        ),
+        ("POST", "/api/tasks"): Operation(
+            name="addTask",
+            says="A new task, which is on disk before this is answered; or what it would do.",
+            answer={"anyOf": [_ref("Created"), _ref("Outline")]},
+            body="NewTask",
+            parameters=(
+                Parameter(name="dry_run", says="Only say what the task would do.", shape=FLAG),
+                Parameter(
+                    name="Idempotency-Key",
+                    says="A name for this request: sent again within a day it makes no second task.",
+                    shape={"type": "string", "pattern": "^[!-~]{1,255}$"},
+                    place="header",
+                ),
+            ),
+            errors={429: [TooBusy.code, TooManyTasks.code], 400: _codes(*Fault)},
+        ),
+        ("PUT", "/api/tasks"): Operation(
+            name="changeTask",
+            says="Pause or resume a task, set other settings, make a finished one again. All fields apply, or none.",
+            answer=_ref("Success"),
+            body="TaskChange",
+            parameters=(ID,),
+            errors=nothing_found,
+        ),
+        ("DELETE", "/api/tasks"): Operation(
+            name="removeTask",
+            says="Forget a task and remove its work directory.",
+            answer=_ref("Success"),
+            parameters=(ID, Parameter(name="files", says="Remove the finished file too.", shape=FLAG)),
+            errors=nothing_found,
+        ),
+        ("GET", "/api/settings"): Operation(
+            name="getSettings",
+            says="The settings of tasks whose request names none.",
+            answer=_ref("SystemSettings"),
+        ),
+        ("POST", "/api/settings"): Operation(
+            name="saveSettings",
+            says="Replace them as a whole: an absent field gets its default.",
+            answer=_ref("Success"),
+            body="NewSettings",
+        ),
+        ("GET", "/api/plugins"): Operation(
+            name="getPlugins",
+            says="Which plugins there are, how each fares, and what they offer.",
+            answer=_ref("Plugins"),
+        ),
+        ("GET", "/api/health"): Operation(
+            name="getHealth", says="What is wrong with the service as a whole while it works.", answer=_ref("Health")
+        ),
+        ("GET", PATH): Operation(
+            name="getDescription", says="This document.", answer={"type": "object", "required": ["openapi"]}
+        ),
+        ("GET", "/api/session"): Operation(name="getSession", says="Who is asking.", answer=_ref("Session")),
+        ("POST", "/api/session"): Operation(
+            name="logIn",
+            says="Log in with a token or a password. The answer sets a cookie for a week.",
+            answer=_ref("Session"),
+            body="Login",
+        ),
+        ("DELETE", "/api/session"): Operation(
+            name="logOut", says="Log out: the cookie is worth nothing any more.", answer=_ref("Success")
+        ),
+        ("GET", "/ws/progress"): Operation(
+            name="watchProgress",
+            says="A WebSocket. It sends one ProgressMessage as text for each change of a task, at most ten a second "
+            "each; on connecting, where each running task stands; `{}` every five seconds where nothing happens. What "
+            "clients send is not looked at.",
+            answer={},
+            errors={503: [TooManySockets.code]},
+        ),
+        ("GET", "/"): Operation(
+            name="getPage", says="The task list for people.", answer={"type": "string"}, media="text/html"
+        ),
+        ("GET", STATIC): Operation(
+            name="getFile",
+            says="A script, a style or a picture of the page.",
+            answer={"type": "string"},
+            media="*/*",
+            parameters=(
+                Parameter(
+                    name="name", says="Its name.", shape={"type": "string", "minLength": 1}, place="path", required=True
+                ),
+            ),
+            errors={404: ["not_found"]},
+        ),
+        ("GET", "/favicon.ico"): Operation(
+            name="getIcon", says="The page's icon.", answer={"type": "string"}, media="image/svg+xml"
+        ),
+        ("GET", "/healthz"): Operation(
+            name="isAlive", says="Whether the process answers.", answer=_fields_of({"status": {"const": "ok"}}, {})
+        ),
+        ("GET", "/readyz"): Operation(
+            name="isReady",
+            says="Whether a task could be taken now.",
+            answer=_fields_of({"status": {"const": "ready"}}, {}),
+            errors={503: _codes(*OURS)},
+        ),
+    }
+
+
+# -- The document ----------------------------------------------------------------------------------------------------
+
+
+def document(
+    *, version: str, mergers: Sequence[str], storages: Sequence[str], limits: WebLimits = DEFAULTS
+) -> dict[str, Any]:
+    """
+    The whole, for a service of this version that offers these.
+    """
+    known = operations(limits)
+    paths: dict[str, Json] = {}
+    for path, methods in {**gate.ROUTES, STATIC: ("GET", "HEAD")}.items():
+        for method in methods:
+            operation = known["GET" if method == "HEAD" else method, path]
+            paths.setdefault(path, {})[method.lower()] = _described(operation, method, path)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "m3u8svc",
+            "version": version,
+            "description": openapi_texts.ABOUT,
+            "license": {"name": "MIT"},
+        },
+        "servers": [{"url": "/"}],
+        "security": [{}, *({name: []} for name in SECURITY_SCHEMES)],
+        "paths": paths,
+        "components": {
+            "schemas": schemas(mergers, storages, limits),
+            "headers": _headers(),
+            "securitySchemes": dict(SECURITY_SCHEMES),
+        },
+    }
+
+
+def _described(operation: Operation, method: str, path: str) -> Json:
+    described: Json = {
+        "operationId": operation.name if method != "HEAD" else f"{operation.name}Head",
+        "summary": operation.says.split(". ")[0].rstrip("."),
+        "description": operation.says,
+        "responses": _responses(operation, method, path),
+    }
+    if operation.parameters:
+        described["parameters"] = [
+            {
+                "name": each.name,
+                "in": each.place,
+                "required": each.required,
+                "description": each.says,
+                "schema": each.shape,
+            }
+            for each in operation.parameters
+        ]
+    if operation.body:
+        described["requestBody"] = {
+            "required": True,
+            "content": {"application/json": {"schema": _ref(operation.body)}},
+        }
+    if path in _WITHOUT_LOGIN or path == STATIC or operation.body == "Login":
+        described["security"] = [{}]
+    return described
+
+
+_WITHOUT_LOGIN = frozenset({"/", "/healthz", "/readyz", "/favicon.ico"})
+
+
+def _responses(operation: Operation, method: str, path: str) -> dict[str, Json]:
+    """
+    All answers of an operation, by status.
+    """
+    found: dict[str, Json] = {}
+    if path == "/ws/progress":
+        found["101"] = {"description": "The WebSocket is open; each message is a `ProgressMessage` as JSON, or `{}`."}
+    else:
+        found["200"] = {"description": "Done."}
+        if method != "HEAD":
+            found["200"]["content"] = {operation.media: {"schema": operation.answer}}
+        if path == "/api/tasks" and method == "POST":
+            found["200"]["headers"] = {"Idempotent-Replayed": {"$ref": "#/components/headers/IdempotentReplayed"}}
+    if path in (PATH, "/", STATIC, "/favicon.ico"):
+        found["200"]["headers"] = {"ETag": {"$ref": "#/components/headers/ETag"}}
+        found["304"] = {"description": "It is still what `If-None-Match` says."}
+    for status, codes in sorted(_errors(operation, method, path).items()):
+        found[str(status)] = _error(status, sorted(set(codes)), method)
+    return found
+
+
+def _errors(operation: Operation, method: str, path: str) -> dict[int, list[str]]:
+    """
+    The codes of the errors of an operation, by status: those of its kind, and its own.
+    """
+    ours = _codes(*OURS)
+    guarded = path.startswith(("/api/", "/ws/"))
+    found: dict[int, list[str]] = {
+        400: _codes(Fault.CALLER),
+        421: [WrongHost.code],
+        429: [TooManyRequests.code],
+        431: [HeadersTooLarge.code],
+        500: ours,
+    }
+    if guarded:
+        found[401] = [Unauthorized.code, BadCredentials.code]
+        found[403] = [ForeignOrigin.code, Forbidden.code]
+        found[429].append(TooManyFailures.code)
+        found[503] = ours
+    if operation.body:
+        found[413] = [BodyTooLarge.code]
+        found[415] = [NotJson.code]
+    for status, codes in operation.errors.items():
+        found.setdefault(status, []).extend(codes)
+    return found
+
+
+def _error(status: int, codes: list[str], method: str) -> Json:
+    says, example = openapi_texts.STATUSES[status]
+    headers: dict[str, Json] = {
+        "X-Error-Code": {
+            "required": True,
+            "description": "What is wrong, as a stable code.",
+            "schema": {"type": "string", "enum": codes},
+        },
+        "X-Error-Text-En": {"$ref": "#/components/headers/ErrorTextEn"},
+    }
+    if status in (401, 429, 503):
+        headers["Retry-After"] = {"$ref": "#/components/headers/RetryAfter"}
+    described: Json = {"description": says, "headers": headers}
+    if method != "HEAD":
+        described["content"] = {"application/json": {"schema": _ref("Error"), "example": example}}
+    return described
+
+
+def _headers() -> dict[str, Json]:
+    return {
+        "ErrorTextEn": {
+            "required": True,
+            "description": "The error's text in English: printable ASCII, everything else percent-encoded as UTF-8.",
+            "schema": {"type": "string", "pattern": "^[ -~]+$", "maxLength": 1024},
+        },
+        "RetryAfter": {
+            "description": "In how many seconds it may be another answer.",
+            "schema": {"type": "integer", "minimum": 0},
+        },
+        "IdempotentReplayed": {
+            "description": "The same request was answered before, and this is that answer.",
+            "schema": {"type": "string", "const": "true"},
+        },
+        "ETag": {"required": True, "description": "Which content this is.", "schema": {"type": "string"}},
+    }
+
+
+# -- Shapes ----------------------------------------------------------------------------------------------------------
+
+
+def schemas(mergers: Sequence[str], storages: Sequence[str], limits: WebLimits) -> dict[str, Json]:
+    """
+    The shapes that operations name.
+    """
+    task = _task_fields()
+    return {
+        "Error": {
+            "type": "string",
+            "description": "What is wrong, in Chinese; secrets in it are redacted.",
+            "examples": ["任务不存在", "任务ID不能为空", "解析请求失败：filename: 缺少必填字段"],
+        },
+        "NewTask": body_schema(TaskBody, mergers, storages, limits),
+        "TaskChange": body_schema(ChangeBody, mergers, storages, limits) | {"minProperties": 1},
+        "NewSettings": body_schema(SavedSettingsBody, mergers, storages, limits),
+        "Settings": _object_of(Settings, FIELDS),
+        "SystemSettings": _system_settings(),
+        "Login": {
+            "anyOf": [
+                _closed({"token": _credential("A token.")}),
+                _closed({"user": _credential("A user's name."), "password": _credential("The password.")}),
+            ]
+        },
+        "Session": _fields_of(
+            {"login": {"type": "boolean", "description": "Whether one has to log in here."}},
+            {
+                "name": {"type": "string", "description": "Of the token or user."},
+                "role": {"type": "string", "enum": [role.value for role in Role], "description": "What it may do."},
+            },
+        ),
+        "Success": _fields_of({"status": {"const": "success"}}, {"warnings": _texts("What had no effect.")}),
+        "Created": _fields_of(
+            {"status": {"const": "success"}, "id": {"type": "string", "description": SHOWN["id"]}},
+            {"warnings": _texts("What had no effect.")},
+        ),
+        "Task": _fields_of(task, _OPTIONAL),
+        "TaskDetail": _fields_of(
+            task | {"incidents": _array(_incident(), SHOWN["incidents"])},
+            _OPTIONAL,
+        ),
+        "Report": {
+            "type": "object",
+            "description": "What docs/reports.md says: a report, or what a look at a file found.",
+        },
+        "Outline": _outline(),
+        "Plugins": _plugins(),
+        "Health": _health(),
+        "ProgressMessage": _fields_of(
+            {name: task[name] for name in ("id", "status_bar", "progress", "status", "phase", "speed")},
+            {"eta": {"type": "integer", "description": SHOWN["eta"]}},
+        ),
+    }
+
+
+def body_schema(
+    model: type[BaseModel],
+    mergers: Sequence[str] = MERGERS,
+    storages: Sequence[str] = STORAGES,
+    limits: WebLimits = DEFAULTS,
+) -> Json:
+    """
+    The shape of a request's body: what its rules can say of themselves.
+    """
+    offered = {MERGER: list(mergers), STORAGE: list(storages)}
+    properties = {}
+    for name, field in model.model_fields.items():
+        [validator] = [each for each in field.metadata if isinstance(each, PlainValidator)]
+        if validator.func in offered:
+            shape: Json = {"type": "string", "enum": offered[validator.func]}
+        else:
+            shape = dict(SHAPES[validator.func](limits))
+        value = field.get_default(call_default_factory=True)
+        default = {} if field.is_required() else {"default": list(value) if isinstance(value, tuple) else value}
+        described = {"description": FIELDS[name]} | (default if model is not ChangeBody else {})
+        properties[name] = shape | described
+    required = [name for name, field in model.model_fields.items() if field.is_required()]
+    return {"type": "object", "properties": properties} | ({"required": required} if required else {})
+
+
+_OPTIONAL: Mapping[str, Json] = {
+    "err_msg": {"type": "string", "description": SHOWN["err_msg"]},
+    "completed_at": {"type": "string", "format": "date-time", "description": SHOWN["completed_at"]},
+}
+
+
+def _task_fields() -> dict[str, Json]:
+    """
+    What every task shows.
+    """
+    text: Json = {"type": "string"}
+    count: Json = {"type": "integer", "minimum": 0}
+    when: Json = {"type": "string", "format": "date-time"}
+    shapes: dict[str, Json] = {
+        "id": text,
+        "url": text,
+        "filename": text,
+        "size": count,
+        "progress": {"type": "integer", "minimum": 0, "maximum": 100},
+        "status": {"type": "string", "enum": [status.value for status in Status]},
+        "status_bar": text,
+        "created_at": when,
+        "updated_at": when,
+        "header_map": {"type": "object", "additionalProperties": {"type": "array", "items": text}},
+        "advanced_settings": _ref("Settings"),
+        "phase": {"type": "string", "enum": [phase.value for phase in Phase]},
+        "speed": count,
+        "eta": {"type": ["integer", "null"], "minimum": 0},
+        "segments_done": count,
+        "segments_total": count,
+        "bytes": count,
+        "err_code": text,
+        "err_msg_en": text,
+        "err_url": text,
+        "err_advice": text,
+        "err_advice_en": text,
+        "held": text,
+        "output": text,
+        "again": {"type": "string", "enum": ["", "merge", "repair"]},
+        "warnings": {"type": "array", "items": text},
+        "playlist_bytes": count,
+        "priority": {"type": "integer"},
+        "queue_position": {"type": ["integer", "null"], "minimum": 1},
+    }
+    said = {name: shape | {"description": SHOWN.get(name) or FIELDS[name]} for name, shape in shapes.items()}
+    return said | _properties(Extensions, FIELDS)
+
+
+def _system_settings() -> Json:
+    defaults = _properties(SystemSettings, FIELDS, without=("settings",))
+    own = {"default_save_location": {"type": "string", "description": FIELDS["default_save_location"]}}
+    return _fields_of(_properties(Settings, FIELDS) | defaults | own, {})
+
+
+def _incident() -> Json:
+    incident = _properties(Incident, openapi_texts.INCIDENT)
+    incident["at"] = {"type": "string", "format": "date-time", "description": openapi_texts.INCIDENT["at"]}
+    return _fields_of(incident, {})
+
+
+def _outline() -> Json:
+    whole = _properties(Outline, {}, bare=True)
+    seconds = "duration_s"
+    shapes: dict[str, Json] = {
+        "status": {"const": "success"},
+        "duration": whole[seconds],
+        "estimated_bytes": whole["estimated_bytes"],
+        "segments": _fields_of(
+            {
+                "count": whole["segments"],
+                "skipped": whole["skipped"],
+                "gaps": whole["gaps"],
+                "skips": _array(_object_of(OutlinedSkip, {}, bare=True)),
+            },
+            {},
+        ),
+        "encryption": _fields_of({"methods": whole["methods"], "key_formats": whole["key_formats"]}, {}),
+        "variants": _array(_object_of(OutlinedVariant, {}, bare=True)),
+        "renditions": _array(_object_of(OutlinedRendition, {}, bare=True)),
+        "tracks": _array(_object_of(OutlinedTrack, {}, bare=True)),
+        "groups": _array(_object_of(OutlinedGroup, {}, bare=True)),
+        "warnings": whole["warnings"],
+    }
+    texts = openapi_texts.OUTLINE
+    return _fields_of({name: shape | {"description": texts[name]} for name, shape in shapes.items()}, {})
+
+
+def _plugins() -> Json:
+    text: Json = {"type": "string"}
+    count: Json = {"type": "integer", "minimum": 0}
+    tally = _fields_of({"calls": count, "failures": count, "slow": count}, {})
+    shapes: dict[str, Json] = {
+        "name": text,
+        "state": {"type": "string", "enum": [state.value for state in PluginState]},
+        "version": text,
+        "distribution": text,
+        "reason": text,
+        "warnings": _array(text),
+        "hooks": {"type": "object", "additionalProperties": tally},
+    }
+    texts = openapi_texts.PLUGIN
+    plugin = _fields_of({name: shape | {"description": texts[name]} for name, shape in shapes.items()}, {})
+    names = {"mergers": _texts("What `merger` may be."), "storages": _texts("What `storage` may be.")}
+    return _fields_of({"plugins": _array(plugin, "Those that were found.")} | names, {})
+
+
+def _health() -> Json:
+    texts = openapi_texts.REASON
+    when = {"since": {"type": "string", "format": "date-time"}}
+    reason = {name: when.get(name, {"type": "string"}) | {"description": said} for name, said in texts.items()}
+    status = {"type": "string", "enum": ["ok", "degraded"], "description": "`ok` where nothing is wrong."}
+    version = {"type": "string", "description": "Of the service."}
+    walls: dict[str, Json] = {
+        "level": {"type": "string", "enum": ["full", "partial", "none"]},
+        "missing": {"type": "array", "items": {"type": "string", "enum": list(WALLS)}},
+        "landlock_abi": {"type": "integer", "minimum": 0},
+        "seccomp": {"type": "boolean"},
+        "seen": {"type": "boolean"},
+    }
+    box = _fields_of({name: shape | {"description": openapi_texts.SANDBOX[name]} for name, shape in walls.items()}, {})
+    return _fields_of(
+        {
+            "status": status,
+            "version": version,
+            "degraded": _array(_fields_of(reason, {}), "What is wrong now."),
+            "sandbox": box | {"description": "The box that media is read in."},
+        },
+        {},
+    )
+
+
+def _fields_of(always: Mapping[str, Json], sometimes: Mapping[str, Json]) -> Json:
+    """
+    An object with these fields, and these. Others may come later, so they are not forbidden.
+    """
+    return {"type": "object", "properties": {**always, **sometimes}, "required": list(always)}
+
+
+def _closed(always: Mapping[str, Json]) -> Json:
+    return _fields_of(always, {}) | {"additionalProperties": False}
+
+
+def _credential(says: str) -> Json:
+    return {"type": "string", "minLength": 1, "maxLength": MAX_CREDENTIAL_BYTES, "description": says}
+
+
+def _array(items: Json, says: str = "") -> Json:
+    return {"type": "array", "items": items} | ({"description": says} if says else {})
+
+
+def _texts(says: str) -> Json:
+    return _array({"type": "string"}, says)
+
+
+def _object_of(value: type, texts: Mapping[str, str], *, bare: bool = False) -> Json:
+    """
+    An object with the fields of a value, seconds without their unit as everywhere in the API.
+    """
+    return _fields_of(
+        {name.removesuffix("_s"): each for name, each in _properties(value, texts, bare=bare).items()}, {}
+    )
+
+
+def _properties(
+    value: type, texts: Mapping[str, str], *, without: Sequence[str] = (), bare: bool = False
+) -> dict[str, Json]:
+    """
+    The fields of a value as they are in JSON, described unless `bare`.
+    """
+    hints = typing.get_type_hints(value)
+    return {
+        each.name: _shape_of(hints[each.name]) | ({} if bare else {"description": texts[each.name]})
+        for each in attrs.fields(value)
+        if each.name not in without
+    }
+
+
+_PLAIN: Mapping[Any, str] = {str: "string", int: "integer", float: "number", bool: "boolean"}
+
+
+def _shape_of(hint: Any) -> Json:
+    """
+    What a value of this type is in JSON.
+    """
+    if hint in _PLAIN:
+        return {"type": _PLAIN[hint]}
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        return {"type": [_PLAIN.get(each, "null") for each in arguments]}
+    if origin is tuple:
+        return _array(_shape_of(arguments[0]))
+    return {"type": "object"}

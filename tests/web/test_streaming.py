@@ -1,0 +1,153 @@
+"""
+A list that is too long for one piece: what arrives, how fast, and what happens to it half-way.
+"""
+
+import pytest
+from twisted.internet.error import ConnectionLost
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+
+from m3u8svc.errors import StoreError
+from m3u8svc.tasks.task import Status, Task, TaskSpec
+from m3u8svc.web.render import json_bytes, task_object
+from m3u8svc.web.tasks import TASKS_AT_ONCE
+
+PAGES = 3
+COUNT = PAGES * TASKS_AT_ONCE - 50
+END = b"0\r\n\r\n"
+
+
+class FullTransport(StringTransport):
+    """
+    A client that takes nothing for now: whoever writes is told to pause, as a connection with a full buffer does.
+    """
+
+    def writeSequence(self, data):
+        super().writeSequence(data)
+        if self.producer is not None and len(self.value()) > 1000:
+            self.producer.pauseProducing()
+
+
+@pytest.fixture
+def tasks(service):
+    """So many that a list of them has several pieces."""
+    spec = TaskSpec(url="https://a.example/中", filename="电影")
+    return [service.hold(Task(id=f"t{number:04}", spec=spec)) for number in range(COUNT)]
+
+
+def asked(service):
+    """How the pages of the list were asked for: how many tasks, from where on."""
+    return [call[2:] for call in service.calls if call[0] == "tasks"]
+
+
+def chunks_of(raw):
+    """The chunks of an answer, without the one that ends it."""
+    body, found = raw.partition(b"\r\n\r\n")[2], []
+    while body and not body.startswith(END):
+        size, _, body = body.partition(b"\r\n")
+        found.append(body[: int(size, 16)])
+        body = body[int(size, 16) + 2 :]
+    return found
+
+
+def begin(wire, build_request, transport=StringTransport, target="/api/tasks"):
+    """A connection on which the list was asked for."""
+    channel, written = wire.connect(transport=transport)
+    channel.dataReceived(build_request("GET", target))
+    return channel, written
+
+
+def test_a_long_list(wire, build_request, service, tasks):
+    """It comes in chunks, each read after the other, and is the same JSON as if it came at once."""
+    _, written = begin(wire, build_request)
+    head = written.value().partition(b"\r\n\r\n")[0].lower()
+    pieces = chunks_of(written.value())
+    whole = b", ".join(json_bytes(task_object(task, default_save_location="/srv/films")) for task in tasks)
+    assert b"transfer-encoding: chunked" in head and b"content-length" not in head
+    assert (PAGES + 1, b"[" + whole + b"]") == (len(pieces), b"".join(pieces))
+    assert written.value().endswith(END)
+    assert [(100, 0), (100, "t0099"), (100, "t0199")] == asked(service)
+
+
+@pytest.mark.parametrize(
+    ("query", "pages"),
+    [("limit=100", [(100, 0)]), ("limit=130&offset=20", [(100, 20), (30, "t0119")]), ("offset=200", [(100, 200)])],
+)
+def test_a_part_of_it(wire, build_request, parse_reply, service, tasks, query, pages):
+    """No more is read than was asked for, and what fits into one piece has its length."""
+    _, written = begin(wire, build_request, target=f"/api/tasks?{query}")
+    reply = parse_reply(written.value())
+    assert pages == asked(service)
+    assert (len(pages) == 1) == ("content-length" in reply.headers)
+    limit, _, offset = query.removeprefix("limit=").partition("&offset=")
+    begins, count = (200, 50) if query.startswith("offset") else (int(offset or 0), int(limit))
+    assert [task.id for task in tasks[begins : begins + count]] == [each["id"] for each in reply.value]
+
+
+def test_a_list_that_ends_with_its_last_piece(wire, build_request, parse_reply, service):
+    """An empty page follows, and no comma."""
+    for number in range(TASKS_AT_ONCE):
+        service.hold(Task(id=f"t{number}", spec=TaskSpec(url="https://a.example", filename="film")))
+    _, written = begin(wire, build_request)
+    assert TASKS_AT_ONCE == len(parse_reply(written.value()).value)
+
+
+def test_one_look_at_the_queue(wire, build_request, parse_reply, service, tasks):
+    """The positions of one list fit together, however long it takes and whatever moves meanwhile."""
+    looks = []
+
+    async def queue():
+        looks.append(None)
+        return {task.id: number + len(looks) for number, task in enumerate(tasks)}
+
+    service.queue = queue
+    _, written = begin(wire, build_request)
+    assert list(range(1, COUNT + 1)) == [each["queue_position"] for each in parse_reply(written.value()).value]
+
+
+def test_the_queue_of_a_later_piece(wire, build_request, parse_reply, service):
+    """It is looked at when the first task that waits comes."""
+    spec = TaskSpec(url="https://a.example", filename="film")
+    for number in range(TASKS_AT_ONCE + 1):
+        status = Status.FAILED if number < TASKS_AT_ONCE else Status.WAITING
+        service.hold(Task(id=f"t{number}", spec=spec, status=status))
+    service.waiting = [f"t{TASKS_AT_ONCE}"]
+    _, written = begin(wire, build_request)
+    assert [None] * TASKS_AT_ONCE + [1] == [each["queue_position"] for each in parse_reply(written.value()).value]
+
+
+def test_a_slow_reader(wire, build_request, parse_reply, service, tasks):
+    """The next piece is made when the client has taken the last one."""
+    _, written = begin(wire, build_request, FullTransport)
+    for count in range(1, PAGES + 1):
+        assert count == len(asked(service))
+        written.producer.resumeProducing()
+    written.producer.resumeProducing()
+    assert COUNT == len(parse_reply(written.value()).value)
+
+
+def test_a_client_that_leaves(wire, build_request, service, tasks, failures):
+    """Nothing more is read for it, and nothing is said of it."""
+    channel, written = begin(wire, build_request, FullTransport)
+    before = len(asked(service))
+    channel.connectionLost(Failure(ConnectionLost()))
+    written.producer = None
+    assert (before, []) == (len(asked(service)), failures)
+    assert before < PAGES
+
+
+def test_a_store_that_fails_half_way(wire, build_request, service, tasks, failures):
+    """The connection breaks, so that nobody takes what came for the whole; the log says why, once."""
+    channel, written = begin(wire, build_request, FullTransport)
+    service.broken = StoreError(reason="the disk is gone")
+    written.producer.resumeProducing()
+    assert written.disconnected and not written.value().endswith(END)
+    channel.connectionLost(Failure(ConnectionLost()))
+    assert ["the rest of GET /api/tasks"] == [event["name"] for event in failures]
+
+
+def test_a_store_that_fails_at_once(wire, service, tasks, failures):
+    """As ever: an answer that says so."""
+    service.broken = StoreError(reason="the disk is gone")
+    reply = wire.ask("GET", "/api/tasks")
+    assert (500, "获取任务失败") == (reply.status, reply.value)
