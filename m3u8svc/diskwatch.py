@@ -10,11 +10,11 @@ import errno
 import os
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import attrs
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
@@ -24,6 +24,7 @@ from m3u8svc.nofollow import insist_on_no_link
 from m3u8svc.places import mount_point
 from m3u8svc.tasks.patience import Patience
 from m3u8svc.tasks.reserve import DISK_CODES, Disk, Reserve, is_lost, room_on, trouble_with, wanted_room
+from m3u8svc.tasks.search import Space
 from m3u8svc.tasks.task import Status, Task
 from m3u8svc.waiting import InThread
 from m3u8svc.wording import Said
@@ -196,6 +197,21 @@ class DiskWatch:
         wanted = self._wants[task_id]
         has_room = not wanted or disk is None or room_on(disk, self._reserve, wanted)
         return has_room and self._patience[task_id].may_try(self._clock.seconds())
+
+    async def space(self, paths: Sequence[str]) -> tuple[Space, ...]:
+        """
+        What the disks of these directories have, each disk once: under the first of its directories.
+        """
+        asked = [Deferred.fromCoroutine(self._judged((Place(path),), comes_back=False)) for path in paths]
+        found: dict[str, Space] = {}
+        for path, answer in zip(paths, await gatherResults(asked), strict=True):
+            disk = answer.disk
+            if disk is None:
+                found[path] = Space(path=path)
+            else:
+                space = Space(path=path, free_bytes=disk.free_bytes, total_bytes=disk.total_bytes)
+                found.setdefault(disk.mount, space)
+        return tuple(found.values())
 
     async def _judged(self, places: tuple[Place, ...], *, comes_back: bool) -> Footing:
         question = (places, comes_back)

@@ -23,7 +23,7 @@ from twisted.logger import Logger
 
 from m3u8svc.checking import Checks, parts_published
 from m3u8svc.degraded import Degraded
-from m3u8svc.diskwatch import DiskWatch
+from m3u8svc.diskwatch import DiskWatch, places_of
 from m3u8svc.errors import (
     CannotVerify,
     DiskFull,
@@ -56,6 +56,7 @@ from m3u8svc.tasks.lifecycle import Event, advance
 from m3u8svc.tasks.names import result_name
 from m3u8svc.tasks.reserve import DISK_CODES
 from m3u8svc.tasks.schedule import parse_schedule
+from m3u8svc.tasks.search import Found, Overview, Search, Space
 from m3u8svc.tasks.task import CompanionFile, Progress, Status, SystemSettings, Task, TaskChange, TaskDraft, TaskSpec
 from m3u8svc.telling import Telling
 from m3u8svc.waiting import in_background, log_failure, settled
@@ -336,6 +337,46 @@ class DownloadService:
         """
         stored = await self._store.tasks(status=status, limit=limit, offset=offset, after=after)
         return [self._live(task) for task in stored]
+
+    async def search(self, search: Search) -> Found:
+        """
+        Which tasks this finds. What it finds and sorts by is what is stored: of a running task, its progress of some
+        seconds ago.
+        """
+        return await self._store.search(search)
+
+    async def tasks_named(self, task_ids: Sequence[str]) -> list[Task]:
+        """
+        The tasks of these ids that are still there, in this order, live.
+        """
+        return [self._live(task) for task in await self._store.tasks_named(task_ids)]
+
+    async def tally(self) -> Mapping[Status, int]:
+        """
+        How many tasks there are of each state that any have.
+        """
+        return await self._store.tally()
+
+    async def overview(self) -> Overview:
+        """
+        All tasks in a few numbers.
+        """
+        tally = await self._store.tally()
+        return Overview(
+            tally=tally,
+            speed=sum(task.progress.speed for task in self.running()),
+            limit_rate=self._tools.throttle.rate,
+            disks=await self._space(),
+        )
+
+    async def _space(self) -> tuple[Space, ...]:
+        """
+        The room on each disk that tasks write to: those of the settings, and of the tasks that run.
+        """
+        settings = (await self.system_settings()).settings
+        paths = [settings.save_location or self._default_save_location, settings.temp_directory]
+        paths += [place.path for run in self._runs.values() for place in places_of(run.task)]
+        return await self._disks.space([path for path in dict.fromkeys(paths) if path])
 
     async def queue(self) -> Mapping[str, int]:
         """

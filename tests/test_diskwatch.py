@@ -19,6 +19,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from m3u8svc.diskwatch import ANSWERS_WITHIN_S, DiskWatch, Place, look_at, places_of, try_to_write
 from m3u8svc.tasks.reserve import Disk, Reserve
+from m3u8svc.tasks.search import Space
 from m3u8svc.tasks.task import Progress, Settings, Status, Task, TaskSpec
 from tests.needs import memory_disk
 
@@ -84,6 +85,31 @@ def test_trying_leaves_nothing(disk: Path) -> None:
     fill(disk)
     with pytest.raises(OSError, match="No space"):
         try_to_write(disk)
+
+
+@test
+async def test_the_space_on_disks(watch: DiskWatch, disk: Path, tmp_path: Path) -> None:
+    """Each disk is there once, as seen from the first directory on it, which need not be there yet."""
+    paths = [str(disk / "films"), str(tmp_path), str(disk)]
+    [first, second] = await watch.space(paths)
+    assert Space(path=paths[0], free_bytes=8 * MIB, total_bytes=8 * MIB) == first
+    assert paths[1] == second.path
+    assert second.total_bytes
+    assert () == await watch.space([])
+
+
+@test
+async def test_the_space_on_a_disk_that_does_not_say() -> None:
+    """It is not known, which is not the same as none; the others are."""
+
+    def look(path: str) -> Disk:
+        if path == "/gone":
+            raise OSError(5, "Input/output error")
+        return Disk(mount="/", total_bytes=9, free_bytes=4)
+
+    watch = DiskWatch(clock=reactor, in_thread=deferToThread, look=look)
+    expected = (Space(path="/gone"), Space(path="/here", free_bytes=4, total_bytes=9))
+    assert expected == await watch.space(["/gone", "/here"])
 
 
 def test_places_of_a_task() -> None:

@@ -62,6 +62,7 @@ from m3u8svc.tasks.creation import Creation
 from m3u8svc.tasks.ledger import SegmentRow
 from m3u8svc.tasks.queue import LAST as END
 from m3u8svc.tasks.reserve import Disk, Reserve
+from m3u8svc.tasks.search import Found, Search, Sort
 from m3u8svc.tasks.task import Progress, Settings, Status, SystemSettings, Task, TaskChange, TaskDraft, TaskSpec
 from m3u8svc.testing.origin import Origin
 from m3u8svc.testing.playlists import RenditionLine, SegmentLine, VariantLine, master_playlist, media_playlist
@@ -1446,6 +1447,38 @@ async def test_the_incident_that_ended_it_stays(bench: Bench) -> None:
     await bench.service.stop()  # everything that was to be stored is
     stored = await bench.store.load(task.id)
     assert ["not_offered"] == [incident.code for incident in stored.incidents]
+
+
+# -- Lists -----------------------------------------------------------------------------------------------------------
+
+
+@test
+async def test_a_list_is_searched(bench: Bench) -> None:
+    """What is found comes live, in the order that was asked for."""
+    first = await bench.create("alpha")
+    second = await bench.create("beta")
+    found = await bench.service.search(Search(text="A", sort=Sort.NAME, descending=True, limit=1))
+    assert Found(ids=(second.id,), total=2) == found
+    both = await bench.service.tasks_named([second.id, "none", first.id])
+    assert [second.id, first.id] == [task.id for task in both]
+    assert {WAITING: 2} == await bench.service.tally()
+
+
+@test
+async def test_an_overview(bench: Bench) -> None:
+    """Tasks by their state, what they fetch together, the limit that holds, and the disks they write to."""
+    await bench.service.start()
+    task = await bench.create("film", s1=HANG, s2=HANG, s3=HANG)
+    await bench.create("other")
+    await bench.until_status(task, DOWNLOADING)
+    await bench.service.replace_settings(SystemSettings(limit_rate=5_000_000))
+    found = await bench.service.overview()
+    assert 2 == sum(found.tally.values())
+    assert sum(task.progress.speed for task in bench.service.running()) == found.speed
+    assert 5_000_000 == found.limit_rate
+    [disk] = found.disks
+    assert str(bench.save) == disk.path
+    assert 0 < (disk.free_bytes or 0) <= (disk.total_bytes or 0)
 
 
 # -- Limits of rate --------------------------------------------------------------------------------------------------

@@ -50,6 +50,7 @@ from m3u8svc.store.tables import METADATA, REVISION, TASKS
 from m3u8svc.tasks.completeness import Report
 from m3u8svc.tasks.creation import Creation
 from m3u8svc.tasks.queue import LAST
+from m3u8svc.tasks.search import Found, Search, Sort
 from m3u8svc.tasks.task import (
     PROXY_TYPES,
     Again,
@@ -526,6 +527,106 @@ class TestCreations:
         finally:
             for each in stores:
                 await each.close()
+
+
+SEARCHED = {
+    # id: name, state, percent, size, priority, place
+    "aa": ("beta", Status.WAITING, 0, 0, 0, 2.0),
+    "bb": ("Alpha", Status.COMPLETED, 100, 7, 5, 0.0),
+    "cc": ("gamma 电影", Status.DOWNLOADING, 9, 0, 0, 0.0),
+    "dd": ("ÉTÉ 100%_", Status.WAITING, 10, 0, 3, 9.0),
+    "ee": ("delta", Status.FAILED, 9, 0, -1, 0.0),
+    "ff": ("alpha", Status.PAUSED, 50, 0, 0, 0.0),
+    "gg": ("omega", Status.WAITING, 0, 0, 0, 1.0),
+}
+"""In the order of their creation."""
+
+
+class TestSearch:
+    """Which tasks a list has, and in which order."""
+
+    async def fill(self, store: Store) -> None:
+        """The tasks above, and one that nobody sees any more."""
+        for number, (task_id, (name, status, percent, size, priority, place)) in enumerate(SEARCHED.items()):
+            spec = TaskSpec(url=f"https://{task_id}.example/Film?q={number}", filename=name)
+            task = a_task(task_id, spec=spec, status=status, created_at=float(number), size=size, priority=priority)
+            await store.insert(attrs.evolve(task, place=place, progress=Progress(percent=percent)))
+        await store.insert(a_task("hh", status=Status.WAITING, created_at=99.0, deleting=True))
+
+    @pytest.mark.parametrize(
+        ("sort", "up", "down"),
+        [
+            (Sort.CREATED, "aa bb cc dd ee ff gg", "gg ff ee dd cc bb aa"),
+            (Sort.NAME, "bb ff aa ee cc gg dd", "dd gg cc ee aa ff bb"),
+            (Sort.STATUS, "cc aa dd gg ff ee bb", "bb ee ff gg dd aa cc"),
+            (Sort.PROGRESS, "aa gg cc ee dd ff bb", "bb ff dd ee cc gg aa"),
+            (Sort.SIZE, "aa cc dd ee ff gg bb", "bb gg ff ee dd cc aa"),
+            (Sort.PRIORITY, "ee aa cc ff gg dd bb", "bb dd gg ff cc aa ee"),
+            (Sort.QUEUE, "dd gg aa bb cc ee ff", "aa gg dd ff ee cc bb"),
+        ],
+    )
+    @pytest_twisted.ensureDeferred
+    async def test_order(self, store: Store, sort: Sort, up: str, down: str) -> None:
+        """Equals are as they were created; numbers are numbers; who does not wait is behind the queue either way."""
+        await self.fill(store)
+        assert Found(ids=tuple(up.split()), total=7) == await store.search(Search(sort=sort))
+        assert Found(ids=tuple(down.split()), total=7) == await store.search(Search(sort=sort, descending=True))
+
+    @pytest.mark.parametrize(
+        ("text", "found"),
+        [
+            ("ALPHA", "bb ff"),
+            ("cc.EXAMPLE", "cc"),
+            ("film?Q=3", "dd"),
+            ("gG", "gg"),
+            ("电影", "cc"),
+            ("A 电", "cc"),
+            ("été", "dd"),
+            ("0%_", "dd"),
+            ("%", "dd"),
+            ("_", "dd"),
+            ("' OR 1=1 --", ""),
+            ("hh", ""),
+            ("", "aa bb cc dd ee ff gg"),
+        ],
+    )
+    @pytest_twisted.ensureDeferred
+    async def test_text(self, store: Store, text: str, found: str) -> None:
+        """It may be in the name, the URL or the id; its case does not matter, and no character means anything else."""
+        await self.fill(store)
+        ids = tuple(found.split())
+        assert Found(ids=ids, total=len(ids)) == await store.search(Search(text=text))
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_part_of_what_is_found(self, store: Store) -> None:
+        """The total counts what is on other pages, too."""
+        await self.fill(store)
+        waiting = Search(status=Status.WAITING, sort=Sort.NAME, limit=2)
+        assert Found(ids=("aa", "gg"), total=3) == await store.search(waiting)
+        assert Found(ids=("dd",), total=3) == await store.search(attrs.evolve(waiting, offset=2))
+        assert Found(ids=("gg",), total=1) == await store.search(attrs.evolve(waiting, text="omega"))
+        assert Found(ids=(), total=1) == await store.search(attrs.evolve(waiting, text="omega", offset=1))
+
+    @pytest_twisted.ensureDeferred
+    async def test_the_tasks_themselves(self, store: Store) -> None:
+        """They come in the order they were asked for, without those that are gone."""
+        await self.fill(store)
+        assert ["gg", "aa"] == [task.id for task in await store.tasks_named(["gg", "none", "hh", "aa"])]
+        assert [] == await store.tasks_named([])
+
+    @pytest_twisted.ensureDeferred
+    async def test_the_tally_follows_every_change(self, store: Store) -> None:
+        """A task that is stored, changed, marked or removed is counted so at once."""
+        assert {} == await store.tally()
+        await store.insert(a_task("one"))
+        await store.insert(a_task("two"))
+        assert {Status.WAITING: 2} == await store.tally()
+        started = await store.replace(a_task("one", status=Status.DOWNLOADING))
+        assert {Status.WAITING: 1, Status.DOWNLOADING: 1} == await store.tally()
+        await store.replace(attrs.evolve(started, deleting=True))
+        assert {Status.WAITING: 1} == await store.tally()
+        await store.delete("two")
+        assert {} == await store.tally()
 
 
 class TestQueue:

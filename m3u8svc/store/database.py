@@ -50,6 +50,8 @@ VERSION_TABLE = "m3u8svc_schema"
 PATIENCE_S = 5.0
 """How long a call may wait for its turn and for locks of other programs, together (R-DB-1)."""
 BUSY_TIMEOUT_MS = int(PATIENCE_S * 1000)
+LOWER = "m3u8svc_lower"
+"""What SQLite has from us: a text in small letters, of any alphabet."""
 _SQLITE_PREFIX = "sqlite:///"
 _POSTGRES_DISK_FULL = "53100"
 _POSTGRES_LOCKED = "55P03"
@@ -361,6 +363,7 @@ def _set_up_sqlite(connection: sqlite3.Connection, record: object) -> None:
         raise StoreError(reason=f"SQLite cannot use its write-ahead log here (journal mode {mode})")
     for pragma in ("synchronous=FULL", "foreign_keys=ON", "trusted_schema=OFF", f"busy_timeout={BUSY_TIMEOUT_MS}"):
         connection.execute(f"PRAGMA {pragma}")
+    connection.create_function(LOWER, 1, str.lower, deterministic=True)
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -7,14 +7,29 @@ the write: it may still happen.
 
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from threading import Thread
-from typing import TypeVar
+from typing import Any, TypeVar, assert_never  # Any: what columns hold
 
 import attrs
-from sqlalchemy import Connection, bindparam, delete, func, insert, literal, select, tuple_, update
+from sqlalchemy import (
+    JSON,
+    ColumnElement,
+    Connection,
+    bindparam,
+    case,
+    cast,
+    delete,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
@@ -34,7 +49,7 @@ from m3u8svc.errors import (
 from m3u8svc.store import rows
 from m3u8svc.store.backups import EVERY_S, RETRY_S
 from m3u8svc.store.changes import Change
-from m3u8svc.store.database import PATIENCE_S, Database
+from m3u8svc.store.database import LOWER, PATIENCE_S, Database
 from m3u8svc.store.outbox import TaskEvent
 from m3u8svc.store.recovery import ONLY_ROW
 from m3u8svc.store.tables import CREATIONS, EVENTS, PLAYLISTS, REPORTS, SEGMENTS, SETTINGS, TASKS
@@ -43,6 +58,7 @@ from m3u8svc.tasks.completeness import Report
 from m3u8svc.tasks.creation import KEPT_S, Creation
 from m3u8svc.tasks.ledger import Ledger, SegmentRow
 from m3u8svc.tasks.queue import step_to
+from m3u8svc.tasks.search import STATES_IN_ORDER, Found, Search, Sort, has_letters_beyond_ascii
 from m3u8svc.tasks.task import Incident, Progress, Status, SystemSettings, Task
 from m3u8svc.waiting import InThread, settled
 
@@ -110,6 +126,7 @@ class Store:
         self._now = now
         self._thread: _OneThread | None = None
         self._queue: Mapping[str, int] | None = None  # known to the thread alone
+        self._tally: Mapping[Status, int] | None = None  # likewise
         self._copied_at = 0.0
         self._refused = False  # whether the last write failed; known to the thread alone
         self.notices: tuple[M3u8svcError, ...] = ()
@@ -142,7 +159,7 @@ class Store:
         """
         if self._thread is not None:
             raise StoreError(reason="the store is open already")
-        self._queue = None
+        self._queue = self._tally = None
         self._thread = _OneThread()
         self._thread.start()
         opened = False
@@ -281,6 +298,24 @@ class Store:
         The tasks, by creation and then by id. `after`: only those behind it, whether it is still there or not.
         """
         return await self._read(partial(_list, status, limit, offset, after, include_deleting))
+
+    async def search(self, search: Search) -> Found:
+        """
+        Which tasks this finds, as of one moment.
+        """
+        return await self._in_thread(partial(self._search_now, search))
+
+    async def tasks_named(self, task_ids: Sequence[str]) -> list[Task]:
+        """
+        The tasks of these ids, in this order; those that are gone meanwhile are left out.
+        """
+        return await self._read(partial(_named, task_ids))
+
+    async def tally(self) -> Mapping[Status, int]:
+        """
+        How many tasks there are of each state that any have.
+        """
+        return await self._in_thread(self._tally_now)
 
     async def tasks_again(self) -> list[Task]:
         """
@@ -445,7 +480,7 @@ class Store:
             try:
                 done = self._carry_out(work, write=write, patience_s=patience_s)
             finally:
-                self._queue = None
+                self._queue = self._tally = None
             self._note(changes(done))
             return done
 
@@ -516,6 +551,26 @@ class Store:
         if self.file is not None:  # nobody else writes to our file, but others may share a PostgreSQL
             self._queue = queue
         return queue
+
+    def _tally_now(self) -> Mapping[Status, int]:
+        """
+        The tally, counted again only if it may have changed: every list says how many there are.
+        """
+        if self._tally is not None:
+            return self._tally
+        tally = self._database.run(_tally, write=False)
+        if self.file is not None:  # as with the queue
+            self._tally = tally
+        return tally
+
+    def _search_now(self, search: Search) -> Found:
+        ids = self._database.run(partial(_search, search), write=False)
+        if search.text:
+            total = self._database.run(partial(_count, search), write=False)
+        else:
+            tally = self._tally_now()
+            total = sum(tally.values()) if search.status is None else tally.get(search.status, 0)
+        return Found(ids=tuple(ids), total=total)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         if self._thread is None:
@@ -606,6 +661,79 @@ def _list(
     if not include_deleting:
         query = query.where(TASKS.c.deleting == 0)
     return [rows.task_of(row) for row in connection.execute(query).mappings()]
+
+
+def _named(task_ids: Sequence[str], connection: Connection) -> list[Task]:
+    query = select(TASKS).where(TASKS.c.id.in_(task_ids), TASKS.c.deleting == 0)
+    found = {row["id"]: rows.task_of(row) for row in connection.execute(query).mappings()}
+    return [found[task_id] for task_id in task_ids if task_id in found]
+
+
+def _tally(connection: Connection) -> Mapping[Status, int]:
+    query = select(TASKS.c.status, func.count().label("tasks")).where(TASKS.c.deleting == 0).group_by(TASKS.c.status)
+    return {Status[row.status]: row.tasks for row in connection.execute(query)}
+
+
+def _search(search: Search, connection: Connection) -> list[str]:
+    # Ids alone: what is put in order is small then, and the rows are read by the page.
+    query = select(TASKS.c.id).where(*_wanted(search, connection)).order_by(*_order(search, connection))
+    return list(connection.scalars(query.limit(search.limit).offset(search.offset)))
+
+
+def _count(search: Search, connection: Connection) -> int:
+    return connection.scalar(select(func.count()).select_from(TASKS).where(*_wanted(search, connection))) or 0
+
+
+def _wanted(search: Search, connection: Connection) -> list[ColumnElement[bool]]:
+    """
+    What is true of a task that a search finds. A text is looked for as it is, without wildcards.
+    """
+    wanted: list[ColumnElement[bool]] = [TASKS.c.deleting == 0]
+    if search.status is not None:
+        wanted.append(TASKS.c.status == search.status.name)
+    if search.text:
+        is_sqlite = connection.dialect.name == "sqlite"
+        position = func.instr if is_sqlite else func.strpos
+        # SQLite's own knows small letters of ASCII alone, and is ten times as fast.
+        lower = getattr(func, LOWER) if is_sqlite and has_letters_beyond_ascii(search.text) else func.lower
+        columns = (TASKS.c.filename, TASKS.c.url, TASKS.c.id)
+        wanted.append(or_(*(position(lower(column), lower(search.text)) > 0 for column in columns)))
+    return wanted
+
+
+def _order(search: Search, connection: Connection) -> list[ColumnElement[Any]]:
+    keys: list[ColumnElement[Any]] = []
+    first: list[ColumnElement[Any]] = []
+    match search.sort:
+        case Sort.CREATED:
+            pass
+        case Sort.NAME:
+            name = func.lower(TASKS.c.filename)
+            keys = [name if connection.dialect.name == "sqlite" else name.collate("C")]
+        case Sort.STATUS:
+            places = {status.name: place for place, status in enumerate(STATES_IN_ORDER)}
+            keys = [case(places, value=TASKS.c.status)]
+        case Sort.PROGRESS:
+            keys = [_percent(connection)]
+        case Sort.SIZE:
+            keys = [TASKS.c.size]
+        case Sort.PRIORITY:
+            keys = [TASKS.c.priority]
+        case Sort.QUEUE:
+            waits = TASKS.c.status == Status.WAITING.name
+            first = [case((waits, 0), else_=1)]
+            keys = [case((waits, -TASKS.c.priority), else_=0), case((waits, TASKS.c.place), else_=0.0)]
+        case _:
+            assert_never(search.sort)
+    keys += [TASKS.c.created_at, TASKS.c.id]
+    return [*first, *(key.desc() if search.descending else key.asc() for key in keys)]
+
+
+def _percent(connection: Connection) -> ColumnElement[Any]:
+    if connection.dialect.name == "sqlite":
+        return func.json_extract(TASKS.c.progress, "$.percent")
+    percent: ColumnElement[Any] = cast(TASKS.c.progress, JSON)["percent"].as_integer()
+    return percent
 
 
 def _waiting(limit: int | None, connection: Connection) -> list[Task]:

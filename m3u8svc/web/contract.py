@@ -9,6 +9,7 @@ from m3u8svc.errors import M3u8svcError
 from m3u8svc.hls.outline import Outline
 from m3u8svc.tasks.creation import Creation
 from m3u8svc.tasks.plugins import PluginStatus
+from m3u8svc.tasks.search import Found, Overview, Search
 from m3u8svc.tasks.task import Status, SystemSettings, Task, TaskChange, TaskDraft
 
 
@@ -110,6 +111,18 @@ class Downloads(Protocol):
         after: Task | None = None,
     ) -> list[Task]:
         """Tasks in the order of their creation; with `after`, those behind it, whether it is still there or not."""
+
+    async def search(self, search: Search) -> Found:
+        """Which tasks this finds, as of one moment."""
+
+    async def tasks_named(self, task_ids: Sequence[str]) -> list[Task]:
+        """The tasks of these ids that are still there, in this order."""
+
+    async def tally(self) -> Mapping[Status, int]:
+        """How many tasks there are of each state that any have."""
+
+    async def overview(self) -> Overview:
+        """All tasks in a few numbers."""
 
     async def queue(self) -> Mapping[str, int]:
         """Where each task that waits stands, by id and from 1: the order in which they start."""

@@ -35,6 +35,7 @@ OUR_FAULT: dict[tuple[str, str], tuple[str, str]] = {
     ("GET", "/api/tasks"): ("获取任务失败", "the tasks could not be read"),
     ("PUT", "/api/tasks"): ("更新任务失败", "the task could not be changed"),
     ("DELETE", "/api/tasks"): ("删除任务失败", "the task could not be removed"),
+    ("GET", "/api/counts"): ("统计任务失败", "the tasks could not be counted"),
     ("POST", "/api/settings"): ("保存设置失败", "the settings could not be stored"),
     ("GET", "/api/settings"): ("获取设置失败", "the settings could not be read"),
     ("GET", "/api/plugins"): ("获取插件失败", "the plugins could not be read"),

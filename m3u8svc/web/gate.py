@@ -31,6 +31,7 @@ from m3u8svc.weblimits import DEFAULTS, WebLimits
 
 ROUTES: Mapping[str, tuple[str, ...]] = {
     "/api/tasks": ("GET", "POST", "PUT", "DELETE"),
+    "/api/counts": ("GET",),
     "/api/settings": ("GET", "POST"),
     "/api/plugins": ("GET",),
     "/api/health": ("GET",),

@@ -37,10 +37,12 @@ from m3u8svc.errors import (
 from m3u8svc.hls.outline import Outline, OutlinedGroup, OutlinedRendition, OutlinedSkip, OutlinedTrack, OutlinedVariant
 from m3u8svc.sandbox.level import WALLS
 from m3u8svc.tasks.plugins import PluginState
+from m3u8svc.tasks.search import MAX_TEXT, Sort
 from m3u8svc.tasks.task import Extensions, Incident, Phase, Settings, Status, SystemSettings
 from m3u8svc.web import gate, openapi_texts
 from m3u8svc.web.fields import SHAPES
 from m3u8svc.web.openapi_texts import FIELDS, SHOWN
+from m3u8svc.web.queries import ORDERS
 from m3u8svc.web.schema import MERGER, MERGERS, STORAGE, STORAGES, ChangeBody, SavedSettingsBody, TaskBody
 from m3u8svc.weblimits import DEFAULTS, WebLimits
 
@@ -132,6 +134,22 @@ def operations(limits: WebLimits) -> Mapping[tuple[str, str], Operation]:
                     says="Leave out so many at the beginning.",
                     shape={"type": "integer", "minimum": 0, "maximum": 2**53, "default": 0},
                 ),
+                Parameter(
+                    name="q",
+                    says="Only tasks with this in their name, URL or id, whatever its case. Empty: all.",
+                    shape={"type": "string", "maxLength": MAX_TEXT, "pattern": r"^[^\x00-\x1f\x7f]*$"},
+                ),
+                Parameter(
+                    name="sort",
+                    says="What the list is in order by; equals are in that of their creation. By `queue`, as tasks "
+                    "will start, with those that do not wait behind.",
+                    shape={"type": "string", "enum": [sort.value for sort in Sort], "default": Sort.CREATED.value},
+                ),
+                Parameter(
+                    name="order",
+                    says="Up or down.",
+                    shape={"type": "string", "enum": list(ORDERS), "default": ORDERS[0]},
+                ),
                 Parameter(name="report", says="With `id`: the report of the task's result.", shape=FLAG),
                 Parameter(
                     name="verify",
@@ -171,6 +189,11 @@ def operations(limits: WebLimits) -> Mapping[tuple[str, str], Operation]:
             answer=_ref("Success"),
             parameters=(ID, Parameter(name="files", says="Remove the finished file too.", shape=FLAG)),
             errors=nothing_found,
+        ),
+        ("GET", "/api/counts"): Operation(
+            name="getCounts",
+            says="All tasks in a few numbers: how many of each state, how fast, and how much room there is.",
+            answer=_ref("Counts"),
         ),
         ("GET", "/api/settings"): Operation(
             name="getSettings",
@@ -320,6 +343,8 @@ def _responses(operation: Operation, method: str, path: str) -> dict[str, Json]:
             found["200"]["content"] = {operation.media: {"schema": operation.answer}}
         if path == "/api/tasks" and method == "POST":
             found["200"]["headers"] = {"Idempotent-Replayed": {"$ref": "#/components/headers/IdempotentReplayed"}}
+        if path == "/api/tasks" and method == "GET":
+            found["200"]["headers"] = {"X-Total-Count": {"$ref": "#/components/headers/TotalCount"}}
     if path in (PATH, "/", STATIC, "/favicon.ico"):
         found["200"]["headers"] = {"ETag": {"$ref": "#/components/headers/ETag"}}
         found["304"] = {"description": "It is still what `If-None-Match` says."}
@@ -387,6 +412,10 @@ def _headers() -> dict[str, Json]:
             "description": "The same request was answered before, and this is that answer.",
             "schema": {"type": "string", "const": "true"},
         },
+        "TotalCount": {
+            "description": "Of a list: how many tasks it is about, before `limit` and `offset`.",
+            "schema": {"type": "integer", "minimum": 0},
+        },
         "ETag": {"required": True, "description": "Which content this is.", "schema": {"type": "string"}},
     }
 
@@ -437,6 +466,7 @@ def schemas(mergers: Sequence[str], storages: Sequence[str], limits: WebLimits) 
             "type": "object",
             "description": "What docs/reports.md says: a report, or what a look at a file found.",
         },
+        "Counts": _counts(),
         "Outline": _outline(),
         "Plugins": _plugins(),
         "Health": _health(),
@@ -557,6 +587,24 @@ def _outline() -> Json:
     }
     texts = openapi_texts.OUTLINE
     return _fields_of({name: shape | {"description": texts[name]} for name, shape in shapes.items()}, {})
+
+
+def _counts() -> Json:
+    count: Json = {"type": "integer", "minimum": 0}
+    texts = openapi_texts.COUNTS
+    numbers: dict[str, Json] = {
+        "total": count | {"description": texts["total"]},
+        **{status.value: count | {"description": texts["state"]} for status in Status},
+        "speed": count | {"description": SHOWN["speed"]},
+        "limit_rate": count | {"description": texts["limit_rate"]},
+    }
+    room: dict[str, Json] = {
+        "path": {"type": "string"},
+        "free": {"type": ["integer", "null"], "minimum": 0},
+        "total": {"type": ["integer", "null"], "minimum": 0},
+    }
+    disk = _fields_of({name: shape | {"description": openapi_texts.DISK[name]} for name, shape in room.items()}, {})
+    return _fields_of(numbers | {"disk": _array(disk, texts["disk"])}, {})
 
 
 def _plugins() -> Json:

@@ -121,6 +121,17 @@ INCIDENT: Mapping[str, str] = {
     "url": "At which URL, without its query.",
     "count": "How often in a row.",
 }
+COUNTS: Mapping[str, str] = {
+    "total": "All tasks.",
+    "state": "Tasks of this state.",
+    "limit_rate": "Bytes per second that may arrive at most now, of all tasks together; 0 for no limit.",
+    "disk": "The disks that tasks write to, each once.",
+}
+DISK: Mapping[str, str] = {
+    "path": "A directory on it.",
+    "free": "Bytes of it that tasks may have; null while it does not say.",
+    "total": "Bytes of it; null while it does not say.",
+}
 OUTLINE: Mapping[str, str] = {
     "status": "Always `success`.",
     "duration": "Seconds of what would be downloaded.",

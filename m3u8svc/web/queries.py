@@ -6,9 +6,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any  # Any: each rule has its own result
 
-import attrs
-
 from m3u8svc.errors import InvalidRequest, MissingTaskId, TaskNotFound
+from m3u8svc.tasks.search import MAX_TEXT, Search, Sort
 from m3u8svc.tasks.task import Status
 from m3u8svc.web import fields
 from m3u8svc.web.schema import problem_of
@@ -17,21 +16,18 @@ from m3u8svc.wording import Said, joined
 
 _NO_FLAG = ValueError(Said("必须是 true 或 false", "must be true or false"))
 _NO_DEPTH = ValueError(Said("必须是 true、full 或 false", "must be true, full or false"))
+_NO_TEXT = ValueError(
+    Said(f"最多 {MAX_TEXT} 个字符，不含控制字符", f"must have at most {MAX_TEXT} characters, and no control characters")
+)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+ORDERS = ("asc", "desc")
+DESCENDING = "desc"
+_NAMES = {"q": "text", "order": "descending"}
+"""What a `Search` calls what a query calls otherwise."""
 _TASK_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 Query = Mapping[bytes, Sequence[bytes]]
 """A query string as Twisted gives it (`request.args`)."""
-
-
-@attrs.frozen(kw_only=True)
-class ListQuery:
-    """
-    Which tasks a GET asks for; without a limit all of them.
-    """
-
-    status: Status | None = None
-    limit: int | None = None
-    offset: int = 0
 
 
 def parse_task_id(query: Query) -> str:
@@ -50,15 +46,18 @@ def parse_task_id(query: Query) -> str:
     return task_id
 
 
-def parse_list_query(query: Query, limits: WebLimits = DEFAULTS) -> ListQuery:
+def parse_list_query(query: Query, limits: WebLimits = DEFAULTS) -> Search:
     """
-    ``status``, ``limit`` and ``offset`` of a GET.
+    ``status``, ``q``, ``sort``, ``order``, ``limit`` and ``offset`` of a GET.
 
     Raises:
         InvalidRequest: naming every wrong one.
     """
     rules: dict[str, Callable[[str], Any]] = {  # Any: each rule has its own result
         "status": lambda given: Status(fields.one_of([status.value for status in Status])(given)),
+        "q": _searched,
+        "sort": lambda given: Sort(fields.one_of([sort.value for sort in Sort])(given)),
+        "order": lambda given: fields.one_of(ORDERS)(given) == DESCENDING,
         "limit": lambda given: fields.integer(1, limits.page_tasks)(_number(given)),
         "offset": lambda given: fields.integer(0, 2**53)(_number(given)),
     }
@@ -68,12 +67,12 @@ def parse_list_query(query: Query, limits: WebLimits = DEFAULTS) -> ListQuery:
         given = _one(query, name)
         try:
             if given is not None:
-                found[name] = rule(given)
+                found[_NAMES.get(name, name)] = rule(given)
         except ValueError as error:
             problems.append(problem_of(name, error, given))
     if problems:
         raise InvalidRequest(problems=joined(problems))
-    return ListQuery(**found)
+    return Search(**found)
 
 
 def parse_files(query: Query) -> bool:
@@ -118,6 +117,12 @@ def _one(query: Query, name: str) -> str | None:
         return values[0].decode("utf-8") if values else None
     except UnicodeDecodeError:
         raise InvalidRequest(problems=Said(f"{name}: 不是 UTF-8", f"{name}: is not UTF-8")) from None
+
+
+def _searched(text: str) -> str:
+    if len(text) > MAX_TEXT or _CONTROL.search(text):
+        raise _NO_TEXT
+    return text
 
 
 def _number(digits: str) -> int | str:

@@ -16,6 +16,7 @@ from m3u8svc.errors import advice_on
 from m3u8svc.hls.outline import Outline, OutlinedGroup, OutlinedRendition, OutlinedTrack, OutlinedVariant
 from m3u8svc.redact import redact_text
 from m3u8svc.tasks.incidents import english_of
+from m3u8svc.tasks.search import Overview
 from m3u8svc.tasks.task import SETTING_NAMES, Extensions, Incident, Settings, Status, SystemSettings, Task
 from m3u8svc.web.contract import Plugins, Reason, Sandbox
 from m3u8svc.web.fields import MASK
@@ -138,6 +139,19 @@ def _by_name(value: object, names: Iterable[str]) -> dict[str, Any]:
     These fields of a value. `attrs.asdict` looks into each of them, which for a list is a third of its cost.
     """
     return {name: getattr(value, name) for name in names}
+
+
+def counts_object(overview: Overview) -> dict[str, Any]:
+    """
+    The object of GET /api/counts: the states by the names that tasks show.
+    """
+    return {
+        "total": sum(overview.tally.values()),
+        **{status.value: overview.tally.get(status, 0) for status in Status},
+        "speed": round(overview.speed),
+        "limit_rate": overview.limit_rate,
+        "disk": [{"path": disk.path, "free": disk.free_bytes, "total": disk.total_bytes} for disk in overview.disks],
+    }
 
 
 def system_object(system: SystemSettings) -> dict[str, Any]:

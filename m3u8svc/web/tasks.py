@@ -10,13 +10,13 @@ from klein import Klein
 from twisted.web.server import Request
 
 from m3u8svc.errors import Fault, M3u8svcError, NotOffered, PluginUnavailable, TooBusy
+from m3u8svc.tasks.search import Search
 from m3u8svc.tasks.task import Status, Task, TaskDraft
 from m3u8svc.web.contract import Downloads
 from m3u8svc.web.errors import Answer, body_of, refusal, refusal_by, respond, success
 from m3u8svc.web.gate import BODY_TOO_LARGE
 from m3u8svc.web.idempotency import HEADER, REPLAYED, creation_of
 from m3u8svc.web.queries import (
-    ListQuery,
     Query,
     parse_depth,
     parse_dry_run,
@@ -33,6 +33,8 @@ UNUSABLE = (PluginUnavailable, NotOffered)
 """Problems of the operator's that a request has if it names what is not there."""
 
 FETCHED_AGAIN = "没有保留的分片，将重新下载"
+TOTAL = "X-Total-Count"
+"""The header with how many tasks a list is about, before limit and offset."""
 TASKS_AT_ONCE = 100
 """How many tasks of a list are read and rendered before others get a turn."""
 
@@ -136,17 +138,18 @@ class TasksAPI:
             return success(shown | {"incidents": incidents_object(task.incidents)})
         return await self._list(parse_list_query(query, self._limits))
 
-    async def _list(self, wanted: ListQuery) -> Answer:
+    async def _list(self, wanted: Search) -> Answer:
         """
         The list as JSON, read and made in pieces: of ten thousand tasks it has fourteen megabytes, and would hold
         everybody else up for a second. What fails from the second piece on can only break the answer off.
         """
         show = Shower(self._service)
-        pages = self._pages(wanted)
+        total, pages = await self._found(wanted)
         first = await anext(pages)
         begun = b"[" + await show.all(first)
+        headers = ((TOTAL, str(total)),)
         if len(first) < TASKS_AT_ONCE or len(first) == wanted.limit:
-            return Answer(body=begun + b"]")
+            return Answer(body=begun + b"]", headers=headers)
 
         async def rest() -> AsyncIterator[bytes]:
             async for page in pages:
@@ -154,9 +157,32 @@ class TasksAPI:
                     yield b", " + await show.all(page)
             yield b"]"
 
-        return Answer(body=begun, rest=rest())
+        return Answer(body=begun, rest=rest(), headers=headers)
 
-    async def _pages(self, wanted: ListQuery) -> AsyncIterator[list[Task]]:
+    async def _found(self, wanted: Search) -> tuple[int, AsyncIterator[list[Task]]]:
+        """
+        How many tasks a list is about, and the pages of what it shows of them.
+        """
+        if not wanted.is_plain:
+            found = await self._service.search(wanted)
+            return found.total, self._named(found.ids)
+        tally = await self._service.tally()
+        total = sum(tally.values()) if wanted.status is None else tally.get(wanted.status, 0)
+        return total, self._pages(wanted)
+
+    async def _named(self, ids: Sequence[str]) -> AsyncIterator[list[Task]]:
+        """
+        The tasks of these ids as `_pages` has them, without those that are gone meanwhile.
+        """
+        page: list[Task] = []
+        for begin in range(0, len(ids), TASKS_AT_ONCE):
+            page += await self._service.tasks_named(ids[begin : begin + TASKS_AT_ONCE])
+            if len(page) >= TASKS_AT_ONCE:
+                yield page[:TASKS_AT_ONCE]
+                page = page[TASKS_AT_ONCE:]
+        yield page
+
+    async def _pages(self, wanted: Search) -> AsyncIterator[list[Task]]:
         """
         The tasks that are wanted, `TASKS_AT_ONCE` at a time; the last page has fewer, perhaps none.
         """

@@ -12,6 +12,7 @@ TABLE = {
     "POST /api/tasks": "ua",
     "PUT /api/tasks": "ua",
     "DELETE /api/tasks": "ua",
+    "GET /api/counts": "rua",
     "GET /api/settings": "rua",
     "POST /api/settings": "a",
     "GET /api/plugins": "rua",

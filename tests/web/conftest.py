@@ -3,6 +3,7 @@ What the tests of the web room share: a service that records, and requests over 
 """
 
 import json
+from collections import Counter
 
 import attrs
 import pytest
@@ -17,6 +18,7 @@ from m3u8svc.errors import TaskNotFound
 from m3u8svc.hls.outline import Outline
 from m3u8svc.hooks import Tally
 from m3u8svc.tasks.plugins import PluginState, PluginStatus
+from m3u8svc.tasks.search import Found, Overview
 from m3u8svc.tasks.task import SystemSettings, Task
 from m3u8svc.web.site import make_site
 
@@ -61,6 +63,9 @@ class RecordingService:
         self.named = {}  # ids of tasks by the name of the request that made them
         self.waiting = []  # ids in the order of the queue
         self.kept = True
+        self.gone = set()  # ids of tasks that a list had, and that are removed before they are read
+        self.speed = 0.0
+        self.disks = ()
         self.listeners = []
         self.unready = None
         self.boxes = BoxWatch()
@@ -117,6 +122,22 @@ class RecordingService:
         found = list(self.stored.values())
         begin = offset if after is None else found.index(after) + 1
         return found[begin:][:limit]
+
+    async def search(self, search):
+        self._called("search", search)
+        ids = list(self.stored)[search.offset :][: search.limit]
+        return Found(ids=tuple(ids), total=len(self.stored))
+
+    async def tasks_named(self, task_ids):
+        self._called("tasks_named", *task_ids)
+        return [self.stored[task_id] for task_id in task_ids if task_id not in self.gone]
+
+    async def tally(self):
+        return Counter(task.status for task in self.stored.values())
+
+    async def overview(self):
+        self._called("overview")
+        return Overview(tally=await self.tally(), speed=self.speed, limit_rate=2048, disks=self.disks)
 
     async def change(self, task_id, change):
         self._called("change", task_id, change)

@@ -13,12 +13,14 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from m3u8svc.errors import catalogue
 from m3u8svc.hls.outline import Outline, OutlinedGroup, OutlinedRendition, OutlinedSkip, OutlinedTrack, OutlinedVariant
+from m3u8svc.tasks.search import Overview, Space
 from m3u8svc.tasks.task import Extensions, Incident, Progress, Settings, Status, SystemSettings, Task, TaskSpec
 from m3u8svc.web import gate
 from m3u8svc.web.errors import OUR_FAULT
 from m3u8svc.web.openapi import PATH, STATIC, body_schema, document, operations
 from m3u8svc.web.openapi_texts import FIELDS, INCIDENT, OUTLINE, PLUGIN, REASON, SANDBOX, SHOWN
 from m3u8svc.web.render import (
+    counts_object,
     incidents_object,
     outline_object,
     progress_object,
@@ -250,6 +252,12 @@ def test_settings():
     exactly(shown, "SystemSettings")
     conforms(shown, {"$ref": "#/components/schemas/NewSettings"})
     exactly(settings_object(Settings()), "Settings")
+
+
+def test_counts():
+    """With a disk that says what it has, and one that does not."""
+    disks = (Space(path="/a", free_bytes=1, total_bytes=2), Space(path="/b"))
+    exactly(counts_object(Overview(tally={Status.FAILED: 1}, speed=1.5, limit_rate=0, disks=disks)), "Counts")
 
 
 def test_an_outline():

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from m3u8svc.errors import InvalidRequest, MissingTaskId, TaskNotFound
 from m3u8svc.tasks.queue import LAST
+from m3u8svc.tasks.search import Search, Sort
 from m3u8svc.tasks.task import SETTING_NAMES, Extensions, Settings, Status, SystemSettings, TaskChange
-from m3u8svc.web.queries import ListQuery, parse_files, parse_list_query, parse_task_id
+from m3u8svc.web.queries import parse_files, parse_list_query, parse_task_id
 from m3u8svc.web.schema import parse_change, parse_settings, parse_task
 
 STATES = "|".join(status.value for status in Status)
@@ -600,10 +601,15 @@ def test_settings_masked_password():
 @pytest.mark.parametrize(
     ("query", "expected"),
     [
-        ({}, ListQuery()),
-        ({b"status": ["失败".encode()]}, ListQuery(status=Status.FAILED)),
-        ({b"limit": [b"1"], b"offset": [b"0"]}, ListQuery(limit=1)),
-        ({b"limit": [b"1000"], b"offset": [b"70"], b"other": [b"x"]}, ListQuery(limit=1000, offset=70)),
+        ({}, Search()),
+        ({b"status": ["失败".encode()]}, Search(status=Status.FAILED)),
+        ({b"limit": [b"1"], b"offset": [b"0"]}, Search(limit=1)),
+        ({b"limit": [b"1000"], b"offset": [b"70"], b"other": [b"x"]}, Search(limit=1000, offset=70)),
+        ({b"q": [b""]}, Search()),
+        ({b"q": ["电影 100%".encode()]}, Search(text="电影 100%")),
+        ({b"q": ["影".encode() * 200]}, Search(text="影" * 200)),
+        ({b"sort": [b"created"], b"order": [b"asc"]}, Search()),
+        ({b"sort": [b"queue"], b"order": [b"desc"]}, Search(sort=Sort.QUEUE, descending=True)),
     ],
 )
 def test_list_query(query, expected):
@@ -624,6 +630,13 @@ def test_list_query(query, expected):
         ({b"offset": [b"9" * 30]}, "offset: 必须是"),
         ({b"limit": [b"1", b"2"]}, "limit: 只能出现一次"),
         ({b"status": [b"\xff"]}, "status: 不是 UTF-8"),
+        ({b"q": [b"a" * 201]}, "q: 最多 200 个字符，不含控制字符（"),
+        ({b"q": [b"a\x00"]}, "q: 最多"),
+        ({b"q": [b"\n"]}, "q: 最多"),
+        ({b"q": [b"a", b"b"]}, "q: 只能出现一次"),
+        ({b"sort": [b"colour"]}, "sort: 必须是 created、name、"),
+        ({b"sort": [b""]}, "sort: 必须是"),
+        ({b"order": [b"DESC"]}, "order: 必须是 asc、desc 之一"),
     ],
 )
 def test_list_query_that_is_wrong(query, problem):

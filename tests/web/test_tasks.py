@@ -24,6 +24,7 @@ from m3u8svc.errors import (
     catalogue,
 )
 from m3u8svc.tasks.queue import LAST
+from m3u8svc.tasks.search import Search, Sort
 from m3u8svc.tasks.task import Incident, Status, Task, TaskChange, TaskSpec
 from m3u8svc.web.tasks import TASKS_AT_ONCE
 
@@ -228,11 +229,57 @@ def test_get_narrowed(wire, service):
     assert ("tasks", Status.FAILED, 5, 10) == service.calls[-1]
 
 
+@pytest.mark.parametrize(
+    ("query", "total"), [("", 3), ("?limit=1", 3), ("?status=%E5%A4%B1%E8%B4%A5", 1), ("?q=x", 3), ("?id=t1", None)]
+)
+def test_get_says_how_many(wire, service, query, total):
+    """Of a list, before limit and offset; one task is no list."""
+    for number in range(3):
+        held(service, f"t{number}", status=Status.FAILED if number == 1 else Status.PAUSED)
+    reply = wire.ask("GET", f"/api/tasks{query}")
+    assert (None if total is None else str(total)) == reply.headers.get("x-total-count")
+
+
+def test_get_searched(wire, service):
+    """What is looked for and how it is sorted reach the service; the tasks come in the order that it names."""
+    for number in range(3):
+        held(service, f"t{number}")
+    service.stored = dict(reversed(service.stored.items()))
+    reply = wire.ask("GET", "/api/tasks?q=%E7%94%B5%25&sort=name&order=desc&limit=2&offset=1&status=%E5%A4%B1%E8%B4%A5")
+    search = Search(text="电%", sort=Sort.NAME, descending=True, limit=2, offset=1, status=Status.FAILED)
+    assert [("search", search), ("tasks_named", "t1", "t0")] == service.calls
+    assert (["t1", "t0"], "3") == ([task["id"] for task in reply.value], reply.headers["x-total-count"])
+
+
+def test_get_searched_in_vain(wire, service):
+    """An empty list."""
+    reply = wire.ask("GET", "/api/tasks?q=nothing")
+    assert (200, b"[]", "0") == (reply.status, reply.body, reply.headers["x-total-count"])
+
+
+def test_get_what_was_removed_meanwhile(wire, service):
+    """A long list goes on behind tasks that are gone since it was made, and ends as it should."""
+    for number in range(2 * TASKS_AT_ONCE + 5):
+        held(service, f"t{number:03}")
+    service.gone = {f"t{number:03}" for number in range(7)} | {f"t{number:03}" for number in range(150, 160)}
+    shown = [task["id"] for task in wire.ask("GET", "/api/tasks?sort=size").value]
+    assert [task_id for task_id in service.stored if task_id not in service.gone] == shown
+    assert [TASKS_AT_ONCE, TASKS_AT_ONCE, 5] == [len(call) - 1 for call in service.calls if call[0] == "tasks_named"]
+
+
+@pytest.mark.parametrize("count", [TASKS_AT_ONCE - 1, TASKS_AT_ONCE, TASKS_AT_ONCE + 1])
+def test_get_searched_by_the_page(wire, service, count):
+    """A page that is full, one with a task less and one with a task more."""
+    for number in range(count):
+        held(service, f"t{number:03}")
+    assert list(service.stored) == [task["id"] for task in wire.ask("GET", "/api/tasks?order=desc").value]
+
+
 def test_get_narrowed_wrongly(wire):
     """A wrong query is a 400 that names its fields."""
-    reply = wire.ask("GET", "/api/tasks?status=done&limit=0")
+    reply = wire.ask("GET", "/api/tasks?status=done&limit=0&q=%00&sort=x&order=up")
     assert 400 == reply.status
-    assert "status: " in reply.value and "limit: " in reply.value
+    assert [] == [name for name in ("status: ", "limit: ", "q: ", "sort: ", "order: ") if name not in reply.value]
 
 
 def test_get_one(wire, service):
@@ -306,6 +353,8 @@ FAILING = [
     ("POST", "/api/tasks", LEAST, "保存任务失败"),
     ("GET", "/api/tasks", None, "获取任务失败"),
     ("GET", "/api/tasks?id=t1", None, "获取任务失败"),
+    ("GET", "/api/tasks?q=x", None, "获取任务失败"),
+    ("GET", "/api/counts", None, "统计任务失败"),
     ("PUT", "/api/tasks?id=t1", {"status": "已暂停"}, "更新任务失败"),
     ("DELETE", "/api/tasks?id=t1", None, "删除任务失败"),
     ("GET", "/api/settings", None, "获取设置失败"),
