@@ -229,6 +229,17 @@ class SelectionError(M3u8svcError):
     todo_en = "correct what stands at that place"
 
 
+class BadCurlCommand(M3u8svcError):
+    """A pasted curl command that no download can be made of. `problem` says why, and names no value."""
+
+    code = "bad_curl_command"
+    fault = Fault.CALLER
+    zh = "无法使用这条 curl 命令：{problem}"
+    en = "this curl command cannot be used: {problem}"
+    todo_zh = "在浏览器开发者工具的“网络”面板中，对 m3u8 请求选择“复制为 cURL”，再完整粘贴"
+    todo_en = "copy the request of the m3u8 as cURL in the network panel of the browser's tools, and paste all of it"
+
+
 class UnsafePath(M3u8svcError):
     """A name or directory that would leave the places we may write to."""
 

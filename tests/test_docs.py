@@ -13,7 +13,7 @@ from m3u8svc.config import load_configuration
 from m3u8svc.errors import Fault, catalogue
 from m3u8svc.tap import Options
 from m3u8svc.tasks.task import SETTING_NAMES, Extensions
-from m3u8svc.web.schema import parse_change, parse_settings, parse_task
+from m3u8svc.web.schema import parse_change, parse_curl_request, parse_settings, parse_task
 
 ROOT = Path(__file__).parent.parent
 API = (ROOT / "docs" / "http-api.md").read_text(encoding="utf-8")
@@ -78,10 +78,12 @@ def test_every_documented_message_stands_there(text: str) -> None:
 def test_request_examples_are_valid() -> None:
     """What the curl lines send is what we take."""
     bodies = re.findall(r"-d '(\{.*?\})'", API + README)
-    assert 9 == len(bodies)
+    assert 10 == len(bodies)
     for body in bodies:
         if "filename" in json.loads(body):
             parse_task(body.encode(), mergers=("mp4",), storages=("disk",))
+        elif "command" in json.loads(body):
+            assert set(json.loads(body)) == {"command"} and parse_curl_request(body.encode())
         elif "limit_schedule" in json.loads(body):
             parse_settings(body.encode())
         else:

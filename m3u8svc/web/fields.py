@@ -16,6 +16,7 @@ from m3u8svc.hls.overrides import PLAYLISTS_OWN, BadOverride, parse_iv_text, par
 from m3u8svc.hls.select import parse_languages, parse_subtitle_files, parse_variant_choice
 from m3u8svc.hls.skip import parse_skip_expression
 from m3u8svc.redact import escape_controls
+from m3u8svc.tasks.curlline import MAX_COMMAND
 from m3u8svc.tasks.directories import is_system_directory
 from m3u8svc.tasks.headers import MAX_HOSTS, header_problems, parse_header_host
 from m3u8svc.tasks.names import name_problem
@@ -210,6 +211,17 @@ def file_name(value: Any, limits: WebLimits = DEFAULTS) -> str:
     if problem:
         raise ValueError(problem)
     return name
+
+
+@shaped({"type": "string", "minLength": 1, "maxLength": MAX_COMMAND})
+def curl_command(value: Any) -> str:
+    """A curl command; what it says is for `tasks.curlline` to read."""
+    command = text(value)
+    if not command.strip():
+        raise ValueError(Said("不能为空", "must not be empty"))
+    if len(command) > MAX_COMMAND:
+        raise ValueError(Said(f"超过 {MAX_COMMAND} 个字符", f"has more than {MAX_COMMAND} characters"))
+    return command
 
 
 @shaped({"type": "string", "maxLength": MAX_PATH_BYTES, "pattern": "^(/|~/|~$|$)"})

@@ -32,6 +32,7 @@ from m3u8svc.weblimits import DEFAULTS, WebLimits
 ROUTES: Mapping[str, tuple[str, ...]] = {
     "/api/tasks": ("GET", "POST", "PUT", "DELETE"),
     "/api/counts": ("GET",),
+    "/api/curl": ("POST",),
     "/api/settings": ("GET", "POST"),
     "/api/plugins": ("GET",),
     "/api/health": ("GET",),
@@ -159,8 +160,10 @@ def body_limit(method: str, target: str, limits: WebLimits = DEFAULTS) -> int:
     """
     How many bytes the body of this request may have.
     """
-    is_task = (method, target.partition("?")[0]) == ("POST", "/api/tasks")
-    return limits.task_body_room if is_task else limits.body_bytes
+    path = target.partition("?")[0]
+    if method != "POST" or path not in ("/api/tasks", "/api/curl"):
+        return limits.body_bytes
+    return limits.task_body_room if path == "/api/tasks" else limits.task_body_bytes
 
 
 def host_names(listening: Iterable[tuple[str, int]]) -> frozenset[str]:

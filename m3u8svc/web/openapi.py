@@ -43,7 +43,16 @@ from m3u8svc.web import gate, openapi_texts
 from m3u8svc.web.fields import SHAPES
 from m3u8svc.web.openapi_texts import FIELDS, SHOWN
 from m3u8svc.web.queries import ORDERS
-from m3u8svc.web.schema import MERGER, MERGERS, STORAGE, STORAGES, ChangeBody, SavedSettingsBody, TaskBody
+from m3u8svc.web.schema import (
+    MERGER,
+    MERGERS,
+    STORAGE,
+    STORAGES,
+    ChangeBody,
+    CurlBody,
+    SavedSettingsBody,
+    TaskBody,
+)
 from m3u8svc.weblimits import DEFAULTS, WebLimits
 
 Json = dict[str, Any]
@@ -194,6 +203,12 @@ def operations(limits: WebLimits) -> Mapping[tuple[str, str], Operation]:
             name="getCounts",
             says="All tasks in a few numbers: how many of each state, how fast, and how much room there is.",
             answer=_ref("Counts"),
+        ),
+        ("POST", "/api/curl"): Operation(
+            name="readCurl",
+            says="What a curl command, as a browser copies it, comes to: a body for POST /api/tasks. It makes no task.",
+            answer=_ref("FromCurl"),
+            body="CurlCommand",
         ),
         ("GET", "/api/settings"): Operation(
             name="getSettings",
@@ -436,6 +451,8 @@ def schemas(mergers: Sequence[str], storages: Sequence[str], limits: WebLimits) 
         },
         "NewTask": body_schema(TaskBody, mergers, storages, limits),
         "TaskChange": body_schema(ChangeBody, mergers, storages, limits) | {"minProperties": 1},
+        "CurlCommand": body_schema(CurlBody, mergers, storages, limits),
+        "FromCurl": _from_curl(),
         "NewSettings": body_schema(SavedSettingsBody, mergers, storages, limits),
         "Settings": _object_of(Settings, FIELDS),
         "SystemSettings": _system_settings(),
@@ -554,6 +571,20 @@ def _system_settings() -> Json:
     defaults = _properties(SystemSettings, FIELDS, without=("settings",))
     own = {"default_save_location": {"type": "string", "description": FIELDS["default_save_location"]}}
     return _fields_of(_properties(Settings, FIELDS) | defaults | own, {})
+
+
+def _from_curl() -> Json:
+    """
+    The answer to a curl command: what a body of a task has of these, and what there is to say.
+    """
+    taken = body_schema(TaskBody)["properties"]
+    always = ("url", "filename", "use_http_headers", "http_headers", "advanced")
+    sometimes = ("allow_insecure_https", "limit_rate", *(name for name in taken if name.startswith("proxy_")))
+    return _fields_of(
+        {name: taken[name] for name in always}
+        | {"warnings": _texts("What was left out, in Chinese."), "warnings_en": _texts("The same in English.")},
+        {name: taken[name] for name in sometimes},
+    )
 
 
 def _incident() -> Json:

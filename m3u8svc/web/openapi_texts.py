@@ -66,6 +66,7 @@ FIELDS: Mapping[str, str] = {
     "append_query": "A query to append to every link, `a=b&c=d`; `*` or true: that of the playlist's own link.",
     "base_url": "What relative links of the playlist are relative to, in place of its address.",
     "playlist": "The text of a playlist, beginning with `#EXTM3U`, in place of fetching `url`. It is not shown again.",
+    "command": "A curl command, in the quoting of bash or of the Windows command prompt.",
     "default_save_location": "What an empty `save_location` stands for. Sent back, it is ignored.",
     "status": "The state of the task. A change may ask for 等待中 (go on) and 已暂停 (pause).",
     "queue": "Where the task is to stand among those of its priority that wait, from 1.",

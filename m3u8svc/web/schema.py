@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationErr
 
 from m3u8svc.errors import InvalidRequest
 from m3u8svc.redact import escape_controls, redact_text, redact_url
+from m3u8svc.tasks.curlline import parse_curl, task_fields
 from m3u8svc.tasks.headers import clean_headers
 from m3u8svc.tasks.lifecycle import WANTED
 from m3u8svc.tasks.task import (
@@ -42,7 +43,9 @@ STORAGES = ("disk",)
 
 _PROXY_NAMES = tuple(name for name in SETTING_NAMES if name.startswith("proxy_"))
 _EXTENSION_NAMES = tuple(each.name for each in attrs.fields(Extensions))
-_UNSHOWN = frozenset({"http_headers", "proxy_username", "proxy_password", "key", "iv", "append_query", "playlist"})
+_UNSHOWN = frozenset(
+    {"http_headers", "proxy_username", "proxy_password", "key", "iv", "append_query", "playlist", "command"}
+)
 """Fields whose values are secrets, or hold some: an error names them and says no more."""
 _NOTHING = Said(
     "status: 缺少必填字段（或者 url、merge、repair、priority、queue、任一可更改的设置）",
@@ -50,6 +53,8 @@ _NOTHING = Said(
 )
 _PLAYLIST = re.compile(r'"playlist"[ \t\r\n]*+:[ \t\r\n]*+(?=")')
 _LENIENT = json.JSONDecoder(strict=False)
+_ECHOED = frozenset({"warnings", "warnings_en"})
+"""What POST /api/curl says besides the fields of a task: its answer may be sent on as it is."""
 _LINKS = frozenset({"url", "base_url"})
 
 
@@ -190,6 +195,16 @@ class ChangeBody(_SettingsBody):
     low_disk: Boolean = False
     report: Boolean = False
     header_hosts: Annotated[tuple[str, ...], PlainValidator(fields.header_hosts)] = ()
+
+
+class CurlBody(BaseModel):
+    """
+    POST /api/curl.
+    """
+
+    model_config = ConfigDict(extra="ignore")
+
+    command: Annotated[str, PlainValidator(fields.curl_command)]
 
 
 _FIXED = frozenset(TaskBody.model_fields) - frozenset(ChangeBody.model_fields)
@@ -334,6 +349,22 @@ def parse_settings(
     return SettingsDraft(system=system, warnings=unknown)
 
 
+def parse_curl_request(body: bytes, *, limits: WebLimits = DEFAULTS) -> dict[str, Any]:
+    """
+    The answer to POST /api/curl: a body for POST /api/tasks that is valid, and what there is to say about the command.
+
+    Raises:
+        InvalidRequest: the request is none, or the command comes to a task that would be refused.
+        BadCurlCommand: no task can be made of the command.
+    """
+    read, unknown = _read(CurlBody, body, {}, limits)
+    line = parse_curl(read.command)
+    task = task_fields(line)
+    parse_task(json.dumps(task).encode("ascii"), limits=limits)
+    warnings = [*line.warnings, *unknown]
+    return {**task, "warnings": [str(each) for each in warnings], "warnings_en": [each.en for each in warnings]}
+
+
 def _read(
     model: type[Body], body: bytes, context: Mapping[str, Any], limits: WebLimits = DEFAULTS
 ) -> tuple[Body, tuple[Said, ...]]:
@@ -346,7 +377,8 @@ def _read(
         read = model.model_validate(value, context={**context, "limits": limits, "has_playlist": has_playlist})
     except ValidationError as error:
         raise InvalidRequest(problems=joined(_problems(error))) from None
-    known = model.model_fields.keys() | (_FIXED if model is ChangeBody else frozenset())
+    besides = {ChangeBody: _FIXED, TaskBody: _ECHOED}
+    known = model.model_fields.keys() | besides.get(model, frozenset())
     unknown = [name for name in value if name not in known]
     return read, (_unknown(unknown[:20]),) if unknown else ()
 

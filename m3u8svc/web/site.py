@@ -15,6 +15,7 @@ from m3u8svc.web import openapi
 from m3u8svc.web.channel import GatedSite
 from m3u8svc.web.contract import Downloads, Health, Plugins
 from m3u8svc.web.counts import CountsAPI
+from m3u8svc.web.curl import CurlAPI
 from m3u8svc.web.description import DescriptionAPI
 from m3u8svc.web.doorman import Doorman
 from m3u8svc.web.errors import put, refusal_by
@@ -51,6 +52,7 @@ def make_site(
     rooms: dict[str, IResource] = {
         "/api/tasks": TasksAPI(service, mergers=mergers, storages=storages, limits=limits).app.resource(),
         "/api/counts": CountsAPI(service).app.resource(),
+        "/api/curl": CurlAPI(limits=limits).app.resource(),
         "/api/settings": SettingsAPI(service, mergers=mergers, storages=storages).app.resource(),
         "/api/plugins": PluginsAPI(plugins).app.resource(),
         "/api/health": (wellbeing := HealthAPI(health, version=version).app.resource()),

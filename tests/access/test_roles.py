@@ -13,6 +13,7 @@ TABLE = {
     "PUT /api/tasks": "ua",
     "DELETE /api/tasks": "ua",
     "GET /api/counts": "rua",
+    "POST /api/curl": "ua",
     "GET /api/settings": "rua",
     "POST /api/settings": "a",
     "GET /api/plugins": "rua",

@@ -49,7 +49,7 @@ HOST_TABLE = [
 def test_host_of_every_path(given, expected):
     """Exactly one Host, and one of ours, for every path alike."""
     for path in (*ROUTES, "/static/app.js"):
-        assert expected == refused("GET", path, {"host": given})
+        assert expected == refused(ROUTES.get(path, ("GET",))[0], path, {"host": given})
     assert (expected or (404, "not_found")) == refused("GET", "/nowhere", {"host": given})
 
 
@@ -175,6 +175,7 @@ def test_types_of_bodies(given, expected, length):
         ("POST", "/api/tasks?dry_run=true", 17039360),
         ("PUT", "/api/tasks?id=1", 16384),
         ("POST", "/api/settings", 16384),
+        ("POST", "/api/curl", 262144),
     ],
 )
 def test_size_of_bodies(method, path, limit):

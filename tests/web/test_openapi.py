@@ -28,10 +28,19 @@ from m3u8svc.web.render import (
     system_object,
     task_object,
 )
-from m3u8svc.web.schema import ChangeBody, SavedSettingsBody, TaskBody, parse_change, parse_settings, parse_task
+from m3u8svc.web.schema import (
+    ChangeBody,
+    CurlBody,
+    SavedSettingsBody,
+    TaskBody,
+    parse_change,
+    parse_curl_request,
+    parse_settings,
+    parse_task,
+)
 from m3u8svc.weblimits import DEFAULTS, WebLimits
 
-BODIES = (TaskBody, ChangeBody, SavedSettingsBody)
+BODIES = (TaskBody, ChangeBody, SavedSettingsBody, CurlBody)
 MERGERS = ("mp4", "ts", "none", "special")
 DOCUMENT = document(version="1.2.3", mergers=MERGERS, storages=("disk",))
 SCHEMAS = DOCUMENT["components"]["schemas"]
@@ -176,8 +185,18 @@ JSON = st.recursive(
     max_leaves=6,
 )
 FIELD_NAMES = sorted({(body.__name__, name) for body in BODIES for name in body.model_fields})
-TAKE = {"TaskBody": parse_task, "ChangeBody": parse_change, "SavedSettingsBody": parse_settings}
-SCHEMA_OF = {"TaskBody": "NewTask", "ChangeBody": "TaskChange", "SavedSettingsBody": "NewSettings"}
+TAKE = {
+    "TaskBody": parse_task,
+    "ChangeBody": parse_change,
+    "SavedSettingsBody": parse_settings,
+    "CurlBody": parse_curl_request,
+}
+SCHEMA_OF = {
+    "TaskBody": "NewTask",
+    "ChangeBody": "TaskChange",
+    "SavedSettingsBody": "NewSettings",
+    "CurlBody": "CurlCommand",
+}
 
 
 @settings(derandomize=True, deadline=None, max_examples=600)
@@ -325,6 +344,15 @@ def test_created_on_the_wire(wire):
     exactly(wire.ask("POST", "/api/tasks", body).value, "Created")
     exactly(wire.ask("POST", "/api/tasks?dry_run=true", body).value, "Outline")
     exactly(wire.ask("PUT", "/api/tasks?id=task-1", {"priority": 1, "unknown": 1}).value, "Success")
+
+
+def test_a_curl_command_on_the_wire(wire):
+    """One with all that there can be is answered with every field, and one with nothing with the needed ones."""
+    command = "curl http://a/ -k -x http://u:p@h:1 --limit-rate 1M -H 'A: b' --retry 3"
+    exactly(wire.ask("POST", "/api/curl", {"command": command}).value, "FromCurl")
+    bare = wire.ask("POST", "/api/curl", {"command": "curl http://a/"}).value
+    conforms(bare, {"$ref": "#/components/schemas/FromCurl"})
+    assert bare.keys() == set(SCHEMAS["FromCurl"]["required"])
 
 
 # -- Served ----------------------------------------------------------------------------------------------------------

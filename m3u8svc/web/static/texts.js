@@ -39,7 +39,7 @@ export const ERRORS = {
   internal: "Something went wrong in the service", invalid_request: "The service does not take this",
   missing_task_id: "No task was named", task_not_found: "There is no such task",
   idempotency_conflict: "This Idempotency-Key was used for another request",
-  invalid_transition: "The task cannot do that in its state", bad_skip_expression: "The skip expression is wrong",
+  invalid_transition: "The task cannot do that in its state", bad_curl_command: "The curl command cannot be used", bad_skip_expression: "The skip expression is wrong",
   bad_selection: "What is wanted cannot be understood", no_such_variant: "No variant of the stream is what was asked for",
   cannot_remake: "The task cannot do that now", cannot_verify: "The result cannot be looked at",
   too_many_tasks: "Too many tasks are not finished", report_not_found: "The task has no report yet", too_busy: "Too many others are waiting for the same",
