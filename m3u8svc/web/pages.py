@@ -2,13 +2,16 @@
 The pages people look at: the task list at / or the login in its place, their scripts and styles, and the two small
 paths tools ask for.
 
-Everything is read once, at start, from ``static/`` and served by exact name: there is no path to escape from.
+Everything is read once, at start, from ``static/`` and what lies below it, and served by exact name: there is no path
+to escape from.
 """
 
 import hashlib
 import html
 import mimetypes
+from collections.abc import Iterator
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 
 import attrs
 from klein import Klein
@@ -48,7 +51,7 @@ class Pages:
         """The task list; to a stranger the page where one logs in."""
         return self._send(request, "index.html" if admission_of(request).principal else "login.html")
 
-    @app.route("/static/<name>", methods=["GET"])
+    @app.route("/static/<path:name>", methods=["GET"])
     def static(self, request: Request, name: str) -> bytes:
         """A script, a style, a picture."""
         return self._send(request, name)
@@ -77,18 +80,27 @@ class Pages:
 
 def read_static_files(version: str) -> dict[str, StaticFile]:
     """
-    All files of ``static/`` by name; ``{{version}}`` in the page becomes ours.
+    All files below ``static/`` by their path there, such as ``vendor/preact.js``; ``{{version}}`` in the page becomes
+    ours.
     """
     found = {}
-    for entry in files("m3u8svc.web").joinpath("static").iterdir():
+    for name, entry in _files_below(files("m3u8svc.web").joinpath("static")):
         suffix = "." + entry.name.rpartition(".")[2]
         body = entry.read_bytes()
         if suffix == ".html":
             body = body.replace(b"{{version}}", html.escape(version).encode())
         kind = _TYPES.get(suffix) or mimetypes.guess_type(entry.name)[0] or "application/octet-stream"
-        found[entry.name] = StaticFile(
+        found[name] = StaticFile(
             body=body,
             content_type=f"{kind}; charset=utf-8",
             etag=f'"{hashlib.sha256(body).hexdigest()[:20]}"',
         )
     return found
+
+
+def _files_below(directory: Traversable, above: str = "") -> Iterator[tuple[str, Traversable]]:
+    for entry in directory.iterdir():
+        if entry.is_dir():
+            yield from _files_below(entry, f"{above}{entry.name}/")
+        else:
+            yield above + entry.name, entry

@@ -395,7 +395,7 @@ def test_logging_in_on_a_phone(stage: Stage, house: House) -> None:
         expect(page.locator("#link.live")).to_be_visible()
         assert "" == page.evaluate("document.cookie")
         assert phone["width"] >= page.evaluate("document.documentElement.scrollWidth")
-        expect(page.locator("#logout")).to_have_text("退出登录")
+        expect(page.locator("#logout")).to_have_accessible_name(re.compile("^退出登录"))
         page.locator("#logout").click()
         expect(page.locator("#login")).to_be_visible()
         expect(page.locator("#login button")).to_have_text("登录")

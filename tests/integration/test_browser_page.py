@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from urllib.parse import quote
 
 import pytest
-from playwright.sync_api import Dialog, Locator, Page, Route, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from m3u8svc.errors import catalogue
 from tests.integration.browser import Seen, Stage, in_browser_thread, open_stage, within
@@ -128,21 +128,15 @@ def watched(task: Locator) -> int:
 
 def visible_buttons(task: Locator) -> list[str]:
     """What can be done with a task."""
-    return task.locator("button:visible").all_inner_texts()
+    buttons: list[str] = task.locator(".buttons button:visible").evaluate_all("all => all.map(each => each.ariaLabel)")
+    return buttons
 
 
 @in_browser_thread
 def test_page_when_buttons_are_pressed(stage: Stage) -> None:
     """Pause, resume and delete do what they say; delete asks first."""
-    answers = iter([False, True])
-
-    def answer(dialog: Dialog) -> None:
-        assert "held film" in dialog.message
-        dialog.accept() if next(answers) else dialog.dismiss()
-
     with stage.page() as (page, seen):
         open_page(stage, page)
-        page.on("dialog", answer)
         stage.service.add(stage.source.url("held"), "held film")
         task = row(page, "held film")
         expect(task.locator(".state")).to_have_text("Downloading")  # added elsewhere, shown here
@@ -153,9 +147,12 @@ def test_page_when_buttons_are_pressed(stage: Stage) -> None:
         task.get_by_role("button", name="Resume").click()
         expect(task.locator(".state")).to_have_text("Downloading")
         task.get_by_role("button", name="Delete").click()
-        page.wait_for_timeout(300)
+        expect(page.get_by_role("dialog")).to_contain_text("held film")
+        page.keyboard.press("Escape")
+        expect(page.get_by_role("dialog")).to_have_count(0)
         assert 1 == len(stage.service.tasks())
         task.get_by_role("button", name="Delete").click()
+        page.get_by_role("dialog").get_by_role("button", name="Delete").click()
         expect(task).to_have_count(0)
         expect(page.locator("#empty")).to_be_visible()
         assert [] == stage.service.tasks()
@@ -194,7 +191,7 @@ def test_page_when_a_task_is_held(stage: Stage) -> None:
         route.fulfill(json=[{**task, **trouble} for task in route.fetch().json()])
 
     with stage.page() as (page, seen):
-        page.route("**/api/tasks", full)
+        page.route("**/api/tasks?sort=*", full)
         open_page(stage, page)
         task = row(page, "film")
         expect(task.locator(".state")).to_have_text("Held")
@@ -223,7 +220,7 @@ def test_page_when_a_link_has_expired(stage: Stage) -> None:
         route.fulfill(json={"status": "success"})
 
     with stage.page() as (page, seen):
-        page.route("**/api/tasks", expired)
+        page.route("**/api/tasks?sort=*", expired)
         page.route(f"**/api/tasks?id={task_id}", renewed)
         open_page(stage, page)
         task = row(page, "film")
@@ -282,7 +279,7 @@ def test_page_when_a_link_is_refused(stage: Stage) -> None:
         open_page(stage, page)
         page.fill("#url", "ftp://source.example/film.m3u8")
         page.click("#add button")
-        expect(page.locator("#notice")).to_contain_text("url: 必须以 http:// 或 https:// 开头")
+        expect(page.locator("#notice")).to_contain_text("url: must begin with http:// or https://")
         expect(page.locator("#url")).to_have_value("ftp://source.example/film.m3u8")
         assert [] == stage.service.tasks()
 
@@ -303,10 +300,10 @@ def test_page_when_the_service_is_away(stage: Stage) -> None:
     """The page says that it hears nothing, and comes back by itself."""
     with stage.page() as (page, _seen):
         page.route_web_socket("**/ws/progress", lambda socket: socket.close())
-        page.route("**/api/tasks", lambda route: route.abort())
+        page.route("**/api/tasks?sort=*", lambda route: route.abort())
         page.goto(stage.service.base + "/")
         expect(page.locator("#link")).to_have_text("Offline")
-        page.unroute("**/api/tasks")
+        page.unroute("**/api/tasks?sort=*")
         expect(page.locator("#link")).to_have_text("Polling")
 
 
@@ -393,7 +390,6 @@ def test_page_when_text_from_elsewhere_is_markup(stage: Stage) -> None:
     stage.service.becomes(failed, "失败")
     with stage.page() as (page, seen):
         open_page(stage, page)
-        page.on("dialog", lambda dialog: dialog.dismiss())
         expect(row(page, HOSTILE)).to_have_count(1)
         expect(page.locator(".task").filter(has_text="Failed")).to_contain_text("<img")
         page.fill("#url", "https://source.example/a")
@@ -401,8 +397,8 @@ def test_page_when_text_from_elsewhere_is_markup(stage: Stage) -> None:
         page.click("#add button")
         expect(page.locator("#notice")).to_contain_text("<img")
         row(page, HOSTILE).get_by_role("button", name="Delete").click()
-        page.wait_for_timeout(200)
-        assert 0 == page.locator("main img, main script").count()
+        expect(page.get_by_role("dialog")).to_contain_text("<img")
+        assert 0 == page.locator("main img, main script, dialog img").count()
         assert page.evaluate("window.hit") is None
     complaints = [each for each in seen.complaints if "400" not in each]  # the refused name
     assert [] == complaints

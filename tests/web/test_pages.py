@@ -19,6 +19,7 @@ STATIC = files("m3u8svc.web").joinpath("static")
         ("/static/app.js", "text/javascript; charset=utf-8"),
         ("/static/texts.js", "text/javascript; charset=utf-8"),
         ("/static/style.css", "text/css; charset=utf-8"),
+        ("/static/vendor/preact.js", "text/javascript; charset=utf-8"),
         ("/favicon.ico", "image/svg+xml; charset=utf-8"),
     ],
 )
@@ -56,7 +57,23 @@ def test_healthz(wire):
     assert (200, {"status": "ok"}) == (reply.status, reply.value)
 
 
-@pytest.mark.parametrize("path", ["/static/nothing.js", "/static/..", "/static/%2e%2e", "/index.html"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/static/nothing.js",
+        "/static/..",
+        "/static/%2e%2e",
+        "/static/vendor",
+        "/static/vendor/",
+        "/static/vendor/..",
+        "/static/vendor/../app.js",
+        "/static/vendor/%2e%2e/app.js",
+        "/static/vendor%2fpreact.js",
+        "/static/vendor/vendor/preact.js",
+        "/static/preact.js",
+        "/index.html",
+    ],
+)
 def test_page_that_is_not_there(wire, path):
     """Any other path is a 404 in the same form as every error."""
     reply = wire.ask("GET", path)
@@ -77,16 +94,29 @@ def test_security_headers(wire, path):
 def test_page_keeps_its_own_policy():
     """No inline script or style, no markup made of text: the policy would block the one, and the other is unsafe."""
     page = STATIC.joinpath("index.html").read_text("utf-8")
-    scripts = "".join(STATIC.joinpath(name).read_text("utf-8") for name in ("app.js", "texts.js"))
+    scripts = "".join(each.read_text("utf-8") for each in STATIC.iterdir() if each.name.endswith(".js"))
     assert [] == re.findall(r"<style|style=|\son\w+=|<script(?![^>]*src=)|javascript:|https?://(?!…)", page)
     assert [] == re.findall(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(", scripts)
 
 
 def test_page_in_both_languages():
-    """Every text exists in Chinese and in English."""
-    texts = STATIC.joinpath("texts.js").read_text("utf-8")
-    chinese, english = (re.search(rf"\b{name}: {{(.*?)\n  }}", texts, re.DOTALL).group(1) for name in ("zh", "en"))
-    names = [set(re.findall(r"(?:^|[{,\s])(\w+): (?=[\"\w])", each)) for each in (chinese, english)]
+    """Every text exists in Chinese and in English, and is one that the page may ask for."""
+    texts = [STATIC.joinpath(f"texts-{name}.js").read_text("utf-8") for name in ("zh", "en")]
+    names = [
+        set(re.findall(r"(?:^|[{,\s])(\w+): (?=[\"\w({])", re.sub(r'"[^"]*"|`[^`]*`', '"', each))) for each in texts
+    ]
     assert names[0] == names[1]
-    used = set(re.findall(r'data-text="(\w+)"', STATIC.joinpath("index.html").read_text("utf-8")))
-    assert used <= names[0]
+    assert len(names[0]) > 40
+    pages = "".join(each.read_text("utf-8") for each in STATIC.iterdir() if each.name.endswith(".html"))
+    assert set(re.findall(r'data-text="(\w+)"', pages)) <= names[0]
+
+
+def test_vendored_scripts_are_all_named():
+    """Each script that is not ours is in the table of where it is from, and finds the others beside it."""
+    vendor = {each.name: each.read_text("utf-8") for each in STATIC.joinpath("vendor").iterdir()}
+    scripts = {name for name in vendor if name.endswith(".js")}
+    assert scripts == set(
+        re.findall(r"^\| `([\w.-]+\.js)` \| `[\w@/.-]+@\d+\.\d+\.\d+` ", vendor["README.md"], re.MULTILINE)
+    )
+    wanted = {name for script in scripts for name in re.findall(r'\bfrom *"([^"]+)"', vendor[script])}
+    assert wanted <= {f"./{name}" for name in scripts}

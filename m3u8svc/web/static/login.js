@@ -19,7 +19,7 @@ function notice(message) {
 
 $("language").addEventListener("click", () => {
   language = language === "zh" ? "en" : "zh";
-  remember(language);
+  remember("language", language);
   notice("");
   speak();
 });

@@ -1,38 +1,23 @@
 // Everything the page says, in both languages. Chinese states and phases come from the API as they are.
 
-export const TEXTS = {
-  zh: {
-    other: "English", url: "播放列表链接", filename: "文件名（可留空）", add: "添加任务", empty: "还没有任务。粘贴一个 m3u8 链接开始。",
-    pause: "暂停", resume: "继续", remove: "删除", retry: "重试", live: "实时", polling: "轮询", offline: "连接断开",
-    left: time => `剩余 ${time}`, segments: "分片", confirm: name => `删除任务“${name}”？已完成的文件会保留。`,
-    warnings: count => `${count} 条提示`, first: "优先开始", held: "已挂起", renew: "用新链接继续", queued: place => `排在第 ${place} 位`,
-    user: "用户名（使用令牌时留空）", secret: "令牌或密码", login: "登录", logout: "退出登录",
-    loginHint: "在服务所在的机器上运行 m3u8svc token create 可以得到令牌。",
-  },
-  en: {
-    other: "中文", url: "Playlist URL", filename: "File name (optional)", add: "Add", empty: "No tasks yet. Paste an m3u8 link to begin.",
-    pause: "Pause", resume: "Resume", remove: "Delete", retry: "Retry", live: "Live", polling: "Polling", offline: "Offline",
-    left: time => `${time} left`, segments: "segments", confirm: name => `Delete the task “${name}”? A finished file is kept.`,
-    warnings: count => count === 1 ? "1 warning" : `${count} warnings`, first: "Start first", held: "Held",
-    renew: "Go on with this link", queued: place => `No. ${place} in the queue`,
-    user: "User name (empty with a token)", secret: "Token or password", login: "Log in", logout: "Log out",
-    loginHint: "On the machine of the service, m3u8svc token create makes a token.",
-  },
-};
+import en from "./texts-en.js";
+import zh from "./texts-zh.js";
+
+export const TEXTS = { zh, en };
 
 const STATES = { "等待中": "Waiting", "下载中": "Downloading", "已暂停": "Paused", "已完成": "Done", "失败": "Failed" };
 const PHASES = { sniff: "Looking for the playlist", playlist: "Reading the playlist", download: "Downloading segments",
   analyse: "Checking segments", merge: "Merging into MP4" };
 
+// What somebody chose here; null in a private window, which keeps nothing.
+export function kept(name) {
+  try { return localStorage.getItem(name); } catch { return null; }
+}
+export function remember(name, value) {
+  try { localStorage.setItem(name, value); } catch { /* and forgets it */ }
+}
 // The language somebody chose here, else the browser's.
-export function preferred() {
-  let chosen = null;
-  try { chosen = localStorage.getItem("language"); } catch { /* a private window has none */ }
-  return chosen ?? (navigator.language.startsWith("zh") ? "zh" : "en");
-}
-export function remember(language) {
-  try { localStorage.setItem("language", language); } catch { /* and forgets it */ }
-}
+export const preferred = () => kept("language") ?? (navigator.language.startsWith("zh") ? "zh" : "en");
 
 // By the API's error code; what it says in Chinese follows, since only that names the URL, the line or the segment.
 export const ERRORS = {
@@ -110,3 +95,9 @@ export const complaint = (language, code, message) =>
   language === "zh" || !ERRORS[code] ? message ?? "" : `${ERRORS[code]} (${message})`;
 export const state = (language, status) => language === "zh" ? status : STATES[status] ?? status;
 export const phase = (language, name) => language === "zh" ? "" : PHASES[name] ?? "";
+
+// What a task is called where it has no name: the end of its link.
+export function nameOf(task) {
+  if (task.filename) return task.filename;
+  try { return decodeURIComponent(new URL(task.url).pathname.split("/").pop()) || task.id; } catch { return task.id; }
+}
