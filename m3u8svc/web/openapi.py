@@ -590,7 +590,8 @@ def _from_curl() -> Json:
 def _incident() -> Json:
     incident = _properties(Incident, openapi_texts.INCIDENT)
     incident["at"] = {"type": "string", "format": "date-time", "description": openapi_texts.INCIDENT["at"]}
-    return _fields_of(incident, {})
+    advice = {name: {"type": "string", "description": openapi_texts.INCIDENT[name]} for name in ("advice", "advice_en")}
+    return _fields_of(incident | advice, {})
 
 
 def _outline() -> Json:

@@ -121,6 +121,8 @@ INCIDENT: Mapping[str, str] = {
     "attempt": "After how many attempts.",
     "url": "At which URL, without its query.",
     "count": "How often in a row.",
+    "advice": "What can be done about it, in Chinese.",
+    "advice_en": "What can be done about it, in English.",
 }
 COUNTS: Mapping[str, str] = {
     "total": "All tasks.",

@@ -109,7 +109,15 @@ def incidents_object(incidents: Sequence[Incident]) -> list[dict[str, Any]]:
     """
     What went wrong with a task, oldest first. Only one task at a time shows it: of ten thousand it is too much.
     """
-    return [attrs.asdict(each) | {"at": rfc3339(each.at)} for each in incidents]
+    return [
+        attrs.asdict(each)
+        | {
+            "at": rfc3339(each.at),
+            "advice": advice_on(each.code, "zh"),
+            "advice_en": advice_on(each.code, "en"),
+        }
+        for each in incidents
+    ]
 
 
 def extensions_object(extensions: Extensions) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from m3u8svc.errors import (
     StoreError,
     TooBusy,
     TooManyTasks,
+    advice_on,
     catalogue,
 )
 from m3u8svc.tasks.queue import LAST
@@ -142,7 +143,10 @@ def test_get_shows_what_went_wrong(wire, service):
         "url": "u",
         "count": 3,
         "text_en": "bad",
+        "advice": advice_on("http_5xx", "zh"),
+        "advice_en": advice_on("http_5xx", "en"),
     }
+    assert expected["advice"] != expected["advice_en"] != ""
     assert [expected] == wire.ask("GET", "/api/tasks?id=t1").value["incidents"]
     assert "incidents" not in wire.ask("GET", "/api/tasks").value[0]
 
