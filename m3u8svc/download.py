@@ -49,6 +49,7 @@ from m3u8svc.tasks.ledger import Ledger, SegmentRow
 from m3u8svc.tasks.merged import Merged, Missing, PartsDigest, digest_of
 from m3u8svc.tasks.request import Purpose, Request
 from m3u8svc.tasks.retry import MAY_BE_EXPIRED, GiveUp, Retry, SkipSegment, Tally, speaks_for_itself
+from m3u8svc.tasks.segmentmap import IN_FLIGHT, MISSING, SKIPPED, WAITING, SegmentStates
 from m3u8svc.tasks.tracker import Tracker
 from m3u8svc.tasks.turns import Turns
 from m3u8svc.underway import Transfer, UnderWay
@@ -215,6 +216,7 @@ class Download:
         self._stored = Held(plan.jobs, workdir)
         self._dropped: set[tuple[int, str]] = set()
         self._inits: set[str] = set()
+        self.states = SegmentStates(plan.order)
         self.rows = Ledger()
         """How each segment ended that is there or was skipped, so far."""
         self._damage: dict[Place, str] = {}
@@ -240,6 +242,7 @@ class Download:
         """
         self._remember()
         for absent in self._plan.absent:
+            self._show_absent(absent)
             if not self._is_merged((absent.track, absent.position)):
                 self._put(self._gap(absent, keep=absent.declared))
         wanted, hosts = await self._wanted()
@@ -326,12 +329,17 @@ class Download:
         for number in sorted(self._plan.jobs.find(place) for place in places):
             if number >= 0:
                 self._ready.remove(self._plan.jobs.place(number))
+                self.states.put(self._plan.jobs.place(number), WAITING)
                 key = self._key_of(number)
                 stored = self._stored.pop(key, None) or self._found.segments.get(key)
                 self._dropped.add(key)
                 self._unrecorded.pop(key, None)
                 dropped += [] if stored is None else [stored]
         return dropped
+
+    def _show_absent(self, absent: Absent) -> None:
+        if absent.track in self._plan.tracks:
+            self.states.put((absent.track, absent.position), MISSING if absent.declared else SKIPPED)
 
     def _key_of(self, number: int) -> tuple[int, str]:
         return self._plan.jobs.place(number)[1], self._plan.jobs.identity(number)
@@ -458,10 +466,12 @@ class Download:
             hole = holes.get(_place(job))
             if hole is None:
                 self.rows.put(row)
+                self.states.done(_place(job), attempts=row.attempts)
             elif not hole.lost:
                 self.rows.put(attrs.evolve(row, outcome="skipped", reason=hole.reason, status=hole.status))
             self._tracker.adopt(size_bytes=0 if hole else row.size_bytes)
             if hole is not None:
+                self.states.put(_place(job), MISSING if hole.lost else SKIPPED)
                 left = LeftOut(segment=job.segment, reason=hole.reason, status=hole.status, track=job.track)
                 (self.lost if hole.lost else self.skipped).append(left)
                 if hole.lost:
@@ -502,6 +512,8 @@ class Download:
         self._tracker.adopt(size_bytes=stored.size_bytes)
         row = _row(job, stored, attempts=1)
         self.rows.put(row)
+        known = self._ledger.get(_place(job))
+        self.states.done(_place(job), attempts=1 if known is None else known.attempts)
         if not stored.synced:
             self._unrecorded[job.segment.position, job.identity] = row
         self._put(self._media_file(job, stored, init))
@@ -673,11 +685,13 @@ class Download:
         row = attrs.evolve(row, reason=self._damage.get(_place(job), ""))
         self._unrecorded[part.position, job.identity] = row
         self.rows.put(row)
+        self.states.done(_place(job), attempts=attempts)
         self._put(part)
 
     def _leave_out(self, job: SegmentJob, decision: SkipSegment, attempts: int) -> None:
         segment = job.segment
         self._tracker.finished(size_bytes=0)
+        self.states.put(_place(job), SKIPPED)
         self.skipped.append(LeftOut(segment=segment, reason=decision.reason, status=decision.status, track=job.track))
         row = SegmentRow(
             track=job.track,
@@ -695,6 +709,7 @@ class Download:
 
     def _give_up(self, job: SegmentJob, error: M3u8svcError, attempts: int) -> None:
         segment = job.segment
+        self.states.put(_place(job), MISSING)
         if error.fault is not Fault.ORIGIN:
             raise error
         failed = SegmentFailed(name=segment_label(job.track, segment.position), cause=error)
@@ -728,7 +743,7 @@ class Download:
         )
         part = self._workdir.part(f"{segment.position:08d}-{job.identity}" + ("-second" if is_second else ""))
         try:
-            fetched, media = await self._into(part, job, key, request, attempt, partial(self._sent, transfer))
+            fetched, media = await self._into(part, job, key, request, attempt, partial(self._sent, job, transfer))
             if media.kind == "fmp4" and init is None:
                 raise MissingInit(position=segment.position, reason="")
             if not transfer.take():  # the other request was whole before
@@ -753,7 +768,8 @@ class Download:
             self.warnings.append(f"{where}第 {segment.position} 个分片：{media.damage}")
         return self._media_file(job, stored, init)
 
-    def _sent(self, transfer: Transfer) -> None:
+    def _sent(self, job: SegmentJob, transfer: Transfer) -> None:
+        self.states.put(_place(job), IN_FLIGHT)
         self._under_way.sent(transfer)
         self._budget.cover(self._under_way.at_once)
 

@@ -96,6 +96,7 @@ from m3u8svc.tasks.merged import Merged
 from m3u8svc.tasks.names import result_name
 from m3u8svc.tasks.remembered import write_presentation
 from m3u8svc.tasks.retry import MAY_BE_EXPIRED
+from m3u8svc.tasks.segmentmap import GroupSpan, SegmentMap, TrackStates, groups_of_plan, kind_of
 from m3u8svc.tasks.task import CompanionFile, Incident, Phase, Progress, Task
 from m3u8svc.tasks.tracker import Tracker
 from m3u8svc.throttle import Throttle
@@ -304,6 +305,9 @@ class Job:
             tools.wire(task, note=self._debug.note), incident=self._note_incident, asleep=self._tracker.asleep
         )
         self._tracks: tuple[TrackInfo, ...] = (TrackInfo(track=MAIN, kind="main"),)
+        self._groups: tuple[GroupSpan, ...] = ()
+        self._fetching: Download | None = None
+        """What carries out the plan now."""
         self._failover: Failover | None = None
         self._links: Links | None = None
         self._memory = Memory(self._workdir)
@@ -316,6 +320,21 @@ class Job:
 
     def _note_incident(self, incident: Incident) -> None:
         self.incidents = with_incident(self.incidents, incident)
+
+    def segment_map(self) -> SegmentMap | None:
+        """
+        Where each segment stands, now; None before it is planned.
+        """
+        if self._fetching is None:
+            return None
+        states = self._fetching.states
+        return SegmentMap(
+            tracks=tuple(
+                TrackStates(kind=kind_of(each.track), name=each.name, states=states.text(each.track))
+                for each in self._tracks
+            ),
+            groups=self._groups,
+        )
 
     def progress(self) -> Progress:
         """
@@ -384,7 +403,7 @@ class Job:
             self._workdir.close()
 
     def _download(self, planned: Planned, listing: Listing, merged: Merged | None) -> Download:
-        return Download(
+        self._fetching = Download(
             planned.plan,
             listing,
             wire=self._wire,
@@ -398,6 +417,7 @@ class Job:
             merged=merged,
             ledger=self._ledger,
         )
+        return self._fetching
 
     async def clean_up(self) -> None:
         """
@@ -633,6 +653,7 @@ class Job:
         plan: DownloadPlan = await self._in_thread(plan_presentation, presentation, skips)
         whole = plan if not skips else await self._in_thread(plan_presentation, presentation, {})
         self._tracks = tuple(track_info(each) for each in presentation.streams if each.track in plan.tracks)
+        self._groups = await self._in_thread(groups_of_plan, presentation.main, plan)
         self.warnings += warnings_of(presentation, plan)
         return Planned(presentation=presentation, plan=plan, whole=whole), probe.listing
 

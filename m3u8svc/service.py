@@ -57,10 +57,12 @@ from m3u8svc.tasks.names import result_name
 from m3u8svc.tasks.reserve import DISK_CODES
 from m3u8svc.tasks.schedule import parse_schedule
 from m3u8svc.tasks.search import Found, Overview, Search, Space
+from m3u8svc.tasks.segmentmap import SegmentMap, map_of_report
 from m3u8svc.tasks.task import CompanionFile, Progress, Status, SystemSettings, Task, TaskChange, TaskDraft, TaskSpec
 from m3u8svc.telling import Telling
 from m3u8svc.waiting import in_background, log_failure, settled
 from m3u8svc.waitingroom import WaitingRoom
+from m3u8svc.watching import map_at_rest
 from m3u8svc.wording import Said
 
 TICK_S = 0.1
@@ -78,6 +80,7 @@ TIME_STEP_S = 0.001
 PLANS_AT_ONCE = 4
 PLANS_WAITING = 32
 CHECKS_WAITING = 8
+MAPS_WAITING = 32
 SWEEP_S = 3600.0
 """How often what is only kept for a while is looked through."""
 STOP_S = 3.0
@@ -139,6 +142,7 @@ class DownloadService:
         self._filling = DeferredLock()
         self._planning = WaitingRoom(places=PLANS_AT_ONCE, seats=PLANS_WAITING, retry_after_s=10)
         self._verifying = WaitingRoom(places=1, seats=CHECKS_WAITING, retry_after_s=60)
+        self._mapping = WaitingRoom(places=1, seats=MAPS_WAITING, retry_after_s=5)
         self._checks = Checks(boxed)
         self._looking: Deferred[None] | None = None
         self._disks = disks or DiskWatch(clock=tools.clock, in_thread=tools.in_thread)
@@ -458,6 +462,28 @@ class DownloadService:
             self._tools.in_thread(report.whole, task_id=task_id, file=redact_text(task.output))
         )
         return whole
+
+    async def segment_map(self, task_id: str) -> SegmentMap:
+        """
+        Where each segment of a task stands, as far as it is known.
+
+        Raises:
+            TaskNotFound.
+            TooBusy: too many wait for the map of a task that does not run.
+        """
+        task = await self._store.load(task_id)
+        run = self._runs.get(task_id)
+        live = None if run is None else run.job.segment_map()
+        if live is not None:
+            return live
+        async with self._mapping.turn():
+            if task.status is Status.COMPLETED:
+                report = await self._store.report(task_id, task.output_id)
+                made = self._tools.in_thread(map_of_report, report) if report is not None else None
+            else:
+                made = self._tools.in_thread(map_at_rest, task, await self._store.segments(task_id))
+            found: SegmentMap = SegmentMap() if made is None else await settled(made)
+        return found
 
     async def remove(self, task_id: str, *, with_files: bool) -> None:
         """

@@ -1516,3 +1516,42 @@ async def test_a_running_task_gets_another_limit(bench: Bench) -> None:
     done = await bench.until_status(task, COMPLETED)
     assert 0 == done.spec.extensions.limit_rate
     assert not bench.tools.throttle.holds_back(task.id, "127.0.0.1")
+
+
+# -- What there is to see of segments --------------------------------------------------------------------------------
+
+
+@test
+async def test_where_segments_stand_through_a_life(bench: Bench, segments: list[bytes]) -> None:
+    """Before it runs, while it does, paused, failed, done: as far as it is known."""
+
+    async def states() -> str:
+        return "".join(each.states for each in (await bench.service.segment_map(task.id)).tracks)
+
+    async def shows(expected: str) -> bool:
+        return expected == await states()
+
+    task = await bench.create(s1="times=1&status=503", s2="times=1&hang=body")
+    assert "" == await states()
+    await bench.service.start()
+    await until(lambda: shows("drfd"))
+    [group] = (await bench.service.segment_map(task.id)).groups
+    assert (1, 1, COUNT, float(COUNT), True) == attrs.astuple(group)
+    await bench.service.change(task.id, PAUSE)
+    await until(lambda: shows("dr.d"))
+    bench.origin.put("/2.ts", b"<html>no media at all", content_type="text/html")
+    await bench.service.change(task.id, RESUME)
+    await bench.until_status(task, FAILED)
+    await until(lambda: shows("drxd"))
+    bench.origin.put("/2.ts", segments[2], content_type="video/mp2t")
+    await bench.service.change(task.id, RESUME)
+    await bench.until_status(task, COMPLETED)
+    await until(lambda: not work_path(task).exists())
+    assert "drdd" == await states()
+
+
+@test
+async def test_no_segments_of_no_task(bench: Bench) -> None:
+    """It is missed by name."""
+    with pytest.raises(TaskNotFound):
+        await bench.service.segment_map("nobody")

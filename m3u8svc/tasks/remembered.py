@@ -55,6 +55,16 @@ def write_presentation(presentation: Presentation) -> bytes:
     return b"".join([*written, compressor.flush()])
 
 
+def pieces_by_track(stored: bytes) -> Iterator[tuple[str, Iterable[Piece]]]:
+    """
+    The pieces of each track that was stored. Those of a track must be taken before the next track is.
+
+    Raises:
+        zlib.error, ValueError, KeyError, TypeError, AttributeError: it is not ours, or damaged.
+    """
+    return ((str(head["track"]), pieces) for head, pieces in _tracks(_split(stored)))
+
+
 def recollect(stored: bytes, presentation: Presentation, there: Set[tuple[int, str]]) -> Recollection:
     """
     What the presentation still has of the one that was stored, and what that means for the files `there`, (position,

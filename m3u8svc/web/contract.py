@@ -10,6 +10,7 @@ from m3u8svc.hls.outline import Outline
 from m3u8svc.tasks.creation import Creation
 from m3u8svc.tasks.plugins import PluginStatus
 from m3u8svc.tasks.search import Found, Overview, Search
+from m3u8svc.tasks.segmentmap import SegmentMap
 from m3u8svc.tasks.task import Status, SystemSettings, Task, TaskChange, TaskDraft
 
 
@@ -138,6 +139,9 @@ class Downloads(Protocol):
 
     async def verify(self, task_id: str, *, decode: bool) -> dict[str, Any]:
         """What a look at a task's file finds; `CannotVerify`, `TooBusy`."""
+
+    async def segment_map(self, task_id: str) -> SegmentMap:
+        """Where each segment of a task stands; `TaskNotFound`, `TooBusy`."""
 
     async def remove(self, task_id: str, *, with_files: bool) -> None:
         """Forget a task and its work directory, and its output too if asked; `TaskNotFound`."""

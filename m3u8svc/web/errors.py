@@ -33,6 +33,7 @@ log = Logger()
 OUR_FAULT: dict[tuple[str, str], tuple[str, str]] = {
     ("POST", "/api/tasks"): ("保存任务失败", "the task could not be stored"),
     ("GET", "/api/tasks"): ("获取任务失败", "the tasks could not be read"),
+    ("GET", "/api/tasks/segments"): ("获取分片状态失败", "the segments of the task could not be read"),
     ("PUT", "/api/tasks"): ("更新任务失败", "the task could not be changed"),
     ("DELETE", "/api/tasks"): ("删除任务失败", "the task could not be removed"),
     ("GET", "/api/counts"): ("统计任务失败", "the tasks could not be counted"),

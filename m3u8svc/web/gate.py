@@ -33,6 +33,7 @@ ROUTES: Mapping[str, tuple[str, ...]] = {
     "/api/tasks": ("GET", "POST", "PUT", "DELETE"),
     "/api/counts": ("GET",),
     "/api/curl": ("POST",),
+    "/api/tasks/segments": ("GET",),
     "/api/settings": ("GET", "POST"),
     "/api/plugins": ("GET",),
     "/api/health": ("GET",),

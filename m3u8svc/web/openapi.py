@@ -210,6 +210,13 @@ def operations(limits: WebLimits) -> Mapping[tuple[str, str], Operation]:
             answer=_ref("FromCurl"),
             body="CurlCommand",
         ),
+        ("GET", "/api/tasks/segments"): Operation(
+            name="getSegments",
+            says="Where each segment of a task stands, a letter each, and the groups between discontinuities.",
+            answer=_ref("SegmentMap"),
+            parameters=(ID,),
+            errors=nothing_found | busy,
+        ),
         ("GET", "/api/settings"): Operation(
             name="getSettings",
             says="The settings of tasks whose request names none.",
@@ -479,6 +486,7 @@ def schemas(mergers: Sequence[str], storages: Sequence[str], limits: WebLimits) 
             task | {"incidents": _array(_incident(), SHOWN["incidents"])},
             _OPTIONAL,
         ),
+        "SegmentMap": _segment_map(),
         "Report": {
             "type": "object",
             "description": "What docs/reports.md says: a report, or what a look at a file found.",
@@ -637,6 +645,29 @@ def _counts() -> Json:
     }
     disk = _fields_of({name: shape | {"description": openapi_texts.DISK[name]} for name, shape in room.items()}, {})
     return _fields_of(numbers | {"disk": _array(disk, texts["disk"])}, {})
+
+
+def _segment_map() -> Json:
+    texts = openapi_texts.SEGMENTS
+    count: Json = {"type": "integer", "minimum": 0}
+    track: dict[str, Json] = {
+        "kind": {"type": "string", "enum": ["video", "audio", "subtitles"]},
+        "name": {"type": "string"},
+        "total": count,
+        "states": {"type": "string", "pattern": "^[.fdrsx]*$"},
+    }
+    group: dict[str, Json] = {
+        "number": {"type": "integer", "minimum": 1},
+        "first": {"type": "integer", "minimum": 1},
+        "last": {"type": "integer", "minimum": 1},
+        "duration": {"type": "number", "minimum": 0},
+        "kept": {"type": "boolean"},
+    }
+    tracks, groups = (
+        _array(_fields_of({name: shape | {"description": texts[name]} for name, shape in each.items()}, {}), says)
+        for each, says in ((track, texts["tracks"]), (group, texts["groups"]))
+    )
+    return _fields_of({"tracks": tracks, "groups": groups}, {})
 
 
 def _plugins() -> Json:

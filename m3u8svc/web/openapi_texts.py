@@ -147,6 +147,20 @@ OUTLINE: Mapping[str, str] = {
     "groups": "The stretches between discontinuities.",
     "warnings": "What there is to say about the stream, in Chinese.",
 }
+SEGMENTS: Mapping[str, str] = {
+    "tracks": "The media playlists that are downloaded, the main one first; none before they were read.",
+    "groups": "The stretches of the main playlist between two discontinuities.",
+    "kind": "What it holds.",
+    "name": "Its name in the playlist; empty where there is none.",
+    "total": "How many segments it has.",
+    "states": "A letter for each segment, in order: `.` waiting, `f` in flight, `d` done, `r` done after a retry, `s` "
+    "skipped, `x` failed or missing.",
+    "number": "From 1.",
+    "first": "Its first segment, from 1.",
+    "last": "Its last segment.",
+    "duration": "Seconds.",
+    "kept": "Whether any of it is wanted.",
+}
 PLUGIN: Mapping[str, str] = {
     "name": "The plugin's name.",
     "state": "Whether it works.",

@@ -11,6 +11,7 @@ THINGS: Mapping[str, Thing] = {
     "/api/tasks": Thing.TASKS,
     "/api/counts": Thing.TASKS,
     "/api/curl": Thing.TASKS,
+    "/api/tasks/segments": Thing.TASKS,
     "/api/settings": Thing.SETTINGS,
     "/api/plugins": Thing.PLUGINS,
     "/api/health": Thing.HEALTH,

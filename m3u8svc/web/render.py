@@ -17,6 +17,7 @@ from m3u8svc.hls.outline import Outline, OutlinedGroup, OutlinedRendition, Outli
 from m3u8svc.redact import redact_text
 from m3u8svc.tasks.incidents import english_of
 from m3u8svc.tasks.search import Overview
+from m3u8svc.tasks.segmentmap import SegmentMap
 from m3u8svc.tasks.task import SETTING_NAMES, Extensions, Incident, Settings, Status, SystemSettings, Task
 from m3u8svc.web.contract import Plugins, Reason, Sandbox
 from m3u8svc.web.fields import MASK
@@ -55,6 +56,33 @@ def task_object(task: Task, *, default_save_location: str, queue_position: int |
         "advanced_settings": settings,
     }
     return seed | _beyond_the_seed(task, queue_position)
+
+
+def segment_map_object(found: SegmentMap) -> dict[str, Any]:
+    """
+    The object of GET /api/tasks/segments. Names are the playlist's, and may hold anything.
+    """
+    return {
+        "tracks": [
+            {
+                "kind": each.kind,
+                "name": redact_text(each.name),
+                "total": len(each.states),
+                "states": each.states,
+            }
+            for each in found.tracks
+        ],
+        "groups": [
+            {
+                "number": each.number,
+                "first": each.first,
+                "last": each.last,
+                "duration": each.duration_s,
+                "kept": each.kept,
+            }
+            for each in found.groups
+        ],
+    }
 
 
 def health_object(reasons: Sequence[Reason], sandbox: Sandbox, *, version: str) -> dict[str, Any]:

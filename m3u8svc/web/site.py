@@ -26,6 +26,7 @@ from m3u8svc.web.push import ProgressFeed, ProgressResource
 from m3u8svc.web.session import SessionAPI
 from m3u8svc.web.settings import SettingsAPI
 from m3u8svc.web.tasks import TasksAPI
+from m3u8svc.web.watching import WatchingAPI
 from m3u8svc.weblimits import DEFAULTS, WebLimits
 
 
@@ -53,6 +54,7 @@ def make_site(
         "/api/tasks": TasksAPI(service, mergers=mergers, storages=storages, limits=limits).app.resource(),
         "/api/counts": CountsAPI(service).app.resource(),
         "/api/curl": CurlAPI(limits=limits).app.resource(),
+        "/api/tasks/segments": WatchingAPI(service).app.resource(),
         "/api/settings": SettingsAPI(service, mergers=mergers, storages=storages).app.resource(),
         "/api/plugins": PluginsAPI(plugins).app.resource(),
         "/api/health": (wellbeing := HealthAPI(health, version=version).app.resource()),

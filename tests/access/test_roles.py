@@ -14,6 +14,7 @@ TABLE = {
     "DELETE /api/tasks": "ua",
     "GET /api/counts": "rua",
     "POST /api/curl": "ua",
+    "GET /api/tasks/segments": "rua",
     "GET /api/settings": "rua",
     "POST /api/settings": "a",
     "GET /api/plugins": "rua",

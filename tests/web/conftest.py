@@ -19,6 +19,7 @@ from m3u8svc.hls.outline import Outline
 from m3u8svc.hooks import Tally
 from m3u8svc.tasks.plugins import PluginState, PluginStatus
 from m3u8svc.tasks.search import Found, Overview
+from m3u8svc.tasks.segmentmap import SegmentMap
 from m3u8svc.tasks.task import SystemSettings, Task
 from m3u8svc.web.site import make_site
 
@@ -66,6 +67,7 @@ class RecordingService:
         self.gone = set()  # ids of tasks that a list had, and that are removed before they are read
         self.speed = 0.0
         self.disks = ()
+        self.map = SegmentMap()
         self.listeners = []
         self.unready = None
         self.boxes = BoxWatch()
@@ -156,6 +158,11 @@ class RecordingService:
         self._called("verify", task_id, decode)
         self._found(task_id)
         return {"ok": True}
+
+    async def segment_map(self, task_id):
+        self._called("segment_map", task_id)
+        self._found(task_id)
+        return self.map
 
     async def remove(self, task_id, *, with_files):
         self._called("remove", task_id, with_files)

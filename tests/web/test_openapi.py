@@ -4,7 +4,6 @@ The API described by itself: whole, valid, and true.
 
 import json
 
-import attrs
 import jsonschema
 import pytest
 from hypothesis import given, settings

@@ -1,0 +1,109 @@
+"""
+The map of a task's segments: letters and groups, live and from what was written down.
+"""
+
+import attrs
+import pytest
+
+from m3u8svc.hls.parse import parse_playlist
+from m3u8svc.hls.plan import plan_presentation
+from m3u8svc.hls.playlist import MAIN, MediaPlaylist, Presentation, Stream
+from m3u8svc.hls.rematch import pieces_of
+from m3u8svc.tasks.completeness import Evidence, Lost, make_report
+from m3u8svc.tasks.ledger import Ledger, SegmentRow
+from m3u8svc.tasks.remembered import pieces_by_track, write_presentation
+from m3u8svc.tasks.segmentmap import (
+    IN_FLIGHT,
+    GroupSpan,
+    SegmentMap,
+    SegmentStates,
+    TrackStates,
+    groups_of_plan,
+    map_of_record,
+    map_of_report,
+)
+from m3u8svc.testing.playlists import SegmentLine, media_playlist
+
+COUNT = 5
+
+
+def stream(track: str) -> Stream:
+    """Five segments of 2 s in groups of two, one and two; the last is declared missing."""
+    lines = [
+        SegmentLine(uri=f"{track}/{n}.ts", duration_s=2.0, discontinuity=n in (2, 3), gap=n == 4) for n in range(COUNT)
+    ]
+    parsed = parse_playlist(media_playlist(lines), "https://h.test/list.m3u8")
+    assert isinstance(parsed, MediaPlaylist)
+    return Stream(track=track, playlist=parsed)
+
+
+PRESENTATION = Presentation(streams=(stream(MAIN),))
+PLAN = plan_presentation(PRESENTATION, {3: "unwanted"})
+GROUPS = (
+    GroupSpan(number=1, first=1, last=2, duration_s=4.0, kept=True),
+    GroupSpan(number=2, first=3, last=3, duration_s=2.0, kept=False),
+    GroupSpan(number=3, first=4, last=5, duration_s=4.0, kept=True),
+)
+
+
+def row(position: int, track: str = MAIN, **fields: object) -> SegmentRow:
+    of = {each.position: each.identity for each in pieces_of(stream(track).playlist, track)}
+    return attrs.evolve(SegmentRow(track=track, position=position, identity=of[position]), **fields)
+
+
+def test_states_while_it_runs() -> None:
+    """A letter for each segment of each track, that of the last word."""
+    states = SegmentStates(PLAN.order)
+    assert "....." == states.text(MAIN)
+    states.put((MAIN, 1), IN_FLIGHT)
+    states.put((MAIN, 2), IN_FLIGHT)
+    states.done((MAIN, 1), attempts=1)
+    states.done((MAIN, 4), attempts=3)
+    assert ("df.r.", "") == (states.text(MAIN), states.text("audio1"))
+
+
+def test_groups_of_a_plan() -> None:
+    """One of which nothing is wanted is not kept; one that the playlist declares missing in part is."""
+    assert GROUPS == groups_of_plan(PRESENTATION.main, PLAN)
+
+
+def test_map_of_a_report() -> None:
+    """What a finished task says when its segments are gone; of a group that is kept something is in the file."""
+    rows = {(MAIN, 1): row(1, size_bytes=9), (MAIN, 2): row(2, attempts=2)}
+    evidence = Evidence(
+        presentation=PRESENTATION,
+        whole=plan_presentation(PRESENTATION, {}),
+        plan=PLAN,
+        rows=rows,
+        lost={(MAIN, 4): Lost(reason="gone", attempts=8)},
+    )
+    report = make_report(evidence, url="https://h.test/list.m3u8", made_at="", result={})
+    groups = (*GROUPS[:2], attrs.evolve(GROUPS[2], kept=False))
+    assert SegmentMap(tracks=(TrackStates(kind="video", states="drsxx"),), groups=groups) == map_of_report(report)
+
+
+def test_map_of_what_was_written_down() -> None:
+    """Rows of the ledger count if they are of the same piece; names of segments the task failed with are known."""
+    both = Presentation(streams=(stream(MAIN), stream("audio1")))
+    ledger = Ledger(
+        [
+            row(1),
+            row(2, attempts=2),
+            row(3, outcome="skipped", status=404),
+            row(4, identity="f" * 12),
+            row(2, "audio1"),
+        ]
+    )
+    found = map_of_record(pieces_by_track(write_presentation(both)), ledger, ["00005.ts", "audio1-00001", "key", ""])
+    assert (
+        TrackStates(kind="video", states="drs.x"),
+        TrackStates(kind="audio", states="xd..."),
+    ) == found.tracks
+    assert tuple(attrs.evolve(each, kept=True) for each in GROUPS) == found.groups
+
+
+@pytest.mark.parametrize(("track", "kind"), [(MAIN, "video"), ("audio12", "audio"), ("subtitles1", "subtitles")])
+def test_kinds(track: str, kind: str) -> None:
+    """By the names that tracks have."""
+    states = map_of_record(pieces_by_track(write_presentation(Presentation(streams=(stream(track),)))), Ledger())
+    assert (kind, ".....") == (states.tracks[0].kind, states.tracks[0].states)
