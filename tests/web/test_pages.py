@@ -118,5 +118,5 @@ def test_vendored_scripts_are_all_named():
     assert scripts == set(
         re.findall(r"^\| `([\w.-]+\.js)` \| `[\w@/.-]+@\d+\.\d+\.\d+` ", vendor["README.md"], re.MULTILINE)
     )
-    wanted = {name for script in scripts for name in re.findall(r'\bfrom *"([^"]+)"', vendor[script])}
+    wanted = {name for script in scripts for name in re.findall(r'\bfrom *"([\w./@-]+)"', vendor[script])}
     assert wanted <= {f"./{name}" for name in scripts}

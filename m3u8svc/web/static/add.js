@@ -1,12 +1,19 @@
 // The form that adds tasks.
 
-import { html, useRef } from "./view.js";
+import { html, useEffect, useRef } from "./view.js";
 import { text } from "./state.js";
 import { act } from "./tasks.js";
 
 export function AddForm() {
   const form = useRef();
   const words = text.value;
+  useEffect(() => {                       // a bookmarklet or a userscript opened us with a link; who adds it is the user
+    const link = new URLSearchParams(location.search).get("add");
+    if (link === null) return;
+    form.current.querySelector("#url").value = link;
+    form.current.querySelector("button").focus();
+    history.replaceState(null, "", location.pathname + location.hash);
+  }, []);
   const add = async event => {
     event.preventDefault();
     const [url, filename] = ["#url", "#filename"].map(name => form.current.querySelector(name));

@@ -1,12 +1,14 @@
-// The page: its head, what stands at each address (#/, #/task/ID, #/settings, #/plugins), and its one dialog.
+// The page: its head, what stands at each address (#/, #/task/ID, #/settings, #/plugins, #/tools), and its one dialog.
 
 import { ask } from "./api.js";
-import { Icon, IconButton, html, render, useEffect, useRef } from "./view.js";
+import { Icon, IconButton, html, later, render, useEffect, useRef } from "./view.js";
 import { checkHealth, checkSession, degraded, dialog, language, link, notice, route, say, session, switchLanguage, switchTheme, text, theme } from "./state.js";
 import { AddForm } from "./add.js";
 import { List } from "./list.js";
 import { start } from "./tasks.js";
-import { TaskPage } from "./task.js";
+
+const TaskPage = later(() => import("./task.js").then(module => module.TaskPage));
+const ToolsPage = later(() => import("./tools.js").then(module => module.ToolsPage));
 
 const version = document.getElementById("app").dataset.version;
 
@@ -50,6 +52,7 @@ function Notice() {
 function Page() {
   const { page, id } = route.value;
   if (page === "task") return html`<${TaskPage} key=${id} id=${id} />`;
+  if (page === "tools") return html`<${ToolsPage} />`;
   return html`<h1 class="unseen">${text.value.tasks}</h1><${AddForm} /><${List} />`;
 }
 
@@ -64,7 +67,7 @@ function App() {
   return html`
     <${Head} />
     <main ref=${main} tabindex="-1"><${Degraded} /><${Notice} /><${Page} /></main>
-    <footer>m3u8svc ${version}</footer>
+    <footer>m3u8svc ${version} · <a href="#/tools">${text.value.tools}</a></footer>
     ${dialog.value?.()}`;
 }
 

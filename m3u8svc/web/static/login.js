@@ -47,3 +47,12 @@ $("login").addEventListener("submit", async event => {
 
 speak();
 $("secret").focus();
+
+// A browser that comes from another site's page, as a bookmarklet does, shows no cookie at first. What we open ourselves
+// does: whoever has logged in already goes on at once, and only once, so that nothing goes round in circles.
+const asked = new URLSearchParams(location.search);
+if (asked.has("add") && !asked.has("again")) {
+  asked.set("again", "");
+  const { login } = await fetch("api/session").then(answer => answer.json()).catch(() => ({}));
+  if (login) location.replace(`${location.pathname}?${asked}${location.hash}`);
+}

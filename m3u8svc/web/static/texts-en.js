@@ -7,7 +7,7 @@ export default {
   first: "Start first", held: "Held", renew: "Go on with this link", queued: place => `No. ${place} in the queue`,
   user: "User name (empty with a token)", secret: "Token or password", login: "Log in", logout: "Log out",
   loginHint: "On the machine of the service, m3u8svc token create makes a token.",
-  cancel: "Cancel", close: "Close", tasks: "Tasks", settings: "Settings", plugins: "Plugins", skip: "Skip to the content",
+  cancel: "Cancel", close: "Close", tasks: "Tasks", tools: "Bookmarklet and userscript", settings: "Settings", plugins: "Plugins", skip: "Skip to the content",
   auto: "as the system", light: "light", dark: "dark", theme: name => `Colours: ${name}`,
   removeTitle: count => count === 1 ? "Delete the task?" : `Delete ${count} tasks?`, withFiles: "Delete the downloaded files too",
   removeKept: "Without this, a finished file is kept.", noteDone: "Download finished", noteFailed: "Download failed",

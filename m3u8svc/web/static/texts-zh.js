@@ -7,7 +7,7 @@ export default {
   renew: "用新链接继续", queued: place => `排在第 ${place} 位`,
   user: "用户名（使用令牌时留空）", secret: "令牌或密码", login: "登录", logout: "退出登录",
   loginHint: "在服务所在的机器上运行 m3u8svc token create 可以得到令牌。",
-  cancel: "取消", close: "关闭", tasks: "任务", settings: "设置", plugins: "插件", skip: "跳到内容",
+  cancel: "取消", close: "关闭", tasks: "任务", tools: "书签小程序和用户脚本", settings: "设置", plugins: "插件", skip: "跳到内容",
   auto: "跟随系统", light: "浅色", dark: "深色", theme: name => `外观：${name}`,
   removeTitle: count => count === 1 ? "删除任务？" : `删除 ${count} 个任务？`, withFiles: "同时删除已下载的文件",
   removeKept: "不勾选时，已完成的文件会保留。", noteDone: "下载完成", noteFailed: "下载失败",

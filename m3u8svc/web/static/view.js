@@ -21,6 +21,19 @@ const PATHS = {
 };
 export const Icon = ({ name }) => html`<svg class="icon" viewBox="0 0 24 24" aria-hidden="true"><path d=${PATHS[name]} /></svg>`;
 
+// A component that is loaded when it is first shown, and nothing until then.
+export function later(load) {
+  const loaded = signal(null);
+  let asked = false;
+  return props => {
+    if (!asked) {
+      asked = true;
+      load().then(component => { loaded.value = component; }, () => { asked = false; });
+    }
+    return loaded.value && html`<${loaded.value} ...${props} />`;
+  };
+}
+
 // A button that is a picture: `label` is its name for who cannot see it, and its tooltip.
 export const IconButton = ({ icon, label, onClick, ...rest }) => html`
   <button type="button" class="icon-button" aria-label=${label} title=${label} onClick=${onClick} ...${rest}><${Icon} name=${icon} /></button>`;
