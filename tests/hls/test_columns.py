@@ -76,6 +76,7 @@ def test_what_is_shown_is_made_when_it_is_looked_at() -> None:
     shown = listed.shown(lambda segment: attrs.evolve(segment, title="seen"))
     assert ["seen", "seen"] == [each.title for each in shown]
     assert "seen" == shown[1:][0].title
+    assert [2] == [each.position for each in listed[1:].shown(lambda segment: segment)]
     assert "" == listed[0].title
 
 

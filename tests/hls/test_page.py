@@ -25,6 +25,7 @@ HERE = "https://site.example:8443/watch/"
         ("load(`../a.m3u8#x`)", "https://site.example:8443/a.m3u8"),
         ('"/player?url=https%3A%2F%2Fh%2Fa.m3u8%3Ft%3D1&skin=x"', "https://h/a.m3u8?t=1"),
         ('"/player?url=https://h/a.m3u8?t=1&s=2"', "https://h/a.m3u8?t=1&s=2"),
+        ('"/player?url=https://h/a.m3u8&next=b.m3u8"', "https://h/a.m3u8&next=b.m3u8"),
         ('data-x="{&quot;u&quot;:&quot;https://h/a.m3u8&quot;}"', "https://h/a.m3u8"),
         ("plain https://h/a.m3u8, text", "https://h/a.m3u8"),
         ("<p>İ</p><a href='http://[::1]:80/a.m3u8'>", "http://[::1]:80/a.m3u8"),

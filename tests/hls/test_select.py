@@ -12,6 +12,7 @@ from m3u8svc.errors import NoSuchVariant, NothingToDownload, SelectionError
 from m3u8svc.hls.parse import parse_playlist
 from m3u8svc.hls.playlist import MasterPlaylist
 from m3u8svc.hls.select import (
+    LONGEST,
     Chosen,
     choose,
     choose_audio,
@@ -470,3 +471,15 @@ def test_a_wrong_language_is_named_by_its_place() -> None:
     with pytest.raises(SelectionError) as caught:
         parse_languages("en, fr,none")
     assert 8 == caught.value.fields["position"]
+
+
+def test_a_list_of_languages_that_is_too_long_is_named_where_it_is_cut() -> None:
+    """What stands at the first character too many is shown."""
+    with pytest.raises(SelectionError) as caught:
+        parse_languages("e" * LONGEST + "no further")
+    assert (LONGEST + 1, "no further") == (caught.value.fields["position"], caught.value.fields["item"])
+
+
+def test_all_languages_in_any_case() -> None:
+    """It is one word, however it is written, and counts once."""
+    assert ("en", "all") == parse_languages("en,ALL,all").items
