@@ -207,6 +207,50 @@ class ReportNotFound(M3u8svcError):
     todo_en = "ask again when the task is done"
 
 
+class ResultNotReady(M3u8svcError):
+    """The file of a task is wanted that is not finished."""
+
+    code = "result_not_ready"
+    fault = Fault.CALLER
+    zh = "任务尚未完成，还没有结果文件"
+    en = "the task is not finished: there is no result file yet"
+    todo_zh = "等任务完成后再下载"
+    todo_en = "ask again when the task is done"
+
+
+class NoResultFile(M3u8svcError):
+    """The result of a task is not one file on this machine."""
+
+    code = "no_result_file"
+    fault = Fault.CALLER
+    zh = "没有可以发送的结果文件：{path}（{reason}）"
+    en = "there is no result file to send: {path} ({reason})"
+    todo_zh = "到所示位置取结果"
+    todo_en = "get the result where it says it is"
+
+
+class FileGone(M3u8svcError):
+    """The result of a task is not there any more, or what has its name is not the file we made."""
+
+    code = "file_gone"
+    fault = Fault.CALLER
+    zh = "结果文件已不在，或已被改动：{path}"
+    en = "the result file is gone, or was changed: {path}"
+    todo_zh = "若文件被移走，请移回原处；若要重新制作，请对任务执行“重新合并”"
+    todo_en = "put it back if it was moved, or have the task made again (merge)"
+
+
+class RangeNotSatisfiable(M3u8svcError):
+    """``Range`` asks for what lies behind the end of a file."""
+
+    code = "range_not_satisfiable"
+    fault = Fault.CALLER
+    zh = "请求的范围超出文件（共 {size} 字节）"
+    en = "the range lies outside the file, which has {size} bytes"
+    todo_zh = "按文件的实际大小请求"
+    todo_en = "ask for bytes that the file has"
+
+
 class SkipExpressionError(M3u8svcError):
     """`skip_ts_info` holds an item outside its grammar."""
 

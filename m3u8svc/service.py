@@ -30,8 +30,10 @@ from m3u8svc.errors import (
     DiskGone,
     InvalidTransition,
     M3u8svcError,
+    NoResultFile,
     ReadOnlyDisk,
     ReportNotFound,
+    ResultNotReady,
     StaleTask,
     StoreError,
     TaskNotFound,
@@ -39,10 +41,11 @@ from m3u8svc.errors import (
     UnsafePath,
 )
 from m3u8svc.hls.outline import Outline
-from m3u8svc.job import Job, Tools, has_segments, leaves_no_segments, work_path
+from m3u8svc.job import Job, Tools, has_segments, leaves_no_segments, makes_file, work_path
 from m3u8svc.planning import plan_task
 from m3u8svc.redact import redact_text, redact_url
 from m3u8svc.replacing import Past
+from m3u8svc.results import ResultFile, open_result
 from m3u8svc.roots import Rules, judged_place
 from m3u8svc.sandbox.level import Box
 from m3u8svc.settling import Change, Run, as_ended, at_rest, clean_up, end_of, stopped_by, unstored
@@ -484,6 +487,26 @@ class DownloadService:
                 made = self._tools.in_thread(map_at_rest, task, await self._store.segments(task_id))
             found: SegmentMap = SegmentMap() if made is None else await settled(made)
         return found
+
+    async def result(self, task_id: str) -> ResultFile:
+        """
+        The file of a finished task, open to be read.
+
+        Raises:
+            TaskNotFound, ResultNotReady, FileGone.
+            NoResultFile: its result is a directory, or is kept elsewhere.
+        """
+        task = await self._store.load(task_id)
+        if task.status is not Status.COMPLETED:
+            raise ResultNotReady()
+        if not os.path.isabs(task.output):
+            raise NoResultFile(path=redact_text(task.output), reason=Said("保存在别处", "it is kept elsewhere"))
+        if not makes_file(task):
+            raise NoResultFile(path=task.output, reason=Said("是分片目录", "it is a directory of segments"))
+        file: ResultFile = await settled(
+            self._tools.in_thread(open_result, task.output, task.output_id, self._tools.in_thread)
+        )
+        return file
 
     async def remove(self, task_id: str, *, with_files: bool) -> None:
         """

@@ -35,11 +35,14 @@ from m3u8svc.errors import (
     DatabaseLocked,
     DiskFull,
     FetchTimeout,
+    FileGone,
     IdempotencyConflict,
     InvalidTransition,
+    NoResultFile,
     NoSuchVariant,
     NothingToDownload,
     NotOffered,
+    ResultNotReady,
     SeparateAudio,
     StoreError,
     TaskNotFound,
@@ -1479,6 +1482,42 @@ async def test_an_overview(bench: Bench) -> None:
     [disk] = found.disks
     assert str(bench.save) == disk.path
     assert 0 < (disk.free_bytes or 0) <= (disk.total_bytes or 0)
+
+
+# -- Results that are sent -------------------------------------------------------------------------------------------
+
+
+@test
+async def test_the_file_of_a_finished_task(bench: Bench) -> None:
+    """Its bytes; a task that is not finished has none, and one that is moved away neither."""
+    task = await bench.create()
+    with pytest.raises(ResultNotReady):
+        await bench.service.result(task.id)
+    await bench.service.start()
+    done = await bench.until_status(task, COMPLETED)
+    file = await bench.service.result(task.id)
+    try:
+        assert Path(done.output).read_bytes() == await file.read(0, file.size_bytes)
+    finally:
+        file.close()
+    Path(done.output).rename(bench.folder / "away")
+    with pytest.raises(FileGone):
+        await bench.service.result(task.id)
+    with pytest.raises(TaskNotFound):
+        await bench.service.result("none")
+
+
+@pytest.mark.parametrize(
+    ("output", "settings", "why"),
+    [("s3://bucket/film.mp4", {}, "kept elsewhere"), ("/srv/film", {"no_merge_ts": True}, "directory of segments")],
+)
+@test
+async def test_a_result_that_is_no_file_here(bench: Bench, output: str, settings: dict[str, Any], why: str) -> None:
+    """It says where it is."""
+    spec = TaskSpec(url="http://h.test/", filename="film", settings=Settings(**settings))
+    await bench.store.insert(Task(id="t", spec=spec, status=COMPLETED, output=output, output_id="1:2:3"))
+    with pytest.raises(NoResultFile, match=f"{output}.*{why}"):
+        await bench.service.result("t")
 
 
 # -- Limits of rate --------------------------------------------------------------------------------------------------

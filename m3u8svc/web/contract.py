@@ -7,6 +7,7 @@ from typing import Any, Protocol  # Any: JSON values
 
 from m3u8svc.errors import M3u8svcError
 from m3u8svc.hls.outline import Outline
+from m3u8svc.results import ResultFile
 from m3u8svc.tasks.creation import Creation
 from m3u8svc.tasks.plugins import PluginStatus
 from m3u8svc.tasks.search import Found, Overview, Search
@@ -142,6 +143,9 @@ class Downloads(Protocol):
 
     async def segment_map(self, task_id: str) -> SegmentMap:
         """Where each segment of a task stands; `TaskNotFound`, `TooBusy`."""
+
+    async def result(self, task_id: str) -> ResultFile:
+        """The file of a finished task, open to be read; `ResultNotReady`, `NoResultFile`, `FileGone`."""
 
     async def remove(self, task_id: str, *, with_files: bool) -> None:
         """Forget a task and its work directory, and its output too if asked; `TaskNotFound`."""

@@ -17,7 +17,10 @@ from twisted.web.server import Request
 from m3u8svc.errors import (
     BadCredentials,
     Fault,
+    FileGone,
     M3u8svcError,
+    NoResultFile,
+    ResultNotReady,
     StoreError,
     TaskNotFound,
     TooBusy,
@@ -26,7 +29,7 @@ from m3u8svc.errors import (
 )
 from m3u8svc.waiting import log_failure, settled
 from m3u8svc.web.render import ENGLISH, header_text, json_bytes
-from m3u8svc.web.streaming import send
+from m3u8svc.web.streaming import Closing, send
 
 log = Logger()
 
@@ -34,6 +37,8 @@ OUR_FAULT: dict[tuple[str, str], tuple[str, str]] = {
     ("POST", "/api/tasks"): ("保存任务失败", "the task could not be stored"),
     ("GET", "/api/tasks"): ("获取任务失败", "the tasks could not be read"),
     ("GET", "/api/tasks/segments"): ("获取分片状态失败", "the segments of the task could not be read"),
+    ("GET", "/api/tasks/file"): ("读取结果文件失败", "the result file could not be read"),
+    ("HEAD", "/api/tasks/file"): ("读取结果文件失败", "the result file could not be read"),
     ("PUT", "/api/tasks"): ("更新任务失败", "the task could not be changed"),
     ("DELETE", "/api/tasks"): ("删除任务失败", "the task could not be removed"),
     ("GET", "/api/counts"): ("统计任务失败", "the tasks could not be counted"),
@@ -46,18 +51,25 @@ ANYWHERE = ("服务器内部错误", "internal error of the service")
 
 
 STORE_RETRY_AFTER_S = 5
+NOT_MODIFIED = 304
+
+
+JSON = "application/json; charset=utf-8"
 
 
 @attrs.frozen(kw_only=True)
 class Answer:
     """
     Status, JSON text and further headers of one answer; `code` is the error's and `english` its text in English, both
-    "" for success. `rest` is what follows `body` if that is only its beginning.
+    "" for success. `rest` is what follows `body` if that is only its beginning. `length` is that of the whole where it
+    is known and is not that of `body`, and `media` its type where it is no JSON.
     """
 
     status: int = 200
     body: bytes
     rest: AsyncIterator[bytes] | None = None
+    length: int | None = None
+    media: str = JSON
     code: str = ""
     english: str = ""
     headers: tuple[tuple[str, str], ...] = ()
@@ -87,8 +99,8 @@ def refusal_by(status: int, error: M3u8svcError, *, retry_after_s: int | None = 
 
 def answer_to(error: Exception, method: str, path: str) -> Answer:
     """
-    What an exception means to the client: 401, 404, 429, 400, 503 where the database is only busy or away, or a 500
-    that does not say why.
+    What an exception means to the client: 401, 404, 409, 429, 400, 503 where the database is only busy or away, or a
+    500 that does not say why.
     """
     if isinstance(error, BadCredentials):
         return refusal_by(401, error)
@@ -96,8 +108,10 @@ def answer_to(error: Exception, method: str, path: str) -> Answer:
         return refusal_by(429, error, retry_after_s=error.retry_after_s)
     if isinstance(error, StoreError) and error.retriable:
         return refusal_by(503, error, retry_after_s=STORE_RETRY_AFTER_S)
-    if isinstance(error, TaskNotFound):
+    if isinstance(error, TaskNotFound | FileGone):
         return refusal_by(404, error)
+    if isinstance(error, ResultNotReady | NoResultFile):
+        return refusal_by(409, error)
     if isinstance(error, M3u8svcError) and error.fault is Fault.CALLER:
         return refusal_by(400, error)
     code = error.code if isinstance(error, M3u8svcError) else M3u8svcError.code
@@ -114,7 +128,11 @@ async def respond(request: Request, work: Coroutine[Any, Any, Answer]) -> bytes:
     body = put(request, answer)
     if answer.rest is None:
         return body
-    await send(request, body, answer.rest)
+    try:
+        await send(request, body, answer.rest)
+    finally:
+        if isinstance(answer.rest, Closing):
+            answer.rest.close()
     return b""
 
 
@@ -146,9 +164,11 @@ def put(request: Request, answer: Answer) -> bytes:
     Set an answer's status and headers; its body is for the route to return.
     """
     request.setResponseCode(answer.status)
-    request.setHeader(b"Content-Type", b"application/json; charset=utf-8")
-    if answer.rest is None:
-        request.setHeader(b"Content-Length", b"%d" % len(answer.body))
+    length = len(answer.body) if answer.length is None and answer.rest is None else answer.length
+    if answer.status != NOT_MODIFIED:  # that has no body to say something of
+        request.setHeader(b"Content-Type", answer.media.encode("ascii"))
+        if length is not None:
+            request.setHeader(b"Content-Length", b"%d" % length)
     for name, value in answer.headers:
         request.setHeader(name.encode("ascii"), value.encode("ascii"))
     if answer.code:

@@ -20,10 +20,14 @@ from m3u8svc.errors import (
     BadCredentials,
     BodyTooLarge,
     Fault,
+    FileGone,
     Forbidden,
     ForeignOrigin,
     HeadersTooLarge,
+    NoResultFile,
     NotJson,
+    RangeNotSatisfiable,
+    ResultNotReady,
     TaskNotFound,
     TooBusy,
     TooManyFailures,
@@ -59,6 +63,7 @@ Json = dict[str, Any]
 
 PATH = "/api/openapi.json"
 STATIC = gate.STATIC + "{name}"
+FILE = "/api/tasks/file"
 
 SECURITY_SCHEMES: Mapping[str, Json] = {
     "token": {"type": "http", "scheme": "bearer", "description": "A token made by `m3u8svc token create`."},
@@ -111,6 +116,7 @@ def _codes(*faults: Fault) -> list[str]:
 
 
 OURS = (Fault.SERVICE, Fault.OPERATOR, Fault.PLUGIN)
+_BYTES: Json = {"type": "string", "format": "binary"}
 ID = Parameter(name="id", says="The task.", shape={"type": "string"}, required=True)
 FLAG: Json = {"type": "string", "enum": ["true", "false"]}
 
@@ -198,6 +204,27 @@ def operations(limits: WebLimits) -> Mapping[tuple[str, str], Operation]:
             answer=_ref("Success"),
             parameters=(ID, Parameter(name="files", says="Remove the finished file too.", shape=FLAG)),
             errors=nothing_found,
+        ),
+        ("GET", FILE): Operation(
+            name="getFileOfTask",
+            says="The finished file of a task, or a part of it.",
+            answer=_BYTES,
+            media="*/*",
+            parameters=(
+                ID,
+                Parameter(name="download", says="To be saved, not to be shown.", shape=FLAG),
+                Parameter(
+                    name="Range",
+                    says="One range of bytes, such as `bytes=0-1023`. Anything else gets the whole.",
+                    shape={"type": "string"},
+                    place="header",
+                ),
+            ),
+            errors={
+                404: [TaskNotFound.code, FileGone.code],
+                409: [ResultNotReady.code, NoResultFile.code],
+                416: [RangeNotSatisfiable.code],
+            },
         ),
         ("GET", "/api/counts"): Operation(
             name="getCounts",
@@ -367,7 +394,16 @@ def _responses(operation: Operation, method: str, path: str) -> dict[str, Json]:
             found["200"]["headers"] = {"Idempotent-Replayed": {"$ref": "#/components/headers/IdempotentReplayed"}}
         if path == "/api/tasks" and method == "GET":
             found["200"]["headers"] = {"X-Total-Count": {"$ref": "#/components/headers/TotalCount"}}
-    if path in (PATH, "/", STATIC, "/favicon.ico"):
+    if path == FILE and method == "GET":
+        found["206"] = {
+            "description": "The part that `Range` asks for.",
+            "headers": {
+                "ETag": {"$ref": "#/components/headers/ETag"},
+                "Content-Range": {"$ref": "#/components/headers/ContentRange"},
+            },
+            "content": {operation.media: {"schema": operation.answer}},
+        }
+    if path in (PATH, FILE, "/", STATIC, "/favicon.ico"):
         found["200"]["headers"] = {"ETag": {"$ref": "#/components/headers/ETag"}}
         found["304"] = {"description": "It is still what `If-None-Match` says."}
     for status, codes in sorted(_errors(operation, method, path).items()):
@@ -437,6 +473,11 @@ def _headers() -> dict[str, Json]:
         "TotalCount": {
             "description": "Of a list: how many tasks it is about, before `limit` and `offset`.",
             "schema": {"type": "integer", "minimum": 0},
+        },
+        "ContentRange": {
+            "required": True,
+            "description": "Which bytes these are, and of how many.",
+            "schema": {"type": "string", "pattern": "^bytes [0-9]+-[0-9]+/[0-9]+$"},
         },
         "ETag": {"required": True, "description": "Which content this is.", "schema": {"type": "string"}},
     }

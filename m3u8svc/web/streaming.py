@@ -3,7 +3,7 @@ An answer whose body is too large to be made at once: sent in pieces, each made 
 """
 
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, Protocol, runtime_checkable  # Any: a transport's own
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IPushProducer
@@ -11,6 +11,16 @@ from twisted.web.server import Request
 from zope.interface import implementer
 
 from m3u8svc.waiting import log_failure
+
+
+@runtime_checkable
+class Closing(Protocol):
+    """
+    What holds something, such as a file, as long as more of it may be asked for.
+    """
+
+    def close(self) -> None:
+        """Nobody asks for more."""
 
 
 @implementer(IPushProducer)

@@ -12,6 +12,8 @@ TABLE = {
     "POST /api/tasks": "ua",
     "PUT /api/tasks": "ua",
     "DELETE /api/tasks": "ua",
+    "GET /api/tasks/file": "rua",
+    "HEAD /api/tasks/file": "rua",
     "GET /api/counts": "rua",
     "POST /api/curl": "ua",
     "GET /api/tasks/segments": "rua",

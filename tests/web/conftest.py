@@ -8,6 +8,7 @@ from collections import Counter
 import attrs
 import pytest
 from twisted.internet.address import IPv4Address
+from twisted.internet.defer import succeed
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.logger import LogLevel, globalLogPublisher
@@ -17,6 +18,8 @@ from m3u8svc.degraded import Degraded
 from m3u8svc.errors import TaskNotFound
 from m3u8svc.hls.outline import Outline
 from m3u8svc.hooks import Tally
+from m3u8svc.places import file_identity
+from m3u8svc.results import open_result
 from m3u8svc.tasks.plugins import PluginState, PluginStatus
 from m3u8svc.tasks.search import Found, Overview
 from m3u8svc.tasks.segmentmap import SegmentMap
@@ -66,12 +69,18 @@ class RecordingService:
         self.kept = True
         self.gone = set()  # ids of tasks that a list had, and that are removed before they are read
         self.speed = 0.0
+        self.file = None  # the result of each task
+        self.reads = []  # where, and how much
         self.disks = ()
         self.map = SegmentMap()
         self.listeners = []
         self.unready = None
         self.boxes = BoxWatch()
         self.health = Degraded(wall=lambda: 1.5, probe=self._probe, boxes=self.boxes)
+
+    def in_thread(self, work, *arguments):
+        self.reads.append(arguments[1:])
+        return succeed(work(*arguments))
 
     async def prepared(self):
         self.preparations += 1
@@ -163,6 +172,11 @@ class RecordingService:
         self._called("segment_map", task_id)
         self._found(task_id)
         return self.map
+
+    async def result(self, task_id):
+        self._called("result", task_id)
+        self._found(task_id)
+        return open_result(str(self.file), file_identity(self.file), self.in_thread)
 
     async def remove(self, task_id, *, with_files):
         self._called("remove", task_id, with_files)

@@ -28,6 +28,8 @@ export const ERRORS = {
   bad_selection: "What is wanted cannot be understood", no_such_variant: "No variant of the stream is what was asked for",
   cannot_remake: "The task cannot do that now", cannot_verify: "The result cannot be looked at",
   too_many_tasks: "Too many tasks are not finished", report_not_found: "The task has no report yet", too_busy: "Too many others are waiting for the same",
+  result_not_ready: "The task is not finished: there is no file yet", no_result_file: "The result is not one file on this machine",
+  file_gone: "The file is gone, or was changed", range_not_satisfiable: "The file ends before that",
   wrong_host: "This is not an address of the service", foreign_origin: "Requests from other sites are refused",
   not_json: "The request is not JSON", not_found: "There is no such page", method_not_allowed: "This cannot be done here",
   bad_http: "The request is not valid HTTP", headers_too_large: "The request's headers are too large",
