@@ -681,6 +681,7 @@ class Download:
 
     def _done(self, job: SegmentJob, part: MediaFile, attempts: int) -> None:
         self._tracker.finished(size_bytes=part.size_bytes)
+        self._wire.counts.segments["done" if attempts == 1 else "retried"] += 1
         row = _row(job, self._stored[part.position, job.identity], attempts)
         row = attrs.evolve(row, reason=self._damage.get(_place(job), ""))
         self._unrecorded[part.position, job.identity] = row
@@ -692,6 +693,7 @@ class Download:
         segment = job.segment
         self._tracker.finished(size_bytes=0)
         self.states.put(_place(job), SKIPPED)
+        self._wire.counts.segments["skipped"] += 1
         self.skipped.append(LeftOut(segment=segment, reason=decision.reason, status=decision.status, track=job.track))
         row = SegmentRow(
             track=job.track,
@@ -712,6 +714,7 @@ class Download:
         self.states.put(_place(job), MISSING)
         if error.fault is not Fault.ORIGIN:
             raise error
+        self._wire.counts.segments["lost"] += 1
         failed = SegmentFailed(name=segment_label(job.track, segment.position), cause=error)
         if not self._task.spec.extensions.allow_gaps:
             raise failed from error

@@ -18,6 +18,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+from m3u8svc.counting import HostTraffic, Traffic
 from m3u8svc.errors import HttpStatusError, M3u8svcError
 from m3u8svc.tasks.breaker import Breaker
 from m3u8svc.tasks.concurrency import FIRST, Ceilings, Growth, HostLimit, Reading, limit_after_outage
@@ -146,6 +147,8 @@ class Hosts:
         self.ceilings = ceilings or Ceilings()
         self._hosts: dict[str, _Host] = {}
         self._under_way = 0
+        self._forgotten_bytes = 0
+        """What came from hosts that are not remembered any more."""
         self._held_back: dict[str, _Host] = {}
         """Hosts that take more, while the service makes no more; who was held back first comes first."""
 
@@ -191,6 +194,16 @@ class Hosts:
         """
         host = self._hosts.get(name)
         return 0.0 if host is None else host.closed_for_s(self._clock.seconds())
+
+    def traffic(self) -> Traffic:
+        """
+        What came from all hosts so far, and who is asked now.
+        """
+        hosts = self._hosts.values()
+        return Traffic(
+            received_bytes=self._forgotten_bytes + sum(host.size_bytes for host in hosts),
+            hosts=tuple(HostTraffic(host.name, host.under_way) for host in hosts if host.under_way),
+        )
 
     # -- Turns
 
@@ -323,7 +336,7 @@ class Hosts:
         self._tell(host, was_open)
         self._fill(host)
         if host.is_idle and host.is_unknown and now >= host.later_until:
-            self._hosts.pop(host.name, None)
+            self._forget(host)
 
     def _tell(self, host: _Host, was_open: bool) -> None:
         is_open = host.breaker.open_until is not None
@@ -340,10 +353,17 @@ class Hosts:
     def _host(self, name: str) -> _Host:
         now = self._clock.seconds()
         host = self._hosts.pop(name, None)
-        if host is None or (host.is_idle and now - host.used_at > FORGET_S):
+        if host is not None and host.is_idle and now - host.used_at > FORGET_S:
+            self._forget(host)
+            host = None
+        if host is None:
             host = _Host(name=name, used_at=now)
         self._hosts[name] = host  # last in the order: used just now
         if len(self._hosts) > REMEMBERED:
             for oldest in [each for each in self._hosts.values() if each.is_idle and each is not host][:1]:
-                del self._hosts[oldest.name]
+                self._forget(oldest)
         return host
+
+    def _forget(self, host: _Host) -> None:
+        self._hosts.pop(host.name, None)
+        self._forgotten_bytes += host.size_bytes

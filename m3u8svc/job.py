@@ -21,6 +21,7 @@ from twisted.logger import Logger
 from twisted.web.iweb import IAgent
 
 from m3u8svc.companions import forget_staged, identify, name_beside, prepare, publish_beside, remove_beside
+from m3u8svc.counting import Counts
 from m3u8svc.debuglog import DebugLog
 from m3u8svc.diskwatch import Ground, insist_on_mounts, places_of
 from m3u8svc.download import Download, plan_digest, segment_label
@@ -132,6 +133,8 @@ class Tools:
         default=attrs.Factory(lambda tools: Throttle(tools.clock, wall=tools.wall), takes_self=True)
     )
     """The limits of rate."""
+    counts: Counts = attrs.field(factory=Counts)
+    """What the process counts."""
 
     def wire(self, task: Task, *, note: Callable[[str], None]) -> Wire:
         """
@@ -147,6 +150,7 @@ class Tools:
             chance=self.chance,
             note=note,
             throttle=self.throttle,
+            counts=self.counts,
         )
 
 

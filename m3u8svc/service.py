@@ -22,6 +22,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from m3u8svc.checking import Checks, parts_published
+from m3u8svc.counting import Traffic
 from m3u8svc.degraded import Degraded
 from m3u8svc.diskwatch import DiskWatch, places_of
 from m3u8svc.errors import (
@@ -559,6 +560,12 @@ class DownloadService:
         Live snapshots of the tasks that download now.
         """
         return [run.live() for run in self._runs.values() if run.shows]
+
+    def traffic(self) -> Traffic:
+        """
+        What came from all hosts, and who is asked now.
+        """
+        return self._tools.hosts.traffic()
 
     def watch(self, told: Callable[[Task], None]) -> Callable[[], None]:
         """

@@ -16,6 +16,8 @@ import time
 from collections.abc import Callable
 from typing import Any  # Any: the reactor, a module to mypy
 
+from m3u8svc.counting import Took
+
 BULK_AT_ONCE = 8
 """Downloads that are served in a short turn: each takes 0.2 to 0.5 ms."""
 ANSWERED_WITHIN_S = 0.05
@@ -29,7 +31,7 @@ class ShortTurns:
     """
     An epoll object in front of another: `is_bulk` says of a descriptor that is ready whether it can wait for its turn,
     `asks` whether somebody may have asked something there, `now` what time it is, in seconds. What the other one knows
-    already never has to wait.
+    already never has to wait. `took` is told how long each turn was: what lies between two calls of `poll`.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class ShortTurns:
         is_bulk: Callable[[int], bool],
         asks: Callable[[int], bool],
         now: Callable[[], float] = time.monotonic,
+        took: Took | None = None,
     ) -> None:
         self._outer, self._inner = poller, select.epoll()
         self._outer.register(self._inner.fileno(), select.EPOLLIN)
@@ -46,6 +49,8 @@ class ShortTurns:
         self._flags: dict[int, int] = {}
         self._bulk: set[int] = set()
         self._short_until = -1.0
+        self._took = took
+        self._woke: float | None = None
 
     def register(self, fd: int, flags: int) -> None:
         """As epoll's. What it is shows when it is ready: Twisted tells who it belongs to only after this."""
@@ -72,6 +77,15 @@ class ShortTurns:
 
     def poll(self, timeout: float, most: int) -> list[Event]:
         """As epoll's, but the bulk last, and while somebody waits for an answer no more of it than `BULK_AT_ONCE`."""
+        if self._took is None:
+            return self._poll(timeout, most)
+        if self._woke is not None:
+            self._took(self._now() - self._woke)
+        events = self._poll(timeout, most)
+        self._woke = self._now()
+        return events
+
+    def _poll(self, timeout: float, most: int) -> list[Event]:
         urgent: list[Event] = []
         bulk: list[Event] = []
         waiting = False
@@ -100,11 +114,11 @@ class ShortTurns:
         return self._inner if fd in self._bulk else self._outer
 
 
-def take_short_turns(reactor: Any) -> None:
+def take_short_turns(reactor: Any, took: Took | None = None) -> None:
     """
     Make the turns of this reactor short while one of the connections that it accepted asks something. Connections that
     it made are bulk; those it accepted, the ends of threads and the pipes of children are not. A reactor without epoll
-    stays as it is.
+    stays as it is, and tells `took` nothing.
     """
     from twisted.internet.tcp import BaseClient, Server
 
@@ -114,4 +128,5 @@ def take_short_turns(reactor: Any) -> None:
             poller,
             is_bulk=lambda fd: isinstance(selectables.get(fd), BaseClient),
             asks=lambda fd: isinstance(selectables.get(fd), Server),
+            took=took,
         )

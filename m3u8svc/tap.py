@@ -30,6 +30,7 @@ from m3u8svc.waiting import log_failure, settled
 
 if TYPE_CHECKING:
     from m3u8svc.config import Configuration
+    from m3u8svc.counting import Counts
     from m3u8svc.home import HeldHome
     from m3u8svc.job import Tools
     from m3u8svc.offerings import Services
@@ -187,6 +188,7 @@ def whole_service(options: Options) -> "WholeService":
     """
     from twisted.internet import reactor
 
+    from m3u8svc.counting import Counts
     from m3u8svc.descriptors import raise_limit
     from m3u8svc.home import open_home
     from m3u8svc.shortturns import take_short_turns
@@ -195,9 +197,10 @@ def whole_service(options: Options) -> "WholeService":
     limit = raise_limit()
     held = open_home(Path(configuration.home).expanduser())
     use_monotonic_clock(reactor)
-    take_short_turns(reactor)
+    counts = Counts()
+    take_short_turns(reactor, counts.turns.add)
     take_signals(reactor)
-    return WholeService(reactor, configuration, held, limit)
+    return WholeService(reactor, configuration, held, limit, counts)
 
 
 def use_monotonic_clock(reactor: Any) -> None:
@@ -216,9 +219,15 @@ class WholeService(Service):
     log = log
 
     def __init__(
-        self, reactor: Any, configuration: "Configuration", held: "HeldHome", descriptors: int = 65_536
+        self,
+        reactor: Any,
+        configuration: "Configuration",
+        held: "HeldHome",
+        descriptors: int,
+        counts: "Counts",
     ) -> None:
         self._reactor = reactor
+        self._counts = counts
         self._descriptors = descriptors
         self._configuration = configuration
         self._held = held
@@ -286,6 +295,7 @@ class WholeService(Service):
             ceilings=configuration.ceilings,
             boxed=boxes.saw,
             policy=self._policy(listeners),
+            counts=self._counts,
         )
         self._undo.append(close_connections)
         self._undo.append(lambda: Deferred.fromCoroutine(tools.plugins.close()))
@@ -329,6 +339,8 @@ class WholeService(Service):
             limits=configuration.web,
             doorman=doorman,
             front=configuration.front,
+            counts=self._counts,
+            in_thread=in_thread,
         )
         spare_the_collector()  # now that nobody waits for it
         for listener in listeners:
@@ -594,11 +606,13 @@ def make_tools(
     ceilings: "Ceilings | None" = None,
     boxed: "Callable[[Box], None]" = lambda box: None,
     policy: "Policy | None" = None,
+    counts: "Counts | None" = None,
 ) -> "tuple[Tools, Callable[[], Any]]":
     """
     What jobs work with: the one door for so many transfers at once, of which those of tasks stay below `ceilings`,
     connections, the built-in plugins; and what closes the connections. `boxed` is told of the box of every muxing
-    child. `policy` says where requests may go; None is a user of this machine, who listens nowhere.
+    child. `policy` says where requests may go; None is a user of this machine, who listens nowhere. `counts` is where
+    they count, if anybody reads it.
     """
     from m3u8svc.builtin.agent import DirectAgent
     from m3u8svc.builtin.disk import DiskPlugin, DiskStorage
@@ -609,6 +623,7 @@ def make_tools(
     from m3u8svc.builtin.ts import TsPlugin
     from m3u8svc.builtin.variant import ChosenVariant
     from m3u8svc.connections import Connections, is_here
+    from m3u8svc.counting import Counts
     from m3u8svc.fetch import Fetcher
     from m3u8svc.hosts import Hosts
     from m3u8svc.job import Tools
@@ -649,6 +664,7 @@ def make_tools(
         ),
         direct_agent=connections.agent(False),
         boot_id=boot_id(),
+        counts=counts or Counts(),
     )
     return tools, lambda: Deferred.fromCoroutine(connections.close())
 

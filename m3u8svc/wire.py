@@ -13,6 +13,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.web.iweb import IAgent
 
+from m3u8svc.counting import Counts
 from m3u8svc.errors import HttpStatusError, M3u8svcError
 from m3u8svc.fetch import Fetched, Fetcher, FetchLimits, Sink
 from m3u8svc.hls.playlist import Segment
@@ -59,6 +60,8 @@ class Wire:
     """Takes what went wrong, for the task."""
     asleep: Asleep = nullcontext
     """Entered while something of the task waits for its time."""
+    counts: Counts = attrs.field(factory=Counts)
+    """What the process counts."""
     withheld: dict[str, set[str]] = attrs.field(factory=dict)
     """Names of headers that did not go to some hosts, with some of those hosts, for the task's warnings."""
     unencrypted: set[str] = attrs.field(factory=set)
@@ -209,6 +212,7 @@ class Wire:
         """
         An attempt failed: an incident of the task.
         """
+        self.counts.failures[error.code] += 1
         self.incident(incident_of(error, at=self.wall(), segment=segment, attempt=attempt))
 
     async def sleep(self, delay_s: float) -> None:

@@ -225,6 +225,18 @@ def test_a_task_that_allows_gaps_goes_on_without_what_the_budget_does_not_cover(
     assert "重试次数已用完" in "".join(run.warnings)
 
 
+def test_how_segments_ended_is_counted(rig: Callable[[Script], Scripted]) -> None:
+    """Each once: at the first attempt, at a later one, given up; and each attempt that failed, by its code."""
+    origin = rig(lambda path, nth: RESET if path == seg(1) and nth == 1 else None)
+    origin.harness.serve_stream("/list.m3u8", segments=5)
+    origin.harness.serve(seg(2), b"", status=404)
+    run = origin.harness.download("/list.m3u8", download_threads=1, allow_gaps=True)
+    assert Status.COMPLETED is run.status
+    counts = origin.harness.counts
+    assert {"done": 3, "retried": 1, "skipped": 0, "lost": 1} == counts.segments
+    assert {"http_4xx": 1, "reset": 1} == counts.failures
+
+
 # -- The whole host --------------------------------------------------------------------------------------------------
 
 

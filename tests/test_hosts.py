@@ -7,6 +7,7 @@ import pytest
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 
+from m3u8svc.counting import HostTraffic, Traffic
 from m3u8svc.errors import ConnectionRefused, HttpStatusError, M3u8svcError, StallTimeout
 from m3u8svc.hosts import FORGET_S, REMEMBERED, Hosts, Visit
 from m3u8svc.tasks.breaker import OPEN_S, OPENS_AFTER
@@ -414,3 +415,35 @@ def test_a_host_that_nobody_asked_for_long_is_as_new(bench: Bench) -> None:
     for _ in range(5):
         bench.ask()
     assert 2 + FIRST == len(bench.sent)
+
+
+def test_what_comes_from_hosts_is_counted_also_when_they_are_forgotten(bench: Bench) -> None:
+    """Every byte once, and of those that are asked now how many requests are under way."""
+    bench.ask("one.test")
+    bench.ask("one.test")
+    bench.ask("two.test")
+    for visit, size in zip(bench.visits, (10, 20, 300), strict=True):
+        visit.received(size)
+    assert (HostTraffic("one.test", 2), HostTraffic("two.test", 1)) == bench.hosts.traffic().hosts
+    bench.sent[2].callback("bytes")
+    assert (HostTraffic("one.test", 2),) == bench.hosts.traffic().hosts
+    assert 330 == bench.hosts.traffic().received_bytes
+    for sent in bench.sent[:2]:
+        sent.callback("bytes")
+    assert Traffic(received_bytes=330) == bench.hosts.traffic()
+    assert {} == bench.hosts._hosts
+    bench.clock.advance(FORGET_S + 1)
+    bench.ask("one.test")
+    bench.visits[-1].received(4000)
+    assert 4330 == bench.hosts.traffic().received_bytes
+
+
+def test_hosts_that_are_forgotten_because_there_are_so_many(bench: Bench) -> None:
+    """What came from them still counts."""
+    bench.down("bad.test")  # is remembered, for it failed
+    bench.clock.advance(OPEN_S + 1)
+    for number in range(REMEMBERED + 5):
+        bench.ask(f"{number}.test")
+        bench.visits[-1].received(1)
+    assert "bad.test" not in bench.hosts._hosts
+    assert REMEMBERED + 5 == bench.hosts.traffic().received_bytes

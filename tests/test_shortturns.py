@@ -25,8 +25,13 @@ class Pipes:
         outer = select.epoll()
         outer.register(self.waker, READ)
         self.now, self.asking = 0.0, set()
+        self.took = []
         self.turns = ShortTurns(
-            outer, is_bulk=self.bulk.__contains__, asks=self.asking.__contains__, now=lambda: self.now
+            outer,
+            is_bulk=self.bulk.__contains__,
+            asks=self.asking.__contains__,
+            now=lambda: self.now,
+            took=self.took.append,
         )
         self._ends = [self.waker, self._wake]
 
@@ -135,6 +140,16 @@ def test_waiting(pipes):
     assert [] == pipes.served()
     os.write(pipes._ends[-1], b"x")
     assert [(end, READ)] == pipes.turns.poll(5, 1000)
+
+
+def test_how_long_turns_took(pipes):
+    """From the end of one poll to the beginning of the next; waiting in a poll is no part of it."""
+    pipes.served()
+    pipes.now += 0.25
+    pipes.served()
+    pipes.now += 0.5
+    pipes.served()
+    assert [0.25, 0.5] == pipes.took
 
 
 def test_the_private_names_of_twisted():

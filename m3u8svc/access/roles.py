@@ -49,6 +49,8 @@ class Thing(enum.Enum):
     SETTINGS = "settings"
     PLUGINS = "plugins"
     HEALTH = "health"
+    METRICS = "metrics"
+    """Numbers of all tasks, hosts and disks: names are among them, so it is nothing for strangers."""
 
 
 @attrs.frozen(kw_only=True)
@@ -75,6 +77,7 @@ LEAST_ROLES: Mapping[tuple[Action, Thing], Role | None] = {
     (Action.CHANGE, Thing.SETTINGS): Role.ADMIN,
     (Action.READ, Thing.PLUGINS): Role.READER,
     (Action.READ, Thing.HEALTH): Role.READER,
+    (Action.READ, Thing.METRICS): Role.READER,
 }
 
 

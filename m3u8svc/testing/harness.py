@@ -32,6 +32,7 @@ from m3u8svc.builtin.failures import RetryPolicy
 from m3u8svc.builtin.skip import SkipExpression
 from m3u8svc.builtin.ts import TsPlugin
 from m3u8svc.builtin.variant import ChosenVariant
+from m3u8svc.counting import Counts
 from m3u8svc.errors import M3u8svcError
 from m3u8svc.fetch import Fetcher
 from m3u8svc.hookspecs import hookimpl
@@ -126,6 +127,8 @@ class Harness:
         ]
         self.plugins = load_builtins(builtins, clock=self.clock, run_plain=run_inline)
         self._hosts = Hosts(self.clock)
+        self.counts = Counts()
+        """What its runs counted."""
         self._fetcher = Fetcher(clock=self.clock, wall=self.clock.seconds)
         self.wait_for(
             load_plugins(
@@ -260,6 +263,7 @@ class Harness:
             direct_agent=self.origin,
             boot_id="harness",
             hosts=self._hosts,
+            counts=self.counts,
         )
         job = Job(task, tools, _Journal())
         try:

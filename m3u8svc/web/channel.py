@@ -56,6 +56,8 @@ class GatedRequest(Request):
     channel: "GatedChannel"
     client: Client
     admission: Admission
+    began_at = 0.0
+    """When its headers were there."""
     _body_bytes = 0
 
     def handleContentChunk(self, data: bytes) -> None:
@@ -127,6 +129,7 @@ class GatedChannel(HTTPChannel):
         sent_path = self._path.decode("latin-1")
         method, target = self._command.decode("latin-1"), without_base(sent_path, front.base_path)
         request = self.requests[-1]
+        request.began_at = self.site.reactor.seconds()
         headers = {
             name.decode("latin-1").lower(): [value.decode("latin-1") for value in values]
             for name, values in request.requestHeaders.getAllRawHeaders()
@@ -145,8 +148,7 @@ class GatedChannel(HTTPChannel):
         if refusal is None and sent_path.partition("?")[0] == front.base_path:
             refusal = gate.moved(front.base_path + "/")
         if refusal is not None:
-            self._log_refusal(refusal, method, target, client.headers)
-            self.refuse(refusal, head=method == "HEAD")
+            self._turn_away(refusal, method, target, client.headers)
             return
         self._path = target.encode("latin-1")
         request.client = client
@@ -203,8 +205,7 @@ class GatedChannel(HTTPChannel):
             request.admission = verdict
             verdict = self.site.rate_refusal(verdict.principal, request.client.address) or verdict
         if isinstance(verdict, Refusal):
-            self._log_refusal(verdict, method, target, request.client.headers)
-            self.refuse(verdict, head=method == "HEAD")
+            self._turn_away(verdict, method, target, request.client.headers)
             return
         limits = self.site.limits
         self.body_limit = gate.body_limit(method, target, limits)
@@ -257,6 +258,14 @@ class GatedChannel(HTTPChannel):
         self._expect(LINGER_S)
         self.transport.resumeProducing()
         self.transport.loseWriteConnection()
+
+    def _turn_away(self, refusal: Refusal, method: str, target: str, headers: gate.Headers) -> None:
+        """
+        Refuse a request whose headers are known, log it and count it.
+        """
+        self._log_refusal(refusal, method, target, headers)
+        self.site.count(method, target.partition("?")[0], refusal.status, self.requests[-1].began_at)
+        self.refuse(refusal, head=method == "HEAD")
 
     def _log_refusal(self, refusal: Refusal, method: str, target: str, headers: gate.Headers) -> None:
         is_attack = refusal.status in (403, 421) and self.site.may_warn_of(_host(self.getPeer()))
@@ -404,6 +413,7 @@ class GatedSite(Site):
         front: Front = NOTHING_BEFORE_US,
         closing: Callable[[], None] = lambda: None,
         limits: WebLimits = DEFAULTS,
+        answered: Callable[[str, str, int, float], None] = lambda method, route, status, took_s: None,
     ) -> None:
         super().__init__(
             resource, requestFactory=GatedRequest, timeout=limits.idle_s, reactor=reactor, parsePOSTFormSubmission=False
@@ -416,6 +426,7 @@ class GatedSite(Site):
         self.doorman = doorman or Doorman(clock=reactor)
         self.front = front
         self._closing = closing
+        self._answered = answered
         self._channels: dict[GatedChannel, str] = {}
         self._turned_away = 0
         self._burst: IDelayedCall | None = None
@@ -491,8 +502,15 @@ class GatedSite(Site):
             if not channel.requests:
                 channel.loseConnection()
 
+    def count(self, method: str, path: str, status: int, began_at: float) -> None:
+        """
+        A request that began then is answered.
+        """
+        self._answered(*gate.route_of(method, path), status, self.reactor.seconds() - began_at)
+
     def log(self, request: Any) -> None:  # Any: http.Request is not annotated
         """The access log: debug, without the query, and without what clients that poll ask all day."""
+        self.count(request.method.decode("latin-1"), request.path.decode("latin-1"), request.code, request.began_at)
         if request.method == b"GET" and request.code < 400:
             return
         self._log.debug(

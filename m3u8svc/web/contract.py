@@ -5,6 +5,7 @@ What the web room asks of the service: the whole of it, so that tests can stand 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol  # Any: JSON values
 
+from m3u8svc.counting import Traffic
 from m3u8svc.errors import M3u8svcError
 from m3u8svc.hls.outline import Outline
 from m3u8svc.results import ResultFile
@@ -158,6 +159,9 @@ class Downloads(Protocol):
 
     def running(self) -> list[Task]:
         """Live snapshots of the tasks that download now."""
+
+    def traffic(self) -> Traffic:
+        """What came from all hosts so far, and who is asked now."""
 
     def watch(self, told: Callable[[Task], None]) -> Callable[[], None]:
         """Call `told` at every transition and progress change, until the returned function is called."""

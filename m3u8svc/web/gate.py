@@ -41,6 +41,7 @@ ROUTES: Mapping[str, tuple[str, ...]] = {
     "/api/openapi.json": ("GET",),
     "/api/session": ("GET", "POST", "DELETE"),
     "/ws/progress": ("GET",),
+    "/metrics": ("GET",),
     "/": ("GET", "HEAD"),
     "/healthz": ("GET", "HEAD"),
     "/readyz": ("GET", "HEAD"),
@@ -49,6 +50,9 @@ ROUTES: Mapping[str, tuple[str, ...]] = {
 """Every path we answer, with its methods; below /static/ it is GET and HEAD."""
 
 STATIC = "/static/"
+METRICS = "/metrics"
+OTHER = "other"
+"""What a path or a method is called that is none of ours."""
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
 
 CONTENT_SECURITY_POLICY = (
@@ -209,8 +213,7 @@ def _origin_refusal(path: str, headers: Headers, allowed_hosts: frozenset[str], 
     """
     Refuse what another site's page sends. Our own pages may be linked to from anywhere; everything else may not.
     """
-    page = path in ROUTES and not path.startswith(("/api/", "/ws/"))
-    if page or path.startswith(STATIC):
+    if path.startswith(STATIC) or (path in ROUTES and not is_guarded(path)):
         return None
     origins = headers.get("origin", ())
     if origins:
@@ -218,6 +221,21 @@ def _origin_refusal(path: str, headers: Headers, allowed_hosts: frozenset[str], 
     else:
         own = all(site in ("same-origin", "none") for site in headers.get("sec-fetch-site", ()))
     return None if own else refusal_of(403, ForeignOrigin)
+
+
+def is_guarded(path: str) -> bool:
+    """
+    Whether what a path leads to is somebody's, unlike the pages.
+    """
+    return path == METRICS or path.startswith(("/api/", "/ws/"))
+
+
+def route_of(method: str, path: str) -> tuple[str, str]:
+    """
+    What a request is counted under: a method and a route that we have, however it was sent.
+    """
+    route = STATIC if path.startswith(STATIC) else path if path in ROUTES else OTHER
+    return method if method in METHODS else OTHER, route
 
 
 def whose_page(headers: Headers) -> str:

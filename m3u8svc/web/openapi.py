@@ -284,6 +284,12 @@ def operations(limits: WebLimits) -> Mapping[tuple[str, str], Operation]:
             answer={},
             errors={503: [TooManySockets.code]},
         ),
+        ("GET", gate.METRICS): Operation(
+            name="getMetrics",
+            says="What the service counts, for Prometheus, in its text format.",
+            answer={"type": "string"},
+            media="text/plain",
+        ),
         ("GET", "/"): Operation(
             name="getPage", says="The task list for people.", answer={"type": "string"}, media="text/html"
         ),
@@ -416,7 +422,7 @@ def _errors(operation: Operation, method: str, path: str) -> dict[int, list[str]
     The codes of the errors of an operation, by status: those of its kind, and its own.
     """
     ours = _codes(*OURS)
-    guarded = path.startswith(("/api/", "/ws/"))
+    guarded = gate.is_guarded(path)
     found: dict[int, list[str]] = {
         400: _codes(Fault.CALLER),
         421: [WrongHost.code],

@@ -19,6 +19,7 @@ THINGS: Mapping[str, Thing] = {
     "/api/openapi.json": Thing.HEALTH,
     "/api/session": Thing.SESSION,
     "/ws/progress": Thing.TASKS,
+    "/metrics": Thing.METRICS,
     "/": Thing.PAGES,
     "/healthz": Thing.PAGES,
     "/readyz": Thing.PAGES,

@@ -6,12 +6,15 @@ reactor; `tap` does so inside `makeService`.
 from collections.abc import Callable
 
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.threads import deferToThread
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import Request, Site
 
 from m3u8svc.access.forwarding import NOTHING_BEFORE_US, Front
+from m3u8svc.counting import Counts
 from m3u8svc.errors import PathNotFound
-from m3u8svc.web import openapi
+from m3u8svc.waiting import InThread
+from m3u8svc.web import gate, openapi
 from m3u8svc.web.channel import GatedSite
 from m3u8svc.web.contract import Downloads, Health, Plugins
 from m3u8svc.web.counts import CountsAPI
@@ -21,6 +24,7 @@ from m3u8svc.web.doorman import Doorman
 from m3u8svc.web.errors import put, refusal_by
 from m3u8svc.web.file import FileAPI
 from m3u8svc.web.health import HealthAPI
+from m3u8svc.web.metrics import MetricsAPI
 from m3u8svc.web.pages import Pages
 from m3u8svc.web.plugins import PluginsAPI
 from m3u8svc.web.push import ProgressFeed, ProgressResource
@@ -42,6 +46,8 @@ def make_site(
     limits: WebLimits = DEFAULTS,
     doorman: Doorman | None = None,
     front: Front = NOTHING_BEFORE_US,
+    counts: Counts | None = None,
+    in_thread: InThread = deferToThread,
 ) -> Site:
     """
     A site to listen with. `allowed_hosts` answers the Host values that name us (`gate.host_names` makes them of the
@@ -49,6 +55,7 @@ def make_site(
     the owner.
     """
     doorman = doorman or Doorman(clock=reactor)
+    counts = counts or Counts()
     mergers, storages = plugins.merger_names, plugins.storage_names
     feed = ProgressFeed(service, clock=reactor, limits=limits)
     rooms: dict[str, IResource] = {
@@ -66,6 +73,7 @@ def make_site(
         ).app.resource(),
         "/api/session": SessionAPI(doorman, base_path=front.base_path).app.resource(),
         "/ws/progress": ProgressResource(feed),
+        gate.METRICS: MetricsAPI(service, health, counts=counts, version=version, in_thread=in_thread).app.resource(),
     }
     root = Root(rooms, pages=Pages(version=version).app.resource())
     return GatedSite(
@@ -76,6 +84,7 @@ def make_site(
         front=front,
         closing=feed.close,
         limits=limits,
+        answered=counts.answered,
     )
 
 

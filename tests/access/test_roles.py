@@ -26,6 +26,7 @@ TABLE = {
     "POST /api/session": "srua",
     "DELETE /api/session": "srua",
     "GET /ws/progress": "rua",
+    "GET /metrics": "rua",
     "GET /": "srua",
     "HEAD /": "srua",
     "GET /healthz": "srua",
@@ -60,7 +61,7 @@ def test_who_may(route: str) -> None:
     )
 
 
-@pytest.mark.parametrize("path", ["/api/new", "/api/tasks/1", "/api", "/ws/other", "/metrics", ""])
+@pytest.mark.parametrize("path", ["/api/new", "/api/tasks/1", "/api", "/ws/other", "/metrics/", ""])
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"])
 def test_what_is_not_in_the_table_is_denied(method: str, path: str) -> None:
     """Not even an admin may do what nobody thought of."""

@@ -8,12 +8,13 @@ from collections import Counter
 import attrs
 import pytest
 from twisted.internet.address import IPv4Address
-from twisted.internet.defer import succeed
+from twisted.internet.defer import maybeDeferred, succeed
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.logger import LogLevel, globalLogPublisher
 
 from m3u8svc.boxwatch import BoxWatch
+from m3u8svc.counting import Counts, Traffic
 from m3u8svc.degraded import Degraded
 from m3u8svc.errors import TaskNotFound
 from m3u8svc.hls.outline import Outline
@@ -74,6 +75,8 @@ class RecordingService:
         self.disks = ()
         self.map = SegmentMap()
         self.listeners = []
+        self.counts = Counts()
+        self.seen = Traffic()
         self.unready = None
         self.boxes = BoxWatch()
         self.health = Degraded(wall=lambda: 1.5, probe=self._probe, boxes=self.boxes)
@@ -195,6 +198,9 @@ class RecordingService:
     def running(self):
         return list(self.live)
 
+    def traffic(self):
+        return self.seen
+
     def watch(self, told):
         self.listeners.append(told)
         return lambda: self.listeners.remove(told)
@@ -315,6 +321,8 @@ def site(service, clock):
         plugins=service.plugins,
         health=service.health,
         version="1.2.3",
+        counts=service.counts,
+        in_thread=maybeDeferred,
     )
 
 

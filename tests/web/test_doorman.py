@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 import attrs
 import pytest
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import globalLogPublisher
 
 from m3u8svc.access.forwarding import NOTHING_BEFORE_US, Front, parse_trusted
@@ -68,6 +68,7 @@ class House:
             version="1.2.3",
             doorman=self.doorman,
             front=front,
+            in_thread=maybeDeferred,
         )
         self.wire = Wire(self.site, clock)
 

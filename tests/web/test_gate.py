@@ -16,6 +16,7 @@ from m3u8svc.web.gate import (
     decide,
     host_names,
     names_of_own_end,
+    route_of,
     whose_page,
 )
 
@@ -75,7 +76,7 @@ ORIGIN_TABLE = [
 @pytest.mark.parametrize(("given", "expected"), ORIGIN_TABLE, ids=range(len(ORIGIN_TABLE)))
 def test_origin_below_the_api(given, expected):
     """What a foreign page sends is refused, and so is a foreign WebSocket."""
-    for path in ("/api/tasks", "/api/settings", "/ws/progress"):
+    for path in ("/api/tasks", "/api/settings", "/ws/progress", "/metrics"):
         assert expected == refused("GET", path, OWN | given)
 
 
@@ -256,3 +257,18 @@ def test_refusals_in_both_languages():
     for refusal in (*found, BAD_REQUEST, HEADERS_TOO_LARGE, BODY_TOO_LARGE):
         assert not refusal.message.isascii() and refusal.english.isascii()
         assert advice_on(refusal.code, "zh") and advice_on(refusal.code, "en")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "counted"),
+    [
+        ("GET", "/api/tasks", ("GET", "/api/tasks")),
+        ("GET", "/static/app.js", ("GET", "/static/")),
+        ("GET", "/static/nothing/here", ("GET", "/static/")),
+        ("GET", "/wp-login.php", ("GET", "other")),
+        ("BREW", "/api/tasks", ("other", "/api/tasks")),
+    ],
+)
+def test_what_requests_are_counted_under(method, path, counted):
+    """A route of ours or one name for all others: strangers choose paths, and there is no end to those."""
+    assert counted == route_of(method, path)
