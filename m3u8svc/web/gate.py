@@ -39,6 +39,7 @@ ROUTES: Mapping[str, tuple[str, ...]] = {
     "/api/plugins": ("GET",),
     "/api/health": ("GET",),
     "/api/openapi.json": ("GET",),
+    "/api/docs": ("GET",),
     "/api/session": ("GET", "POST", "DELETE"),
     "/ws/progress": ("GET",),
     "/metrics": ("GET",),

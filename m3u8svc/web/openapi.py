@@ -266,6 +266,12 @@ def operations(limits: WebLimits) -> Mapping[tuple[str, str], Operation]:
         ("GET", PATH): Operation(
             name="getDescription", says="This document.", answer={"type": "object", "required": ["openapi"]}
         ),
+        ("GET", "/api/docs"): Operation(
+            name="browseDescription",
+            says="This document for people, in a page where one can try things out.",
+            answer={"type": "string"},
+            media="text/html",
+        ),
         ("GET", "/api/session"): Operation(name="getSession", says="Who is asking.", answer=_ref("Session")),
         ("POST", "/api/session"): Operation(
             name="logIn",
@@ -324,10 +330,15 @@ def operations(limits: WebLimits) -> Mapping[tuple[str, str], Operation]:
 
 
 def document(
-    *, version: str, mergers: Sequence[str], storages: Sequence[str], limits: WebLimits = DEFAULTS
+    *,
+    version: str,
+    mergers: Sequence[str],
+    storages: Sequence[str],
+    limits: WebLimits = DEFAULTS,
+    base_path: str = "",
 ) -> dict[str, Any]:
     """
-    The whole, for a service of this version that offers these.
+    The whole, for a service of this version that offers these, below this path of its host.
     """
     known = operations(limits)
     paths: dict[str, Json] = {}
@@ -343,7 +354,7 @@ def document(
             "description": openapi_texts.ABOUT,
             "license": {"name": "MIT"},
         },
-        "servers": [{"url": "/"}],
+        "servers": [{"url": base_path or "/"}],
         "security": [{}, *({name: []} for name in SECURITY_SCHEMES)],
         "paths": paths,
         "components": {
@@ -409,7 +420,7 @@ def _responses(operation: Operation, method: str, path: str) -> dict[str, Json]:
             },
             "content": {operation.media: {"schema": operation.answer}},
         }
-    if path in (PATH, FILE, "/", STATIC, "/favicon.ico"):
+    if path in (PATH, "/api/docs", FILE, "/", STATIC, "/favicon.ico"):
         found["200"]["headers"] = {"ETag": {"$ref": "#/components/headers/ETag"}}
         found["304"] = {"description": "It is still what `If-None-Match` says."}
     for status, codes in sorted(_errors(operation, method, path).items()):

@@ -1,6 +1,6 @@
 """
-The pages people look at: the task list at / or the login in its place, their scripts and styles, and the two small
-paths tools ask for.
+The pages people look at: the task list at / or the login in its place, the API's description, their scripts and styles,
+and the two small paths tools ask for.
 
 Everything is read once, at start, from ``static/`` and what lies below it, and served by exact name: there is no path
 to escape from.
@@ -60,6 +60,11 @@ class Pages:
     def favicon(self, request: Request) -> bytes:
         """An SVG; browsers look at the type, not at the name."""
         return self._send(request, "icon.svg")
+
+    @app.route("/api/docs", methods=["GET"])
+    def docs(self, request: Request) -> bytes:
+        """The browser of /api/openapi.json."""
+        return self._send(request, "apidocs.html")
 
     @app.route("/healthz", methods=["GET"])
     def healthz(self, request: Request) -> bytes:

@@ -17,6 +17,7 @@ THINGS: Mapping[str, Thing] = {
     "/api/plugins": Thing.PLUGINS,
     "/api/health": Thing.HEALTH,
     "/api/openapi.json": Thing.HEALTH,
+    "/api/docs": Thing.HEALTH,
     "/api/session": Thing.SESSION,
     "/ws/progress": Thing.TASKS,
     "/metrics": Thing.METRICS,

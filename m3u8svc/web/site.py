@@ -69,13 +69,16 @@ def make_site(
         "/api/health": (wellbeing := HealthAPI(health, version=version).app.resource()),
         "/readyz": wellbeing,
         openapi.PATH: DescriptionAPI(
-            lambda: openapi.document(version=version, mergers=mergers, storages=storages, limits=limits)
+            lambda: openapi.document(
+                version=version, mergers=mergers, storages=storages, limits=limits, base_path=front.base_path
+            )
         ).app.resource(),
         "/api/session": SessionAPI(doorman, base_path=front.base_path).app.resource(),
         "/ws/progress": ProgressResource(feed),
         gate.METRICS: MetricsAPI(service, health, counts=counts, version=version, in_thread=in_thread).app.resource(),
     }
-    root = Root(rooms, pages=Pages(version=version).app.resource())
+    rooms["/api/docs"] = pages = Pages(version=version).app.resource()
+    root = Root(rooms, pages=pages)
     return GatedSite(
         root,
         reactor=reactor,
@@ -103,8 +106,8 @@ class Root(Resource):
     def render(self, request: Request) -> bytes | int:
         """Ask the room; unknown paths below /api are none of the pages' concern."""
         path = request.path.decode("latin-1")
-        room = self._rooms.get(path, self._pages)
-        if room is self._pages and path.startswith(("/api/", "/ws/")):
+        room = self._rooms.get(path)
+        if room is None and gate.is_guarded(path):
             return put(request, refusal_by(404, PathNotFound()))
-        answer: bytes | int = room.render(request)
+        answer: bytes | int = (room or self._pages).render(request)
         return answer

@@ -22,6 +22,7 @@ TABLE = {
     "GET /api/plugins": "rua",
     "GET /api/health": "rua",
     "GET /api/openapi.json": "rua",
+    "GET /api/docs": "rua",
     "GET /api/session": "rua",
     "POST /api/session": "srua",
     "DELETE /api/session": "srua",

@@ -373,3 +373,9 @@ def test_served(wire, service):
     assert (304, b"") == (again.status, again.body)
     assert 200 == wire.ask("GET", PATH, headers={"If-None-Match": '"other"'}).status
     assert (405, "GET") == ((head := wire.ask("PUT", PATH)).status, head.headers["allow"])
+
+
+def test_servers_below_a_base_path():
+    """Where a proxy serves us below a path, requests made by the document go there."""
+    below = document(version="1", mergers=("mp4",), storages=("disk",), base_path="/m3u8")
+    assert ([{"url": "/m3u8"}], [{"url": "/"}]) == (below["servers"], DOCUMENT["servers"])

@@ -21,6 +21,7 @@ STATIC = files("m3u8svc.web").joinpath("static")
         ("/static/style.css", "text/css; charset=utf-8"),
         ("/static/vendor/preact.js", "text/javascript; charset=utf-8"),
         ("/favicon.ico", "image/svg+xml; charset=utf-8"),
+        ("/api/docs", "text/html; charset=utf-8"),
     ],
 )
 def test_page(wire, path, content_type):
