@@ -128,7 +128,9 @@ def watched(task: Locator) -> int:
 
 def visible_buttons(task: Locator) -> list[str]:
     """What can be done with a task."""
-    buttons: list[str] = task.locator(".buttons button:visible").evaluate_all("all => all.map(each => each.ariaLabel)")
+    buttons: list[str] = task.locator(".buttons button:not(.expand):visible").evaluate_all(
+        "all => all.map(each => each.ariaLabel)"
+    )
     return buttons
 
 
@@ -278,8 +280,8 @@ def test_page_when_a_link_is_refused(stage: Stage) -> None:
     with stage.page() as (page, _seen):
         open_page(stage, page)
         page.fill("#url", "ftp://source.example/film.m3u8")
-        page.click("#add button")
-        expect(page.locator("#notice")).to_contain_text("url: must begin with http:// or https://")
+        page.click("#add button.main")
+        expect(page.locator("#url-says")).to_contain_text("must begin with http:// or https://")
         expect(page.locator("#url")).to_have_value("ftp://source.example/film.m3u8")
         assert [] == stage.service.tasks()
 
@@ -328,7 +330,7 @@ def test_page_when_the_language_changes(stage: Stage) -> None:
         assert "en" == page.evaluate("document.documentElement.lang")
         assert not re.search("[一-鿿]", page.inner_text("main"))
         page.click("#language")
-        expect(page.locator("#add button")).to_have_text("添加任务")
+        expect(page.locator("#add button.main")).to_have_text("添加任务")
         assert_quiet(stage, seen)
 
 
@@ -394,8 +396,8 @@ def test_page_when_text_from_elsewhere_is_markup(stage: Stage) -> None:
         expect(page.locator(".task").filter(has_text="Failed")).to_contain_text("<img")
         page.fill("#url", "https://source.example/a")
         page.fill("#filename", f"{HOSTILE}/")
-        page.click("#add button")
-        expect(page.locator("#notice")).to_contain_text("<img")
+        page.click("#add button.main")
+        expect(page.locator("#filename-says")).to_contain_text("<img")
         row(page, HOSTILE).get_by_role("button", name="Delete").click()
         expect(page.get_by_role("dialog")).to_contain_text("<img")
         assert 0 == page.locator("main img, main script, dialog img").count()

@@ -54,9 +54,7 @@ export function look(number, near) {
 export function want(change) {
   query.value = { ...query.peek(), ...change };
   epoch += 1;
-  for (const number of [...blocks.keys()]) if (number > 0) blocks.delete(number);
-  shown.clear();
-  shown.add(0);
+  for (const [number, ids] of blocks) if (number > 0) ids.value = null;
   refresh();
 }
 
@@ -96,8 +94,7 @@ async function round() {
   if (now !== epoch) { again = true; return; }
   batch(() => wanted.forEach((number, place) => {
     const { value, total: all } = answers[place];
-    const most = number * BLOCK + value.length;
-    total.value = all ?? (value.length === BLOCK ? most + 1 : most);
+    total.value = all ?? number * BLOCK + value.length;   // some proxies leave out headers that they do not know
     show(number, value);
   }));
 }
@@ -113,6 +110,7 @@ function show(number, list) {
 }
 
 async function count() {
+  counts.value = await ask("GET", "api/counts");
 }
 
 function soon(within = SOON_MS) {
@@ -230,10 +228,28 @@ export async function selectBetween(first, last) {
 
 // -- Ordering --
 
-// Move a task that waits to the place of another, or by a step: places are counted among those of one priority.
-export async function move(id, target) {
-  const ahead = await ask("GET", `api/tasks?${new URLSearchParams({ status: WAITING, sort: "queue", order: "asc", limit: Math.min(target.queue_position, 1000) })}`)
-    .catch(() => []);
-  const place = ahead.filter(task => task.priority === target.priority && task.queue_position <= target.queue_position).length || 1;
-  return act("PUT", taskPath(id), { priority: target.priority, queue: place });
+const waiting = (offset, limit) => patiently(() => ask("GET", `api/tasks?${new URLSearchParams({ status: WAITING, sort: "queue", order: "asc", offset, limit })}`));
+
+// Let a task that waits have the place of another. Places are counted among those of one priority, and those of a higher
+// one come first.
+export async function moveTo(id, target) {
+  try {
+    let place = 0;
+    for (let offset = 0; offset < target.queue_position; offset += 1000) {
+      const ahead = await waiting(offset, Math.min(1000, target.queue_position - offset));
+      place += ahead.filter(task => task.priority === target.priority).length;
+      if (!ahead.length) break;
+    }
+    return await act("PUT", taskPath(id), { priority: target.priority, queue: Math.max(1, place) });
+  } catch (error) {
+    say(words(error));
+    return false;
+  }
+}
+
+// The same by a step up (-1) or down (1).
+export async function moveBy(task, step) {
+  const at = task.queue_position - 1 + step;
+  const [target] = at < 0 ? [] : await waiting(at, 1).catch(() => []);
+  return target ? moveTo(task.id, target) : false;
 }

@@ -103,3 +103,12 @@ export function nameOf(task) {
   if (task.filename) return task.filename;
   try { return decodeURIComponent(new URL(task.url).pathname.split("/").pop()) || task.id; } catch { return task.id; }
 }
+
+// A name for what a link leads to: its last part, or the one before where that says only what it is.
+export function nameFrom(url) {
+  try {
+    const parts = decodeURIComponent(new URL(url).pathname).split("/").filter(Boolean).map(part => part.replace(/\.m3u8?$|\.mp4$/i, ""));
+    const telling = parts.filter(part => !/^(index|playlist|master|main|chunklist|manifest|prog_index|hls|video)$/i.test(part));
+    return (telling.at(-1) ?? "").replace(/[/\\:\u0000-\u001f]/g, " ").replace(/^[.-]+|[. ]+$/g, "").slice(0, 60);
+  } catch { return ""; }
+}

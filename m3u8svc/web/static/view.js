@@ -17,7 +17,7 @@ const PATHS = {
   out: "M14 4H5v16h9M10 12h11M17 8l4 4-4 4", pause: "M8 5v14M16 5v14", plug: "M9 3v5M15 3v5M6 8h12v3a6 6 0 0 1-12 0zM12 17v4",
   play: "M7 5l12 7-12 7z", retry: "M20 12a8 8 0 1 1-2.6-5.9M20 3v5h-5", search: "M11 4a7 7 0 1 0 0 14 7 7 0 0 0 0-14M16 16l5 5",
   sun: "M12 8a4 4 0 1 0 0 8 4 4 0 0 0 0-8M12 2v2M12 20v2M2 12h2M20 12h2M5 5l1.4 1.4M17.6 17.6L19 19M5 19l1.4-1.4M17.6 6.4L19 5",
-  auto: "M4 5h16v11H4zM9 20h6M12 16v4", trash: "M4 7h16M9 7V4h6v3M6 7l1 13h10l1-13M10 11v5M14 11v5", more: "M6 9l6 6 6-6", plan: "M6 3h9l4 4v14H6zM9 12h7M9 16h5",
+  auto: "M4 5h16v11H4zM9 20h6M12 16v4", trash: "M4 7h16M9 7V4h6v3M6 7l1 13h10l1-13M10 11v5M14 11v5", more: "M6 9l6 6 6-6", up: "M12 20V5M6 11l6-6 6 6", downward: "M12 4v15M6 13l6 6 6-6", plan: "M6 3h9l4 4v14H6zM9 12h7M9 16h5",
 };
 export const Icon = ({ name }) => html`<svg class="icon" viewBox="0 0 24 24" aria-hidden="true"><path d=${PATHS[name]} /></svg>`;
 
