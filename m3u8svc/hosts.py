@@ -22,6 +22,7 @@ from m3u8svc.counting import HostTraffic, Traffic
 from m3u8svc.errors import HttpStatusError, M3u8svcError
 from m3u8svc.tasks.breaker import Breaker
 from m3u8svc.tasks.concurrency import FIRST, Ceilings, Growth, HostLimit, Reading, limit_after_outage
+from m3u8svc.tasks.livelog import Standing
 from m3u8svc.tasks.retry import FINAL_STATUSES, LONGEST_RETRY_AFTER_S, Bearing, bearing_of
 from m3u8svc.tasks.sharing import BEFORE_ALL, Row
 
@@ -94,6 +95,10 @@ class _Host:
         may_ask = now >= self.later_until and self.breaker.admits(now) and self.limit.admits(self.under_way)
         worth_it = is_first or self.under_way < self.growth.most
         return may_ask and worth_it and self.under_way < ceilings.per_host
+
+    def most(self, ceilings: Ceilings) -> int:
+        """How many requests at once are worth it, and allowed."""
+        return min(self.growth.most, ceilings.per_host, *(() if self.limit.most is None else (self.limit.most,)))
 
     def count(self, now: float, change: int) -> None:
         """So many more are under way from now on."""
@@ -204,6 +209,22 @@ class Hosts:
             received_bytes=self._forgotten_bytes + sum(host.size_bytes for host in hosts),
             hosts=tuple(HostTraffic(host.name, host.under_way) for host in hosts if host.under_way),
         )
+
+    def standings(self, task: str) -> list[Standing]:
+        """
+        The hosts that this task asks now, or waits for.
+        """
+        now = self._clock.seconds()
+        return [
+            Standing(
+                name=host.name,
+                connections=host.row.under_way(task),
+                limit=host.most(self.ceilings),
+                paused_for_s=host.closed_for_s(now) or None,
+            )
+            for host in self._hosts.values()
+            if not host.row.has_none(task) or host.row.has_waiting(task)
+        ]
 
     # -- Turns
 

@@ -93,6 +93,7 @@ from m3u8svc.tasks.again import seen_by_job
 from m3u8svc.tasks.completeness import Report, make_report, presentation_of
 from m3u8svc.tasks.incidents import with_incident
 from m3u8svc.tasks.ledger import Ledger, SegmentRow, Sizes
+from m3u8svc.tasks.livelog import LiveLog
 from m3u8svc.tasks.merged import Merged
 from m3u8svc.tasks.names import result_name
 from m3u8svc.tasks.remembered import write_presentation
@@ -281,6 +282,7 @@ class Job:
         ledger: Ledger | Iterable[SegmentRow] = (),
         past: Past | None = None,
         rules: Rules | None = None,
+        live: LiveLog | None = None,
     ) -> None:
         self._task = task if past is None else seen_by_job(task)
         self._past = past
@@ -295,7 +297,8 @@ class Job:
         self._name = result_name(task.spec)
         self._directory = Path(self._settings.save_location)
         self._workdir = WorkDir(work_path(task), clock=tools.clock, in_thread=tools.in_thread, boot_id=tools.boot_id)
-        self._tracker = Tracker(tools.clock.seconds, floor_percent=task.progress.percent)
+        self._live = live or LiveLog(now=tools.clock.seconds, wall=tools.wall)
+        self._tracker = Tracker(tools.clock.seconds, floor_percent=task.progress.percent, live=self._live)
         self._debug = DebugLog(
             self._workdir.path,
             task.id,
@@ -306,7 +309,7 @@ class Job:
         self.incidents = task.incidents
         """The last things that went wrong, those of this run among them."""
         self._wire = attrs.evolve(
-            tools.wire(task, note=self._debug.note), incident=self._note_incident, asleep=self._tracker.asleep
+            tools.wire(task, note=self._note), incident=self._note_incident, asleep=self._tracker.asleep
         )
         self._tracks: tuple[TrackInfo, ...] = (TrackInfo(track=MAIN, kind="main"),)
         self._groups: tuple[GroupSpan, ...] = ()
@@ -322,8 +325,14 @@ class Job:
         """Whether the new result may have its name already: from then on a failure leaves it there."""
         self.warnings: list[str] = list(task.spec.warnings)
 
+    def _note(self, text: str) -> None:
+        self._debug.note(text)
+        self._live.note(text)
+
     def _note_incident(self, incident: Incident) -> None:
         self.incidents = with_incident(self.incidents, incident)
+        about = f"{incident.segment}: " if incident.segment else ""
+        self._live.say("warn", Said(about + incident.text, about + incident.text_en))
 
     def segment_map(self) -> SegmentMap | None:
         """
@@ -377,7 +386,7 @@ class Job:
         try:
             await self._in_thread(_make, self._directory)  # work may lie elsewhere
             self._ground = await self._in_thread(Ground.of, self._directory, self._workdir.path)
-            self._debug.note(f"url {redact_url(self._task.spec.url)} settings {self._settings}")
+            self._note(f"url {redact_url(self._task.spec.url)} settings {self._settings}")
             recovered = await self._recover()
             if recovered is not None:
                 self.warnings = list(self._task.warnings)  # what the run that made it had to say
@@ -393,14 +402,16 @@ class Job:
                 except SegmentsUnusable as error:
                     if merged is not None:  # low_disk: what was merged is gone with the others
                         raise
-                    self._debug.note(f"{error}; fetched once more")
+                    self._note(f"{error}; fetched once more")
                     self._tracker.begin(total=len(plan.jobs))
                     self._tracker.enter(Phase.DOWNLOAD)
                     again = self._download(planned, download.listing(), None)
                     recovered = await self._carry_out(planned, again, None)
             return await self._finish(recovered)
         except BaseException as error:  # the log is for exactly this; the error goes on
-            self._debug.note(f"ended: {type(error).__name__}: {error}")
+            self._note(f"ended: {type(error).__name__}: {error}")
+            if isinstance(error, M3u8svcError):
+                self._live.say("error", Said(error.text("zh"), error.text("en")))
             raise
         finally:
             await self._publish_debug_log()
@@ -606,7 +617,7 @@ class Job:
             reload=self._read_again,
             clock=self._tools.clock,
             in_thread=self._tools.in_thread,
-            note=self._debug.note,
+            note=self._note,
         )
 
     async def _read_again(self) -> Presentation:
@@ -700,7 +711,7 @@ class Job:
             elif mine:
                 self.warnings.append(f"按设置跳过了 {len(mine)} 个分片：{ranges(mine)}")
         if skips:
-            self._debug.note(f"skipped: {ranges(skips)}")
+            self._note(f"skipped: {ranges(skips)}")
         elif self._rules.selects:
             self.warnings.append(f"跳过表达式没有匹配任何分片：{self._settings.skip_ts_info}")
         return skips

@@ -57,6 +57,7 @@ from m3u8svc.tasks.creation import Creation
 from m3u8svc.tasks.headers import are_public_suffixes_read, read_public_suffixes
 from m3u8svc.tasks.ledger import Ledger, SegmentRow
 from m3u8svc.tasks.lifecycle import Event, advance
+from m3u8svc.tasks.livelog import Live, LiveLog
 from m3u8svc.tasks.names import result_name
 from m3u8svc.tasks.reserve import DISK_CODES
 from m3u8svc.tasks.schedule import parse_schedule
@@ -85,6 +86,8 @@ PLANS_AT_ONCE = 4
 PLANS_WAITING = 32
 CHECKS_WAITING = 8
 MAPS_WAITING = 32
+LOGS_KEPT = 20
+"""How many logs are kept in memory of tasks that do not run any more."""
 SWEEP_S = 3600.0
 """How often what is only kept for a while is looked through."""
 STOP_S = 3.0
@@ -153,6 +156,8 @@ class DownloadService:
         self._telling = Telling(store, tools.plugins.hooks)
         self._watchers: list[Callable[[Task], None]] = []
         self._rows: defaultdict[str, list[SegmentRow]] = defaultdict(list)
+        self._logs: dict[str, LiveLog] = {}
+        """Of tasks that run and of some that did, the last one last."""
         self._newest = 0.0
         """When the newest task was created."""
         self._unsettled: dict[str, Change] = {}
@@ -489,6 +494,22 @@ class DownloadService:
             found: SegmentMap = SegmentMap() if made is None else await settled(made)
         return found
 
+    async def look_at(self, task_id: str) -> Live:
+        """
+        What a task does now, and what it did lately; of one that does not run, what is still known.
+
+        Raises:
+            TaskNotFound.
+        """
+        task = await self.task(task_id)
+        log, runs = self._logs.get(task_id), task_id in self._runs
+        return Live(
+            speeds=tuple(log.speeds()) if log is not None and runs else (),
+            hosts=tuple(self._tools.hosts.standings(task_id)) if runs else (),
+            lines=() if log is None else tuple(log.lines()),
+            incidents=task.incidents,
+        )
+
     async def result(self, task_id: str) -> ResultFile:
         """
         The file of a finished task, open to be read.
@@ -709,15 +730,28 @@ class DownloadService:
                 past = Past(task=started, report=report)
         except (InvalidTransition, TaskNotFound):
             return True  # paused, deleted or changed meanwhile: whoever did it wakes us again
-        run = Run(task=started, job=self._job(started, ledger, past), again=past is not None)
+        job = self._job(started, ledger, past, self._log_of(task.id))
+        run = Run(task=started, job=job, again=past is not None)
         self._runs[task.id] = run
         self._unsettled.pop(task.id, None)
         self.log.info("task {task} started", task=task.id)
         self._jobs[task.id] = in_background(f"task {task.id}", self._carry_out(run))
         return True
 
-    def _job(self, task: Task, ledger: Ledger | None = None, past: Past | None = None) -> Job:
-        return Job(task, self._tools, _Journal(self, task.id), ledger or (), past, self._rules)
+    def _job(
+        self, task: Task, ledger: Ledger | None = None, past: Past | None = None, live: LiveLog | None = None
+    ) -> Job:
+        return Job(task, self._tools, _Journal(self, task.id), ledger or (), past, self._rules, live)
+
+    def _log_of(self, task_id: str) -> LiveLog:
+        """
+        The log of a task that starts: that of its earlier runs, as long as it is among the last ones.
+        """
+        log = self._logs.pop(task_id, None) or LiveLog(now=self._tools.clock.seconds, wall=self._tools.wall)
+        for other in [each for each in self._logs if each not in self._runs][:-LOGS_KEPT]:
+            del self._logs[other]
+        self._logs[task_id] = log
+        return log
 
     def _cancel(self, run: Run) -> None:
         """
@@ -808,6 +842,7 @@ class DownloadService:
             self.log.error("task {task} cannot be removed: {error}", task=task.id, error=error.text("en"))
             return
         self._rows.pop(task.id, None)
+        self._logs.pop(task.id, None)
         self._tools.throttle.end_task(task.id)
         try:
             await self._telling.catch_up()  # what happened to it is told while there still is a task to tell of

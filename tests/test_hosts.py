@@ -12,6 +12,7 @@ from m3u8svc.errors import ConnectionRefused, HttpStatusError, M3u8svcError, Sta
 from m3u8svc.hosts import FORGET_S, REMEMBERED, Hosts, Visit
 from m3u8svc.tasks.breaker import OPEN_S, OPENS_AFTER
 from m3u8svc.tasks.concurrency import FIRST, PER_HOST, Ceilings
+from m3u8svc.tasks.livelog import Standing
 from m3u8svc.tasks.sharing import BEFORE_ALL
 from m3u8svc.tasks.task import Phase
 from m3u8svc.tasks.tracker import Tracker
@@ -447,3 +448,33 @@ def test_hosts_that_are_forgotten_because_there_are_so_many(bench: Bench) -> Non
         bench.visits[-1].received(1)
     assert "bad.test" not in bench.hosts._hosts
     assert REMEMBERED + 5 == bench.hosts.traffic().received_bytes
+
+
+def test_how_a_task_stands_with_its_hosts(bench: Bench) -> None:
+    """Its own requests at each host that it asks or waits for, and for how long nobody may ask; not those of others."""
+    bench.down("down.test")
+    for _ in range(FIRST + 3):
+        bench.ask("busy.test")
+    bench.ask("busy.test", task="other")
+    bench.ask("down.test")
+    bench.ask("fine.test", task="other")
+    busy = Standing(name="busy.test", connections=FIRST, limit=FIRST, paused_for_s=None)
+    closed_s = bench.hosts.closed_for_s("down.test")
+    found = {each.name: each for each in bench.hosts.standings("t")}
+    assert {"busy.test", "down.test"} == found.keys()
+    assert busy == found["busy.test"]
+    assert (0, closed_s) == (found["down.test"].connections, found["down.test"].paused_for_s)
+    assert OPEN_S / 2 < closed_s
+    assert [] == bench.hosts.standings("nobody")
+
+
+def test_a_host_that_objects_has_a_lower_limit(bench: Bench) -> None:
+    """What it takes counts, where that is less than what would be worth it or than the ceiling."""
+    bench.hosts.ceilings = Ceilings(per_host=1)
+    bench.ask()
+    assert [1] == [each.limit for each in bench.hosts.standings("t")]
+    bench.hosts.ceilings = Ceilings()
+    for _ in range(2):
+        bench.failing(REFUSED, "grumpy.test")
+    bench.ask("grumpy.test")
+    assert [1] == [each.limit for each in bench.hosts.standings("t") if each.name == "grumpy.test"]

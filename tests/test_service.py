@@ -56,13 +56,14 @@ from m3u8svc.loading import load_builtins
 from m3u8svc.merge import Muxing
 from m3u8svc.planning import TOTAL_S
 from m3u8svc.plugin import hookimpl
-from m3u8svc.service import PLANS_AT_ONCE, PLANS_WAITING, STOP_S, SWEEP_S, DownloadService
+from m3u8svc.service import LOGS_KEPT, PLANS_AT_ONCE, PLANS_WAITING, STOP_S, SWEEP_S, DownloadService
 from m3u8svc.store import Store
 from m3u8svc.tap import boot_id, disk_threads
 from m3u8svc.tasks import headers
 from m3u8svc.tasks.completeness import Report
 from m3u8svc.tasks.creation import Creation
 from m3u8svc.tasks.ledger import SegmentRow
+from m3u8svc.tasks.livelog import Live
 from m3u8svc.tasks.queue import LAST as END
 from m3u8svc.tasks.reserve import Disk, Reserve
 from m3u8svc.tasks.search import Found, Search, Sort
@@ -1482,6 +1483,45 @@ async def test_an_overview(bench: Bench) -> None:
     [disk] = found.disks
     assert str(bench.save) == disk.path
     assert 0 < (disk.free_bytes or 0) <= (disk.total_bytes or 0)
+
+
+# -- One task, closely -----------------------------------------------------------------------------------------------
+
+
+@test
+async def test_a_task_that_runs_is_looked_at(bench: Bench) -> None:
+    """Whom it asks, what it does, and what went wrong; when it is over, what it did is still known."""
+    task = await bench.create("film", s1="status=500&times=1", s3=HANG)
+    assert Live() == await bench.service.look_at(task.id)
+    await bench.service.start()
+
+    async def has_only_one_left() -> bool:
+        live = await bench.service.look_at(task.id)
+        return bool(live.incidents) and [1] == [host.connections for host in live.hosts]
+
+    await until(has_only_one_left)
+    live = await bench.service.look_at(task.id)
+    [host] = live.hosts
+    assert bench.origin.url("/").split("/")[2] == host.name
+    assert host.limit >= 1 and host.paused_for_s is None
+    said = [(line.level, line.text_en) for line in live.lines if line.level != "debug"]
+    assert [("info", "looking for the playlist"), ("info", "reading the list of segments")] == said[:2]
+    assert [each.text_en for each in live.incidents] == [
+        text.partition(": ")[2] for level, text in said if level == "warn"
+    ]
+    await bench.service.change(task.id, PAUSE)
+    await until(lambda: not bench.service._runs)
+    over = await bench.service.look_at(task.id)
+    assert ((), (), live.lines) == (over.speeds, over.hosts, over.lines[: len(live.lines)])
+
+
+@test
+async def test_only_some_logs_of_tasks_that_are_over_are_kept(bench: Bench) -> None:
+    """The last ones; a task that goes on has its own again, and one that is removed none."""
+    logs = [bench.service._log_of(f"t{number}") for number in range(LOGS_KEPT + 5)]
+    assert logs[-1] is bench.service._log_of(f"t{LOGS_KEPT + 4}")
+    assert logs[0] is not bench.service._log_of("t0")
+    assert len(bench.service._logs) <= LOGS_KEPT + 1
 
 
 # -- Results that are sent -------------------------------------------------------------------------------------------

@@ -42,6 +42,18 @@ class Row(Generic[T]):
         """
         return task not in self._under_way
 
+    def under_way(self, task: str) -> int:
+        """
+        How many requests a task has under way.
+        """
+        return self._under_way.get(task, 0)
+
+    def has_waiting(self, task: str) -> bool:
+        """
+        Whether one of a task waits.
+        """
+        return task in self._waiting
+
     @property
     def next_has_none(self) -> bool:
         """

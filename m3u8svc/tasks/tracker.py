@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
+from m3u8svc.tasks.livelog import LiveLog
 from m3u8svc.tasks.pace import SpeedWindow, percent, status_bar
 from m3u8svc.tasks.task import Phase, Progress
 
@@ -13,11 +14,12 @@ from m3u8svc.tasks.task import Phase, Progress
 class Tracker:
     """
     Counts for one run of one task. `now` is a monotonic clock in seconds; `percent` never falls below its floor, which
-    is what earlier runs had reached.
+    is what earlier runs had reached; `live` is told of phases and bytes.
     """
 
-    def __init__(self, now: Callable[[], float], *, floor_percent: int = 0) -> None:
+    def __init__(self, now: Callable[[], float], *, floor_percent: int = 0, live: LiveLog | None = None) -> None:
         self._now = now
+        self._live = live
         self._percent = floor_percent
         self._window = SpeedWindow(now())
         self.phase = Phase.NONE
@@ -58,6 +60,8 @@ class Tracker:
         """
         self.phase = phase
         self._window = SpeedWindow(self._now())
+        if self._live is not None:
+            self._live.enter(phase)
 
     def begin(self, *, total: int) -> None:
         """
@@ -86,6 +90,8 @@ class Tracker:
         Bytes arrived.
         """
         self._window.add(self._now(), size_bytes=size_bytes)
+        if self._live is not None:
+            self._live.received(size_bytes)
 
     def finished(self, *, size_bytes: int) -> None:
         """

@@ -10,6 +10,7 @@ from m3u8svc.errors import M3u8svcError
 from m3u8svc.hls.outline import Outline
 from m3u8svc.results import ResultFile
 from m3u8svc.tasks.creation import Creation
+from m3u8svc.tasks.livelog import Live
 from m3u8svc.tasks.plugins import PluginStatus
 from m3u8svc.tasks.search import Found, Overview, Search
 from m3u8svc.tasks.segmentmap import SegmentMap
@@ -144,6 +145,9 @@ class Downloads(Protocol):
 
     async def segment_map(self, task_id: str) -> SegmentMap:
         """Where each segment of a task stands; `TaskNotFound`, `TooBusy`."""
+
+    async def look_at(self, task_id: str) -> Live:
+        """What a task does now, and did lately; `TaskNotFound`."""
 
     async def result(self, task_id: str) -> ResultFile:
         """The file of a finished task, open to be read; `ResultNotReady`, `NoResultFile`, `FileGone`."""

@@ -37,6 +37,7 @@ OUR_FAULT: dict[tuple[str, str], tuple[str, str]] = {
     ("POST", "/api/tasks"): ("保存任务失败", "the task could not be stored"),
     ("GET", "/api/tasks"): ("获取任务失败", "the tasks could not be read"),
     ("GET", "/api/tasks/segments"): ("获取分片状态失败", "the segments of the task could not be read"),
+    ("GET", "/api/tasks/live"): ("获取任务动态失败", "what the task does could not be read"),
     ("GET", "/api/tasks/file"): ("读取结果文件失败", "the result file could not be read"),
     ("HEAD", "/api/tasks/file"): ("读取结果文件失败", "the result file could not be read"),
     ("PUT", "/api/tasks"): ("更新任务失败", "the task could not be changed"),

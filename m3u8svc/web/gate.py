@@ -32,6 +32,7 @@ from m3u8svc.weblimits import DEFAULTS, WebLimits
 ROUTES: Mapping[str, tuple[str, ...]] = {
     "/api/tasks": ("GET", "POST", "PUT", "DELETE"),
     "/api/tasks/file": ("GET", "HEAD"),
+    "/api/tasks/live": ("GET",),
     "/api/counts": ("GET",),
     "/api/curl": ("POST",),
     "/api/tasks/segments": ("GET",),

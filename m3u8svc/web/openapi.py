@@ -40,6 +40,7 @@ from m3u8svc.errors import (
 )
 from m3u8svc.hls.outline import Outline, OutlinedGroup, OutlinedRendition, OutlinedSkip, OutlinedTrack, OutlinedVariant
 from m3u8svc.sandbox.level import WALLS
+from m3u8svc.tasks.livelog import KEPT, SECONDS, Level
 from m3u8svc.tasks.plugins import PluginState
 from m3u8svc.tasks.search import MAX_TEXT, Sort
 from m3u8svc.tasks.task import Extensions, Incident, Phase, Settings, Status, SystemSettings
@@ -225,6 +226,13 @@ def operations(limits: WebLimits) -> Mapping[tuple[str, str], Operation]:
                 409: [ResultNotReady.code, NoResultFile.code],
                 416: [RangeNotSatisfiable.code],
             },
+        ),
+        ("GET", "/api/tasks/live"): Operation(
+            name="getLiveTask",
+            says="What a task does now and did lately: speeds, hosts, its last lines, what went wrong.",
+            answer=_ref("Live"),
+            parameters=(ID,),
+            errors=nothing_found,
         ),
         ("GET", "/api/counts"): Operation(
             name="getCounts",
@@ -550,6 +558,7 @@ def schemas(mergers: Sequence[str], storages: Sequence[str], limits: WebLimits) 
             "description": "What docs/reports.md says: a report, or what a look at a file found.",
         },
         "Counts": _counts(),
+        "Live": _live(),
         "Outline": _outline(),
         "Plugins": _plugins(),
         "Health": _health(),
@@ -726,6 +735,35 @@ def _segment_map() -> Json:
         for each, says in ((track, texts["tracks"]), (group, texts["groups"]))
     )
     return _fields_of({"tracks": tracks, "groups": groups}, {})
+
+
+def _live() -> Json:
+    text: Json = {"type": "string"}
+    count: Json = {"type": "integer", "minimum": 0}
+    host: dict[str, Json] = {
+        "host": text,
+        "connections": count,
+        "limit": count,
+        "paused_for": {"type": ["number", "null"], "minimum": 0},
+    }
+    line: dict[str, Json] = {
+        "at": {"type": "number"},
+        "level": {"type": "string", "enum": list(typing.get_args(Level))},
+        "text": text,
+        "text_en": text,
+    }
+    hosts, lines = (
+        _array(_fields_of({name: shape | {"description": said[name]} for name, shape in shapes.items()}, {}))
+        for shapes, said in ((host, openapi_texts.STANDING), (line, openapi_texts.LINE))
+    )
+    shapes: dict[str, Json] = {
+        "speeds": _array(count) | {"maxItems": SECONDS},
+        "hosts": hosts,
+        "log": lines | {"maxItems": 2 * KEPT},
+        "incidents": _array(_incident()),
+    }
+    texts = openapi_texts.LIVE
+    return _fields_of({name: shape | {"description": texts[name]} for name, shape in shapes.items()}, {})
 
 
 def _plugins() -> Json:

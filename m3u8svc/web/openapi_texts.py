@@ -124,6 +124,24 @@ INCIDENT: Mapping[str, str] = {
     "advice": "What can be done about it, in Chinese.",
     "advice_en": "What can be done about it, in English.",
 }
+LIVE: Mapping[str, str] = {
+    "speeds": "Bytes in each of the last seconds, oldest first; none of a task that does not run.",
+    "hosts": "The hosts that the task asks or waits for now.",
+    "log": "Its last lines, oldest first, as long as they are known.",
+    "incidents": SHOWN["incidents"],
+}
+STANDING: Mapping[str, str] = {
+    "host": "The host, with its port where the link names one, and the proxy on the way to it.",
+    "connections": "Requests of the task that are under way there.",
+    "limit": "How many requests are made there at once at most, of all tasks together.",
+    "paused_for": "For how many seconds nobody asks it; null where somebody may.",
+}
+LINE: Mapping[str, str] = {
+    "at": "When, in seconds since the epoch.",
+    "level": "How much it matters.",
+    "text": "What happened, in Chinese; about single requests in English.",
+    "text_en": "What happened, in English.",
+}
 COUNTS: Mapping[str, str] = {
     "total": "All tasks.",
     "state": "Tasks of this state.",

@@ -10,6 +10,7 @@ from m3u8svc.web.gate import STATIC
 THINGS: Mapping[str, Thing] = {
     "/api/tasks": Thing.TASKS,
     "/api/tasks/file": Thing.TASKS,
+    "/api/tasks/live": Thing.TASKS,
     "/api/counts": Thing.TASKS,
     "/api/curl": Thing.TASKS,
     "/api/tasks/segments": Thing.TASKS,

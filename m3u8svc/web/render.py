@@ -14,8 +14,9 @@ import attrs
 
 from m3u8svc.errors import advice_on
 from m3u8svc.hls.outline import Outline, OutlinedGroup, OutlinedRendition, OutlinedTrack, OutlinedVariant
-from m3u8svc.redact import redact_text
+from m3u8svc.redact import escape_controls, redact_text
 from m3u8svc.tasks.incidents import english_of
+from m3u8svc.tasks.livelog import Live
 from m3u8svc.tasks.search import Overview
 from m3u8svc.tasks.segmentmap import SegmentMap
 from m3u8svc.tasks.task import SETTING_NAMES, Extensions, Incident, Settings, Status, SystemSettings, Task
@@ -187,6 +188,26 @@ def counts_object(overview: Overview) -> dict[str, Any]:
         "speed": round(overview.speed),
         "limit_rate": overview.limit_rate,
         "disk": [{"path": disk.path, "free": disk.free_bytes, "total": disk.total_bytes} for disk in overview.disks],
+    }
+
+
+def live_object(live: Live) -> dict[str, Any]:
+    """
+    The object of GET /api/tasks/live.
+    """
+    return {
+        "speeds": list(live.speeds),
+        "hosts": [
+            {
+                "host": escape_controls(host.name),
+                "connections": host.connections,
+                "limit": host.limit,
+                "paused_for": None if host.paused_for_s is None else round(host.paused_for_s, 1),
+            }
+            for host in live.hosts
+        ],
+        "log": [attrs.asdict(line) for line in live.lines],
+        "incidents": incidents_object(live.incidents),
     }
 
 

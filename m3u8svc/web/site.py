@@ -24,6 +24,7 @@ from m3u8svc.web.doorman import Doorman
 from m3u8svc.web.errors import put, refusal_by
 from m3u8svc.web.file import FileAPI
 from m3u8svc.web.health import HealthAPI
+from m3u8svc.web.live import LiveAPI
 from m3u8svc.web.metrics import MetricsAPI
 from m3u8svc.web.pages import Pages
 from m3u8svc.web.plugins import PluginsAPI
@@ -60,6 +61,7 @@ def make_site(
     feed = ProgressFeed(service, clock=reactor, limits=limits)
     rooms: dict[str, IResource] = {
         "/api/tasks": TasksAPI(service, mergers=mergers, storages=storages, limits=limits).app.resource(),
+        "/api/tasks/live": LiveAPI(service).app.resource(),
         openapi.FILE: FileAPI(service).app.resource(),
         "/api/counts": CountsAPI(service).app.resource(),
         "/api/curl": CurlAPI(limits=limits).app.resource(),

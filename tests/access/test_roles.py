@@ -12,6 +12,7 @@ TABLE = {
     "POST /api/tasks": "ua",
     "PUT /api/tasks": "ua",
     "DELETE /api/tasks": "ua",
+    "GET /api/tasks/live": "rua",
     "GET /api/tasks/file": "rua",
     "HEAD /api/tasks/file": "rua",
     "GET /api/counts": "rua",

@@ -21,6 +21,7 @@ from m3u8svc.hls.outline import Outline
 from m3u8svc.hooks import Tally
 from m3u8svc.places import file_identity
 from m3u8svc.results import open_result
+from m3u8svc.tasks.livelog import Live
 from m3u8svc.tasks.plugins import PluginState, PluginStatus
 from m3u8svc.tasks.search import Found, Overview
 from m3u8svc.tasks.segmentmap import SegmentMap
@@ -70,6 +71,7 @@ class RecordingService:
         self.kept = True
         self.gone = set()  # ids of tasks that a list had, and that are removed before they are read
         self.speed = 0.0
+        self.closely = Live()
         self.file = None  # the result of each task
         self.reads = []  # where, and how much
         self.disks = ()
@@ -175,6 +177,11 @@ class RecordingService:
         self._called("segment_map", task_id)
         self._found(task_id)
         return self.map
+
+    async def look_at(self, task_id):
+        self._called("look_at", task_id)
+        self._found(task_id)
+        return self.closely
 
     async def result(self, task_id):
         self._called("result", task_id)

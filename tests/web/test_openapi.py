@@ -12,6 +12,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from m3u8svc.errors import catalogue
 from m3u8svc.hls.outline import Outline, OutlinedGroup, OutlinedRendition, OutlinedSkip, OutlinedTrack, OutlinedVariant
+from m3u8svc.tasks.livelog import Line, Live, Standing
 from m3u8svc.tasks.search import Overview, Space
 from m3u8svc.tasks.task import Extensions, Incident, Progress, Settings, Status, SystemSettings, Task, TaskSpec
 from m3u8svc.web import gate
@@ -21,6 +22,7 @@ from m3u8svc.web.openapi_texts import FIELDS, INCIDENT, OUTLINE, PLUGIN, REASON,
 from m3u8svc.web.render import (
     counts_object,
     incidents_object,
+    live_object,
     outline_object,
     progress_object,
     settings_object,
@@ -276,6 +278,25 @@ def test_counts():
     """With a disk that says what it has, and one that does not."""
     disks = (Space(path="/a", free_bytes=1, total_bytes=2), Space(path="/b"))
     exactly(counts_object(Overview(tally={Status.FAILED: 1}, speed=1.5, limit_rate=0, disks=disks)), "Counts")
+
+
+LIVE = Live(
+    speeds=(0, 5),
+    hosts=(
+        Standing(name="h:443", connections=2, limit=16, paused_for_s=None),
+        Standing(name="i", connections=0, limit=1, paused_for_s=2.55),
+    ),
+    lines=(Line(at=1.5, level="warn", text="坏", text_en="bad"),),
+    incidents=(Incident(at=1.0, code="reset", text="x"),),
+)
+
+
+def test_a_task_closely():
+    """What it does, with a host that is left alone for now, and what it did."""
+    shown = live_object(LIVE)
+    exactly(shown, "Live")
+    assert [None, 2.5] == [host["paused_for"] for host in shown["hosts"]]
+    exactly(live_object(Live()), "Live")
 
 
 def test_an_outline():
