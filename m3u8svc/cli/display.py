@@ -5,17 +5,22 @@ Whoever reads stderr may go away: a pipe to a program that ends, a terminal that
 does not need a reader, so it goes on in silence.
 """
 
+import json
+import math
 import os
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any, Protocol  # Any: JSON values
 
 import click
 
 from m3u8svc.cli import words
 from m3u8svc.tasks.pace import TITLES, rate_text, remaining_text
 from m3u8svc.tasks.task import Phase, Progress
+
+JSON_PERIOD_S = 1.0
 
 
 class Display(Protocol):
@@ -90,6 +95,50 @@ class Bar:
         with spoken():
             self._bar.stop()
         Plain(quiet=False).close(warnings)
+
+
+class JsonLines:
+    """
+    For programs: a line of JSON on standard output for each phase, and each second in which something moved.
+    """
+
+    def __init__(self, about: Mapping[str, Any], clock: Callable[[], float] = time.monotonic) -> None:
+        """
+        Args:
+            about: what every line says besides, such as which of many it is about.
+        """
+        self._about = about
+        self._clock = clock
+        self._said: tuple[Phase, object] = (Phase.NONE, None)
+        self._at = -math.inf
+
+    def update(self, progress: Progress) -> None:
+        """What is new."""
+        facts = {
+            "progress": progress.percent,
+            "segments_done": progress.segments_done,
+            "segments_total": progress.segments_total,
+            "bytes": progress.size_bytes,
+            "speed": round(progress.speed),
+            "eta": None if progress.eta_s is None else round(progress.eta_s),
+        }
+        now, before = (progress.phase, facts), self._said
+        is_due = progress.phase is not before[0] or (now != before and self._clock() - self._at >= JSON_PERIOD_S)
+        if progress.phase is not Phase.NONE and is_due:
+            self._said, self._at = now, self._clock()
+            put_json({"event": "progress", **self._about, "phase": progress.phase.value, **facts})
+
+    def close(self, warnings: Sequence[str]) -> None:
+        """The warnings, one a line."""
+        for warning in warnings:
+            put_json({"event": "warning", **self._about, "text": warning})
+
+
+def put_json(value: Mapping[str, Any]) -> None:
+    """
+    One line of JSON on standard output, at once.
+    """
+    click.echo(json.dumps(dict(value), ensure_ascii=False))
 
 
 def display(quiet: bool) -> Display:

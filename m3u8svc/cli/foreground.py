@@ -5,7 +5,7 @@ One job in the foreground: what it remembers between runs, and the reactor it ru
 import fcntl
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any  # Any: the reactor, which is a module that stands for an object
 
@@ -17,6 +17,7 @@ from m3u8svc.errors import M3u8svcError, from_os_error
 from m3u8svc.tasks.task import CompanionFile, Task
 
 if TYPE_CHECKING:  # Twisted is imported once there is something to run
+    from m3u8svc.hls.outline import Outline
     from m3u8svc.tasks.completeness import Report
     from m3u8svc.tasks.ledger import SegmentRow
     from m3u8svc.waiting import InThread
@@ -142,23 +143,29 @@ class Journal:
 @attrs.frozen(kw_only=True)
 class Ending:
     """
-    How it went: an exit status and a last line.
+    How it went: an exit status and a last line, and the same for programs.
     """
 
     status: int = EXIT_INTERRUPTED
     line: str = attrs.field(factory=words.GET_INTERRUPTED.said)
+    facts: Mapping[str, Any] = attrs.field(factory=lambda: {"event": "interrupted"})
 
 
-def run(task: Task, state: State, shown: Display, *, playlist: str = "") -> Ending:
+Work = Callable[["Foreground"], Coroutine[Any, Any, Ending]]
+"""What is done while the reactor runs."""
+
+
+def run(work: Work, *, threads: int = 0) -> Ending:
     """
-    The job, inside a reactor of its own. `playlist` is what is read instead of the task's URL.
+    `work` inside a reactor of its own, which runs once in the life of a process. `threads` is how many connections a
+    download may have, 0 for what is best.
     """
     from twisted.internet import reactor
 
     from m3u8svc.tap import use_monotonic_clock
 
     use_monotonic_clock(reactor)
-    foreground = Foreground(reactor, task, state, shown, playlist)
+    foreground = Foreground(reactor, work, threads)
     reactor.callWhenRunning(foreground.start)
     reactor.addSystemEventTrigger("before", "shutdown", foreground.stop)
     reactor.run()
@@ -167,27 +174,22 @@ def run(task: Task, state: State, shown: Display, *, playlist: str = "") -> Endi
 
 class Foreground:
     """
-    One job in the foreground: started with the reactor, cancelled when the reactor is told to stop, ends it when done.
+    Work in the foreground: started with the reactor, cancelled when the reactor is told to stop, ends it when done.
     """
 
-    def __init__(self, reactor: Any, task: Task, state: State, shown: Display, playlist: str) -> None:
-        from twisted.internet.task import LoopingCall
-
-        from m3u8svc.job import Job
+    def __init__(self, reactor: Any, work: Work, threads: int) -> None:
         from m3u8svc.tap import disk_threads, make_tools
         from m3u8svc.tasks.concurrency import Ceilings
 
-        in_thread, self._stop_threads = disk_threads(reactor)
-        tools, self._close_connections = make_tools(
-            reactor, in_thread, ceilings=Ceilings().at_least(task.spec.settings.download_threads)
+        self._in_thread, self._stop_threads = disk_threads(reactor)
+        self._tools, self._close_connections = make_tools(
+            reactor, self._in_thread, ceilings=Ceilings().at_least(threads)
         )
         self._reactor = reactor
-        self._shown = shown
-        self._journal = Journal(state=state, in_thread=in_thread, playlist=playlist)
-        self._job = Job(_with_past(task, state.known), tools, self._journal)
-        self._looking = LoopingCall(lambda: shown.update(self._job.progress()))
-        self._stopping = False
+        self._work = work
         self._running: Any = None
+        self.stopping = False
+        """Whether Ctrl-C or a signal said to end."""
         self.ending = Ending()
 
     def start(self) -> None:
@@ -198,20 +200,70 @@ class Foreground:
 
         from twisted.internet.defer import Deferred
 
-        from m3u8svc.waiting import log_failure
-
         gc.enable()
-        self._looking.start(0.1).addErrback(lambda failure: log_failure("the display", failure))
         self._running = Deferred.fromCoroutine(self._whole())
 
     def stop(self) -> Any:
         """
         The reactor is about to stop: cancel what runs, and let it wait until that has ended.
         """
-        self._stopping = True
+        self.stopping = True
         if self._running is not None:
             self._running.cancel()
         return self._running
+
+    async def outline(self, task: Task, playlist: str) -> "Outline":
+        """
+        What a task would be.
+
+        Raises:
+            M3u8svcError: it could not be downloaded either, and why.
+        """
+        from m3u8svc.planning import plan_task
+
+        return await plan_task(task, self._tools, playlist)
+
+    async def download(self, task: Task, state: State, shown: Display, *, playlist: str = "") -> Ending:
+        """
+        One job, and how it went; raises nothing. `playlist` is what is read instead of the task's URL.
+        """
+        from twisted.internet.defer import CancelledError
+        from twisted.internet.task import LoopingCall
+
+        from m3u8svc.job import Job
+        from m3u8svc.waiting import log_failure
+
+        journal = Journal(state=state, in_thread=self._in_thread, playlist=playlist)
+        job = Job(_with_past(task, state.known), self._tools, journal)
+        looking = LoopingCall(lambda: shown.update(job.progress()))
+        looking.start(0.1).addErrback(lambda failure: log_failure("the display", failure))
+        try:
+            outcome = await job.run()
+            await journal.published(outcome.output)
+            await job.clean_up()
+            shown.close(outcome.warnings)
+            return Ending(
+                status=0,
+                line=words.GET_DONE.said(path=outcome.output, size=outcome.size_bytes),
+                facts={"event": "done", "output": outcome.output, "size": outcome.size_bytes},
+            )
+        except CancelledError:
+            return Ending()  # Ctrl-C: the ending says so already
+        except M3u8svcError as error:
+            return failed(error)
+        except Exception as error:  # a bug of ours: one line for the user, the traceback in the log
+            log_failure("get")
+            name = type(error).__name__
+            line = words.GET_FAILED.said(code="internal", text=name)
+            return Ending(
+                status=EXIT_FAILED,
+                line=line,
+                facts={"event": "failed", "code": "internal", "error": name, "advice": ""},
+            )
+        finally:
+            if looking.running:  # not after a bug in the display
+                looking.stop()
+            shown.close(())
 
     async def _whole(self) -> None:
         from twisted.internet.defer import CancelledError
@@ -219,33 +271,32 @@ class Foreground:
         from m3u8svc.waiting import log_failure
 
         try:
-            outcome = await self._job.run()
-            await self._journal.published(outcome.output)
-            await self._job.clean_up()
-            self._shown.close(outcome.warnings)
-            self.ending = Ending(status=0, line=words.GET_DONE.said(path=outcome.output, size=outcome.size_bytes))
+            self.ending = await self._work(self)
         except CancelledError:
-            pass  # Ctrl-C: the ending says so already
-        except M3u8svcError as error:
-            self.ending = Ending(status=EXIT_FAILED, line=failure_line(error))
-        except Exception as error:  # a bug of ours: one line for the user, the traceback in the log
+            pass
+        except Exception as error:  # as above, outside of a job
             log_failure("get")
-            self.ending = Ending(
-                status=EXIT_FAILED, line=words.GET_FAILED.said(code="internal", text=type(error).__name__)
-            )
+            line = words.GET_FAILED.said(code="internal", text=type(error).__name__)
+            self.ending = Ending(status=EXIT_FAILED, line=line, facts={"event": "failed", "code": "internal"})
         finally:
             await self._let_go()
 
     async def _let_go(self) -> None:
         try:
-            if self._looking.running:  # not after a bug in the display
-                self._looking.stop()
-            self._shown.close(())
             await self._close_connections()
             self._stop_threads()
         finally:  # whatever failed: a process that never ends helps nobody
-            if not self._stopping:
+            if not self.stopping:
                 self._reactor.stop()
+
+
+def failed(error: M3u8svcError) -> Ending:
+    """
+    The end of what an error ended.
+    """
+    language = words.language()
+    facts = {"event": "failed", "code": error.code, "error": error.text(language), "advice": error.advice(language)}
+    return Ending(status=EXIT_FAILED, line=failure_line(error), facts=facts)
 
 
 def failure_line(error: M3u8svcError) -> str:

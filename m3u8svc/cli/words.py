@@ -50,6 +50,15 @@ EXIT_STATUSES = Phrase(
     en="Exit status: 0 success, 1 the service refused or a task failed, 2 the command line is wrong, "
     "3 no service at that address, 130 interrupted by Ctrl-C.",
 )
+PLAIN_STATUSES = Phrase(
+    zh="退出状态：0 成功；2 命令行有误。", en="Exit status: 0 success, 2 the command line is wrong."
+)
+SERVE_STATUSES = Phrase(
+    zh="退出状态：0 被信号停止；1 不能启动；2 命令行或配置有误；75 状态目录已被另一个服务使用。",
+    en="Exit status: 0 stopped by a signal, 1 it cannot start, 2 the command line or the configuration is wrong, "
+    "75 another service uses the state directory.",
+)
+EXAMPLES = Phrase(zh="例子：", en="Examples:")
 ERROR = Phrase(zh="错误：{text}", en="Error: {text}")
 WARNING = Phrase(zh="注意：{text}", en="Warning: {text}")
 
@@ -101,19 +110,61 @@ VERIFY = Phrase(zh="校验一个文件或任务的结果", en="Check a file, or 
 REPAIR = Phrase(zh="补齐任务缺失的分片，重新合并", en="Fetch what a result lacks and merge again.")
 WATCH = Phrase(zh="实时观看任务", en="Watch the tasks live.")
 
+CURL = Phrase(zh="用浏览器复制的 curl 命令添加任务", en="Add a download by a copied curl command.")
+CURL_HELP = Phrase(
+    zh="用浏览器“复制为 cURL”得到的命令添加任务，带上它的请求头、Cookie 和代理。在该命令前加上 m3u8svc 即可；"
+    "也可以把整条命令作为一个带引号的参数，或用 - 从标准输入读取（Windows 命令提示符的格式也可以）。"
+    "本命令的选项写在 curl 的选项之前。",
+    en="Add the download of a curl command, as the network panel of a browser copies it: with its headers, cookies and "
+    "proxy. Put m3u8svc before it, or give all of it as one quoted argument, or - to read it from the standard input, "
+    "where the quoting of the Windows command prompt works too. Our own options come before curl's.",
+)
+CURL_GET_OPTION = Phrase(zh="不用服务，直接下载到当前目录。", en="Download it here, without a service.")
+CURL_SHOW_OPTION = Phrase(
+    zh="只显示它对应的任务（JSON，含密码）。", en="Only print the task it comes to, as JSON, with its secrets."
+)
+EXPLAIN = Phrase(zh="解释错误代码，说明怎么办", en="Explain error codes, and what to do.")
+EXPLAIN_HELP = Phrase(
+    zh="解释错误代码：谁的问题，意思是什么，怎么办；不写代码则列出全部。",
+    en="Explain error codes: whose problem it is, what it means, what to do; all of them in short where none is named.",
+)
+EXPLAIN_MORE = Phrase(zh="详细说明：m3u8svc explain CODE", en="More about one: m3u8svc explain CODE")
+NO_CODE = Phrase(
+    zh="没有错误代码“{code}”，全部代码见 m3u8svc explain", en="{code!r} is no error code; all: m3u8svc explain"
+)
+NO_CODE_BUT = Phrase(zh="没有错误代码“{code}”，是不是：{near}", en="{code!r} is no error code; there are: {near}")
+CODE_HOLDS = Phrase(
+    zh="任务会暂停（held）而不算失败，原因消失后自动继续，或等待你处理。",
+    en="The task is paused (held), not failed: something outside is in the way.",
+)
+CODE_RETRIED = Phrase(zh="出现之前已经重试过。", en="Requests were tried again before this was said.")
+WHOSE: Mapping[str, Phrase] = {
+    "caller": Phrase(zh="请求的问题", en="about the request"),
+    "origin": Phrase(zh="流或其服务器的问题", en="about the stream or its server"),
+    "proxy": Phrase(zh="代理的问题", en="about the proxy"),
+    "plugin": Phrase(zh="插件的问题", en="about a plugin"),
+    "operator": Phrase(zh="这台机器或其配置的问题", en="about this machine or its configuration"),
+    "service": Phrase(zh="服务自己的问题", en="about the service itself"),
+}
+COMPLETION = Phrase(zh="输出 shell 自动补全脚本", en="Print the script for shell completion.")
+COMPLETION_HELP = Phrase(
+    zh="输出让 bash、zsh 或 fish 补全命令、选项、状态、错误代码和任务 ID 的脚本。",
+    en="Print the script that lets bash, zsh or fish complete commands, options, states, error codes and task ids.",
+)
 GET_HELP = Phrase(
-    zh="把 URL 处的流下载为一个校验过的文件。中断后再输入同一行，会从中断处继续。",
-    en="Download the stream at URL into one verified file. Typed again after an interruption, the same line goes on "
-    "where it stopped.",
+    zh="把每个 URL 处的流下载为一个校验过的文件。中断后再输入同一行，会从中断处继续。",
+    en="Download the stream at each URL into one verified file. Typed again after an interruption, the same line goes "
+    "on where it stopped.",
 )
 SOURCE_HELP = Phrase(
     zh="URL 也可以是本地的播放列表文件，或 - 表示从标准输入读取；其中的相对链接需要 --base-url。",
     en="URL may be a playlist in a local file, or - for the standard input; relative links in it need --base-url.",
 )
 GET_STATUSES = Phrase(
-    zh="退出状态：0 文件已在且校验过；1 失败；2 命令行有误；75 同一个下载正在进行；130 被 Ctrl-C 中断。",
-    en="Exit status: 0 the file is there and verified, 1 it failed, 2 the command line is wrong, 75 the same download "
-    "is running, 130 interrupted.",
+    zh="退出状态：0 所有文件已在且校验过；1 有失败的；2 命令行或列表有误，什么也没有下载；"
+    "75 同一个下载正在进行；130 被 Ctrl-C 中断。",
+    en="Exit status: 0 every file is there and verified, 1 one failed, 2 the command line or the list is wrong and "
+    "nothing was begun, 75 the same download is running, 130 interrupted.",
 )
 SERVE_HELP = Phrase(
     zh="在前台运行服务。按 Ctrl-C 停止，下次启动会从中断处继续。",
@@ -258,6 +309,12 @@ NEW_URL_OPTION = Phrase(
     zh="原链接过期时的新链接，指向同一节目；已下载的分片继续使用。",
     en="A new link to the same stream, when the old one has expired; what was fetched is used.",
 )
+ACTION_JSON_OPTION = Phrase(zh="以 JSON 输出每个任务的结果。", en="Print what became of each task as JSON.")
+WATCH_JSON_OPTION = Phrase(zh="任务每次变化输出一行 JSON。", en="A line of JSON whenever a task changes.")
+WATCH_TOTAL = Phrase(
+    zh="下载中 {downloading} · 等待中 {waiting} · 已完成 {completed} · 失败 {failed} · {rate}",
+    en="{downloading} downloading · {waiting} waiting · {completed} completed · {failed} failed · {rate}",
+)
 ONE_ID_FOR_URL = Phrase(zh="--url 只能用于一个任务", en="--url goes with one task")
 NAME_OPTION = Phrase(zh="文件名；不写则由链接得出。", en="File name; derived from the URL if not given.")
 HEADER_OPTION = Phrase(zh="请求头，可重复。", en="A request header; repeatable.")
@@ -350,8 +407,25 @@ UNTIL_DONE_OPTION = Phrase(
     en="End when no task is active; the status is 1 if one was seen to fail.",
 )
 OUTPUT_OPTION = Phrase(
-    zh="要生成的文件（.mp4 或 .ts）。不写则由链接得出名称，存到当前目录。",
-    en="The file to make (.mp4 or .ts). By default named by the URL, in the current directory.",
+    zh="要生成的文件（.mp4 或 .ts），如 'films/{{host}}/{{name}} {{height}}p.{{ext}}'。字段：{{name}}（链接或列表中的"
+    "名称）{{host}} {{date}}（今天）{{height}}（所选码流的高度，未知为 NA）{{ext}}（mp4）{{index}}（序号）；"
+    "{{{{ 和 }}}} 是花括号本身。不写则由链接得出名称，存到当前目录。",
+    en="The file to make (.mp4 or .ts), such as 'films/{{host}}/{{name}} {{height}}p.{{ext}}'. Fields: {{name}} (of "
+    "the URL, or in the list), {{host}}, {{date}} (today), {{height}} (of the chosen variant, NA if unknown), {{ext}} "
+    "(mp4), {{index}} (its number); {{{{ and }}}} are braces. By default named by the URL, in the current directory.",
+)
+BATCH_OPTION = Phrase(
+    zh="文件，每行“链接 文件名”（文件名可省略），# 开头为注释；- 为标准输入。依次下载，最后汇总。",
+    en="A file with a line 'url name' for each download, the name if you like; # begins a comment, - is the standard "
+    "input. One after the other, with a summary at the end.",
+)
+DRY_RUN_OPTION = Phrase(
+    zh="只看会下载什么（同 m3u8svc plan）以及文件名。",
+    en="Only show what would be downloaded, as plan does, and the name of the file.",
+)
+GET_JSON_OPTION = Phrase(
+    zh="标准输出为 JSON 行：进度（progress）、注意（warning）、结果（done、failed）、汇总（summary）。",
+    en="Lines of JSON on standard output: progress, warning, then done or failed, and a summary of many.",
 )
 HOME_OPTION = Phrase(zh="状态目录。", en="Directory for state.")
 QUIET_OPTION = Phrase(zh="只说错误。", en="Say nothing but errors.")
@@ -535,6 +609,20 @@ GET_DONE = Phrase(zh="{path}（{size:,} 字节，已校验）", en="{path} ({siz
 GET_THERE = Phrase(zh="已经有了：{path}", en="already there: {path}")
 GET_FAILED = Phrase(zh="失败 [{code}]：{text}", en="failed [{code}]: {text}")
 GET_INTERRUPTED = Phrase(zh="已中断；再输入同一行即可继续", en="interrupted; type the same line again to go on")
+NOTHING_TO_GET = Phrase(zh="缺少参数 'URL'（或 -i FILE）", en="Missing argument 'URL' (or -i FILE).")
+EMPTY_BATCH = Phrase(zh="--input 的文件中没有链接", en="there is no URL in the file of --input")
+BAD_BATCH = Phrase(zh="不能读取 {file}（{reason}）", en="cannot read {file} ({reason})")
+BATCH_LINE = Phrase(zh="第 {line} 行", en="line {line}:")
+BATCH_SUMMARY = Phrase(
+    zh="共 {total} 个：成功 {done}，失败 {failed}", en="{total} in all: {done} done, {failed} failed"
+)
+ONE_NAME_FOR_MANY = Phrase(
+    zh="多个下载需要不同的文件名：应含 {{name}} 或 {{index}}",
+    en="several downloads need several names: {{name}} or {{index}} has to be in it",
+)
+OUTPUT_IS_DIRECTORY = Phrase(zh="{path} 是目录", en="{path} is a directory")
+GET_NOT_BEGUN = Phrase(zh="没有开始", en="not begun")
+WOULD_BE = Phrase(zh="文件：{path}", en="File: {path}")
 GET_LOCKED = Phrase(zh="同一个下载正在另一个进程中进行", en="the same download is running in another process")
 BAD_OUTPUT_NAME = Phrase(
     zh="文件名不能为空，不能含有控制字符，也不能超过 {limit} 字节",
