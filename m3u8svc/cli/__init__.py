@@ -19,6 +19,7 @@ program = LazyGroup(
         "serve": LazyCommand(module="m3u8svc.cli.serve", short_help=words.SERVE),
         "get": LazyCommand(module="m3u8svc.cli.get", short_help=words.GET),
         "plan": LazyCommand(module="m3u8svc.cli.plan", short_help=words.PLAN),
+        "curl": LazyCommand(module="m3u8svc.cli.curl", short_help=words.CURL),
         "demo": LazyCommand(module="m3u8svc.cli.demo", short_help=words.DEMO),
         "add": LazyCommand(module="m3u8svc.cli.add", short_help=words.ADD),
         "list": LazyCommand(module="m3u8svc.cli.tasks", attribute="list_tasks", short_help=words.LIST),
@@ -31,10 +32,12 @@ program = LazyGroup(
         "verify": LazyCommand(module="m3u8svc.cli.verify", short_help=words.VERIFY),
         "repair": LazyCommand(module="m3u8svc.cli.verify", short_help=words.REPAIR),
         "watch": LazyCommand(module="m3u8svc.cli.watch", short_help=words.WATCH),
+        "explain": LazyCommand(module="m3u8svc.cli.explain", short_help=words.EXPLAIN),
         "doctor": LazyCommand(module="m3u8svc.cli.doctor", short_help=words.DOCTOR),
         "plugins": LazyCommand(module="m3u8svc.cli.plugins", short_help=words.PLUGINS),
         "token": LazyCommand(module="m3u8svc.cli.token", short_help=words.TOKEN),
         "password": LazyCommand(module="m3u8svc.cli.token", short_help=words.PASSWORD),
+        "completion": LazyCommand(module="m3u8svc.cli.completion", short_help=words.COMPLETION),
     },
 )
 click.version_option(__version__, prog_name="m3u8svc", message="%(prog)s %(version)s")(program)

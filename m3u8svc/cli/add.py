@@ -11,6 +11,7 @@ import click
 
 from m3u8svc.cli import words
 from m3u8svc.cli.client import Client
+from m3u8svc.cli.examples import taught
 from m3u8svc.cli.options import (
     HeaderType,
     PluginOptionType,
@@ -28,7 +29,7 @@ from m3u8svc.tasks.queue import PRIORITIES
 from m3u8svc.tasks.task import MAX_THREADS
 
 
-@click.command("add", help=f"{words.ADD.said()} {words.SOURCE_HELP.said()}", epilog=words.EXIT_STATUSES.said())
+@click.command("add", help=f"{words.ADD.said()} {words.SOURCE_HELP.said()}", epilog=taught("add", words.EXIT_STATUSES))
 @click.argument("source", metavar="URL", type=SourceType())
 @click.option("--name", default="", help=words.NAME_OPTION.said())
 @click.option(

@@ -66,6 +66,7 @@ class Refused(CommandFailed):
         said = english if words.language() == "en" and english else text
         super().__init__(f"{said} [{code}]" if code else said)
         self.status = status
+        self.code = code
         self.advice = advice_on(code, words.language())
 
 

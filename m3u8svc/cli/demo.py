@@ -28,6 +28,7 @@ import click
 from m3u8svc.cli import words
 from m3u8svc.cli.client import Client, CommandFailed, RemoteTask
 from m3u8svc.cli.display import Bar, Display, Plain
+from m3u8svc.cli.examples import taught
 from m3u8svc.cli.tables import task_name
 from m3u8svc.tasks.task import Phase, Progress, Status
 
@@ -45,7 +46,7 @@ _LISTENING = re.compile(r"listening on (http://127\.0\.0\.1:\d+)")
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-@click.command("demo", help=words.DEMO_HELP.said(), epilog=words.EXIT_STATUSES.said())
+@click.command("demo", help=words.DEMO_HELP.said(), epilog=taught("demo", words.EXIT_STATUSES))
 @click.option(
     "--keep",
     "directory",

@@ -136,9 +136,10 @@ class JsonLines:
 
 def put_json(value: Mapping[str, Any]) -> None:
     """
-    One line of JSON on standard output, at once.
+    One line of JSON on standard output, at once, if anybody still reads it.
     """
-    click.echo(json.dumps(dict(value), ensure_ascii=False))
+    with spoken(1):
+        click.echo(json.dumps(dict(value), ensure_ascii=False))
 
 
 def display(quiet: bool) -> Display:
@@ -157,14 +158,15 @@ def say(text: str) -> None:
 
 
 @contextmanager
-def spoken() -> Iterator[None]:
+def spoken(descriptor: int = 2) -> Iterator[None]:
     """
-    Whatever is written to stderr in here: when that fails, stderr is turned to nowhere, once and for all.
+    Whatever is written to stderr (or standard output, 1) in here: when that fails, it is turned to nowhere, once and
+    for all.
     """
     try:
         yield
     except OSError:
         # The line that failed stays in the buffer: without a place to go it would turn our exit status into 120.
         nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
-        os.dup2(nowhere, 2)
+        os.dup2(nowhere, descriptor)
         os.close(nowhere)

@@ -13,6 +13,7 @@ import click
 
 from m3u8svc.cli import words
 from m3u8svc.cli.client import EXIT_REFUSED, CommandFailed
+from m3u8svc.cli.examples import taught
 from m3u8svc.config import Configuration
 from m3u8svc.doctor import Finding, examine, versions, worst
 from m3u8svc.errors import ConfigError
@@ -20,7 +21,7 @@ from m3u8svc.redact import redact_text
 from m3u8svc.supportbundle import end_of, write_bundle
 
 
-@click.command("doctor", help=words.DOCTOR_HELP.said(), epilog=words.DOCTOR_STATUSES.said())
+@click.command("doctor", help=words.DOCTOR_HELP.said(), epilog=taught("doctor", words.DOCTOR_STATUSES))
 @click.option("--home", metavar="DIR", help=words.HOME_OPTION.said())
 @click.option("--config", metavar="FILE", help=words.CONFIG_OPTION.said())
 @click.option("--log-file", metavar="FILE", help=words.DOCTOR_LOG_OPTION.said())

@@ -13,7 +13,7 @@ import gc
 import hashlib
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any  # Any: settings by name
@@ -237,7 +237,6 @@ def _named(order: Order, wish: Wish, height: int | None = None) -> Path | None:
 
 
 def _get_one(order: Order, wish: Wish, quiet: bool, as_json: bool) -> None:
-    shown = JsonLines({}) if as_json else display(quiet)
     task = _task(order, wish, None if _by_template(wish) else _named(order, wish))
     with _held(task, wish) as state:
         done = state.finished_file()
@@ -245,7 +244,7 @@ def _get_one(order: Order, wish: Wish, quiet: bool, as_json: bool) -> None:
             _there(done)
             if done
             else run(
-                lambda foreground: _carried_out(foreground, order, wish, state, shown),
+                lambda foreground: _carried_out(foreground, order, wish, state, _displays({}, quiet, as_json)),
                 threads=wish.settings.download_threads,
             )
         )
@@ -268,8 +267,7 @@ def _get_all(orders: list[Order], wish: Wish, quiet: bool, as_json: bool) -> Non
     async def work(foreground: Foreground) -> Ending:
         for order in orders:
             about = {"index": order.number, "line": order.line or None, "name": order.name or None}
-            shown = JsonLines(about) if as_json else display(quiet)
-            ending = await _one_of_many(foreground, order, wish, shown)
+            ending = await _one_of_many(foreground, order, wish, _displays(about, quiet, as_json))
             endings.append((order, ending))
             if as_json:
                 put_json({**ending.facts, **about, "status": ending.status})
@@ -295,12 +293,19 @@ def _get_all(orders: list[Order], wish: Wish, quiet: bool, as_json: bool) -> Non
         raise SystemExit(ending.status)
 
 
-async def _one_of_many(foreground: Foreground, order: Order, wish: Wish, shown: Display) -> Ending:
+def _displays(about: Mapping[str, Any], quiet: bool, as_json: bool) -> Callable[[], Display]:
+    """
+    What makes a display: a bar is on the terminal from the moment it is made.
+    """
+    return lambda: JsonLines(about) if as_json else display(quiet)
+
+
+async def _one_of_many(foreground: Foreground, order: Order, wish: Wish, show: Callable[[], Display]) -> Ending:
     try:
         task = _task(order, wish, None if _by_template(wish) else _named(order, wish))
         with _held(task, wish) as state:
             done = state.finished_file()
-            return _there(done) if done else await _carried_out(foreground, order, wish, state, shown)
+            return _there(done) if done else await _carried_out(foreground, order, wish, state, show)
     except click.ClickException as error:
         return _refused(error)
     except SystemExit as ended:  # it runs elsewhere, or its state cannot be used: said already
@@ -308,7 +313,9 @@ async def _one_of_many(foreground: Foreground, order: Order, wish: Wish, shown: 
         return Ending(status=int(ended.code or EXIT_FAILED), line=words.GET_NOT_BEGUN.said(), facts=facts)
 
 
-async def _carried_out(foreground: Foreground, order: Order, wish: Wish, state: State, shown: Display) -> Ending:
+async def _carried_out(
+    foreground: Foreground, order: Order, wish: Wish, state: State, show: Callable[[], Display]
+) -> Ending:
     """
     The download, after a look at the stream where its name needs one.
     """
@@ -319,7 +326,7 @@ async def _carried_out(foreground: Foreground, order: Order, wish: Wish, state: 
         return failed(error)
     except click.ClickException as error:  # a name that only the values of its fields make a bad one
         return _refused(error)
-    return await foreground.download(task, state, shown, playlist=order.source.playlist)
+    return await foreground.download(task, state, show(), playlist=order.source.playlist)
 
 
 async def _chosen_name(foreground: Foreground, order: Order, wish: Wish, state: State) -> Path | None:

@@ -132,6 +132,14 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, entry.short_help.said()) for name, entry in self._table.items()])
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
+        """Commands that begin so, from the table alone: to complete a name imports none of them."""
+        from click.shell_completion import CompletionItem
+
+        names = [name for name in self._table if name.startswith(incomplete)]
+        commands = [CompletionItem(name, help=self._table[name].short_help.said()) for name in names]
+        return commands + click.Command.shell_complete(self, ctx, incomplete)
+
     def make_context(self, *given: Any, **named: Any) -> click.Context:
         """Read the line."""
         with usage_errors_in_words():

@@ -6,6 +6,7 @@ a usage error that names the option and shows no secret.
 import base64
 import functools
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -32,6 +33,8 @@ TOKEN_VARIABLE = "M3U8SVC_TOKEN"
 TOKEN_FILE_VARIABLE = "M3U8SVC_TOKEN_FILE"
 MAX_TOKEN_FILE_BYTES = 4096
 MAX_CREDENTIAL_BYTES = 255
+COMPLETION_TIMEOUT_S = 1.0
+MOST_COMPLETIONS = 100
 STATUS_NAMES = {status.name.lower(): status for status in Status}
 HELD = "held"
 """A state of the list only: paused by the service itself, with a reason."""
@@ -286,6 +289,12 @@ class StatusType(click.ParamType):  # type: ignore[type-arg]  # not generic befo
             self.fail(words.BAD_STATUS.said(value=value, names=", ".join(STATE_NAMES)), param, ctx)
         return found
 
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+        """Those that begin so."""
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(name) for name in STATE_NAMES if name.startswith(incomplete)]
+
 
 _CHOICES: tuple[tuple[str, tuple[str, ...], str, words.Phrase, words.Phrase], ...] = (
     ("variant", ("--variant", "-f"), "EXPR", words.VARIANT_OPTION, words.BAD_CHOICE),
@@ -414,6 +423,51 @@ def _as_token(text: str) -> str:
 def _basic(username: str, password: str) -> str:
     pair = f"{unquote(username)}:{unquote(password)}".encode()
     return "Basic " + base64.b64encode(pair).decode("ascii")
+
+
+def id_argument(command: F) -> F:
+    """
+    The id of one task.
+    """
+    return click.argument("task_id", metavar="ID", shell_complete=complete_ids)(command)
+
+
+def ids_argument(command: F) -> F:
+    """
+    The ids of some.
+    """
+    return click.argument("task_ids", metavar="ID...", nargs=-1, required=True, shell_complete=complete_ids)(command)
+
+
+def complete_ids(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+    """
+    The ids that begin so, with names, of the service that the line so far is for. One that does not answer at once has
+    none: nobody waits for a completion.
+    """
+    from click.shell_completion import CompletionItem
+
+    from m3u8svc.cli.client import Client, CommandFailed
+
+    given = ctx.params
+    server: Server = given.get("server") or ServerType().convert(
+        os.environ.get(SERVER_VARIABLE, DEFAULT_SERVER), None, None
+    )
+    try:
+        token, file = given.get("token"), given.get("token_file")
+        if not server.authorization and (token or file):
+            server = Server(server, f"Bearer {token or _token_in(str(file))}")
+        tasks = Client(server, timeout_s=COMPLETION_TIMEOUT_S).tasks()
+    except (CommandFailed, click.UsageError):
+        return []
+    found = [task for task in reversed(tasks) if task.id.startswith(incomplete)]
+    return [CompletionItem(task.id, help=escape_controls(task.filename)) for task in found[:MOST_COMPLETIONS]]
+
+
+def plain_json_option(command: F) -> F:
+    """
+    ``--json`` of what is not a service's.
+    """
+    return click.option("--json", "as_json", is_flag=True, help=words.PLAN_JSON_OPTION.said())(command)
 
 
 def json_option(command: F) -> F:

@@ -11,6 +11,7 @@ import click
 from m3u8svc.cli import words
 from m3u8svc.cli.client import EXIT_REFUSED, Client
 from m3u8svc.cli.display import say
+from m3u8svc.cli.examples import taught
 from m3u8svc.cli.options import (
     HeaderType,
     ProxyType,
@@ -29,7 +30,9 @@ SERVER_TIMEOUT_S = 90.0
 """A service gives up a plan after a minute."""
 
 
-@click.command("plan", help=f"{words.PLAN_HELP.said()} {words.SOURCE_HELP.said()}", epilog=words.PLAN_STATUSES.said())
+@click.command(
+    "plan", help=f"{words.PLAN_HELP.said()} {words.SOURCE_HELP.said()}", epilog=taught("plan", words.PLAN_STATUSES)
+)
 @click.argument("source", metavar="URL", type=SourceType())
 @click.option(
     "--header", "headers", type=HeaderType(), multiple=True, metavar="'K: V'", help=words.HEADER_OPTION.said()

@@ -8,10 +8,11 @@ import click
 
 from m3u8svc.cli import words
 from m3u8svc.cli.client import Client
+from m3u8svc.cli.examples import taught
 from m3u8svc.cli.options import json_option, server_option
 
 
-@click.command("plugins", help=words.PLUGINS.said(), epilog=words.EXIT_STATUSES.said())
+@click.command("plugins", help=words.PLUGINS.said(), epilog=taught("plugins", words.EXIT_STATUSES))
 @server_option
 @json_option
 def plugins(server: str, as_json: bool) -> None:

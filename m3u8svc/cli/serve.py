@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from m3u8svc.cli import words
+from m3u8svc.cli.examples import taught
 
 if TYPE_CHECKING:
     from m3u8svc.errors import M3u8svcError
 
 
-@click.command("serve", help=words.SERVE_HELP.said())
+@click.command("serve", help=words.SERVE_HELP.said(), epilog=taught("serve", words.SERVE_STATUSES))
 @click.option("--listen", multiple=True, metavar="ENDPOINT", help=words.LISTEN_OPTION.said())
 @click.option("--home", metavar="DIR", help=words.HOME_OPTION.said())
 @click.option("--save-dir", metavar="DIR", help=words.SERVE_SAVE_DIR_OPTION.said())

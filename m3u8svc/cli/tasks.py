@@ -4,18 +4,31 @@
 
 import json
 from collections.abc import Callable
+from typing import Any, TypeVar  # Any: click's own annotations
 
 import click
 
 from m3u8svc.cli import words
 from m3u8svc.cli.client import EXIT_REFUSED, Client, Refused, RemoteTask
-from m3u8svc.cli.options import HELD, STATE_NAMES, PlaceType, StatusType, json_option, server_option
+from m3u8svc.cli.examples import taught
+from m3u8svc.cli.options import (
+    HELD,
+    STATE_NAMES,
+    PlaceType,
+    StatusType,
+    id_argument,
+    ids_argument,
+    json_option,
+    server_option,
+)
 from m3u8svc.redact import escape_controls
 from m3u8svc.tasks.queue import PRIORITIES
 from m3u8svc.tasks.task import Status
 
+F = TypeVar("F", bound=Callable[..., Any])
 
-@click.command("list", help=words.LIST.said(), epilog=words.EXIT_STATUSES.said())
+
+@click.command("list", help=words.LIST.said(), epilog=taught("list", words.EXIT_STATUSES))
 @click.option(
     "--status",
     type=StatusType(),
@@ -43,8 +56,8 @@ def list_tasks(status: Status | str | None, server: str, as_json: bool) -> None:
     console.print(task_table(tasks, plain_bar=draws_plainly(console)))
 
 
-@click.command("show", help=words.SHOW.said(), epilog=f"{words.ID_HELP.said()} {words.EXIT_STATUSES.said()}")
-@click.argument("task_id", metavar="ID")
+@click.command("show", help=words.SHOW.said(), epilog=taught("show", words.ID_HELP, words.EXIT_STATUSES))
+@id_argument
 @server_option
 @json_option
 def show(task_id: str, server: str, as_json: bool) -> None:
@@ -60,93 +73,114 @@ def show(task_id: str, server: str, as_json: bool) -> None:
     terminal().print(task_facts(task))
 
 
-@click.command("pause", help=words.PAUSE.said(), epilog=f"{words.ID_HELP.said()} {words.EXIT_STATUSES.said()}")
-@click.argument("task_ids", metavar="ID...", nargs=-1, required=True)
+def action_json_option(command: F) -> F:
+    """
+    ``--json`` of what changes tasks.
+    """
+    return click.option("--json", "as_json", is_flag=True, help=words.ACTION_JSON_OPTION.said())(command)
+
+
+@click.command("pause", help=words.PAUSE.said(), epilog=taught("pause", words.ID_HELP, words.EXIT_STATUSES))
+@ids_argument
 @server_option
-def pause(task_ids: tuple[str, ...], server: str) -> None:
+@action_json_option
+def pause(task_ids: tuple[str, ...], server: str, as_json: bool) -> None:
     """
     Pause each.
     """
     client = Client(server)
-    _each(client, task_ids, lambda task: client.change(task.id, Status.PAUSED), words.PAUSED)
+    _each(client, task_ids, lambda task: client.change(task.id, Status.PAUSED), words.PAUSED, as_json=as_json)
 
 
-@click.command("resume", help=words.RESUME.said(), epilog=f"{words.ID_HELP.said()} {words.EXIT_STATUSES.said()}")
-@click.argument("task_ids", metavar="ID...", nargs=-1, required=True)
+@click.command("resume", help=words.RESUME.said(), epilog=taught("resume", words.ID_HELP, words.EXIT_STATUSES))
+@ids_argument
 @click.option("--url", metavar="URL", help=words.NEW_URL_OPTION.said())
 @server_option
-def resume(task_ids: tuple[str, ...], url: str | None, server: str) -> None:
+@action_json_option
+def resume(task_ids: tuple[str, ...], url: str | None, server: str, as_json: bool) -> None:
     """
     Let each wait for its turn again, one from another URL.
     """
     client = Client(server)
     if url is None:
-        return _each(client, task_ids, lambda task: client.change(task.id, Status.WAITING), words.RESUMED)
+        return _each(
+            client, task_ids, lambda task: client.change(task.id, Status.WAITING), words.RESUMED, as_json=as_json
+        )
     if len(task_ids) > 1:
         raise click.UsageError(words.ONE_ID_FOR_URL.said())
     warnings: list[str] = []
-    _each(client, task_ids, lambda task: warnings.extend(client.relink(task.id, url)), words.RESUMED)
+    _each(client, task_ids, lambda task: warnings.extend(client.relink(task.id, url)), words.RESUMED, as_json=as_json)
     for warning in warnings:
         click.echo(words.WARNING.said(text=escape_controls(warning)), err=True)
 
 
-@click.command("move", help=words.MOVE_HELP.said(), epilog=f"{words.ID_HELP.said()} {words.EXIT_STATUSES.said()}")
-@click.argument("task_id", metavar="ID")
+@click.command("move", help=words.MOVE_HELP.said(), epilog=taught("move", words.ID_HELP, words.EXIT_STATUSES))
+@id_argument
 @click.argument("place", metavar="first|last|N", type=PlaceType())
 @server_option
-def move(task_id: str, place: str | int, server: str) -> None:
+@action_json_option
+def move(task_id: str, place: str | int, server: str, as_json: bool) -> None:
     """
     Put it there.
     """
     client = Client(server)
-    _each(client, (task_id,), lambda task: client.move(task.id, place), words.MOVED)
+    _each(client, (task_id,), lambda task: client.move(task.id, place), words.MOVED, as_json=as_json)
 
 
 @click.command(
     "priority",
     help=words.PRIORITY_HELP.said(),
-    epilog=f"{words.ID_HELP.said()} {words.EXIT_STATUSES.said()}",
+    epilog=taught("priority", words.ID_HELP, words.EXIT_STATUSES),
     context_settings={"ignore_unknown_options": True},  # -5 is a number here
 )
-@click.argument("task_id", metavar="ID")
+@id_argument
 @click.argument("number", metavar="N", type=click.IntRange(*PRIORITIES))
 @server_option
-def priority(task_id: str, number: int, server: str) -> None:
+@action_json_option
+def priority(task_id: str, number: int, server: str, as_json: bool) -> None:
     """
     Set it.
     """
     client = Client(server)
-    _each(client, (task_id,), lambda task: client.prioritise(task.id, number), words.PRIORITY_SET)
+    _each(client, (task_id,), lambda task: client.prioritise(task.id, number), words.PRIORITY_SET, as_json=as_json)
 
 
-@click.command("remove", help=words.REMOVE_HELP.said(), epilog=f"{words.ID_HELP.said()} {words.EXIT_STATUSES.said()}")
-@click.argument("task_ids", metavar="ID...", nargs=-1, required=True)
+@click.command("remove", help=words.REMOVE_HELP.said(), epilog=taught("remove", words.ID_HELP, words.EXIT_STATUSES))
+@ids_argument
 @click.option("--files", is_flag=True, help=words.FILES_OPTION.said())
 @server_option
-def remove(task_ids: tuple[str, ...], files: bool, server: str) -> None:
+@action_json_option
+def remove(task_ids: tuple[str, ...], files: bool, server: str, as_json: bool) -> None:
     """
     Remove each.
     """
     client = Client(server)
-    _each(client, task_ids, lambda task: client.remove(task.id, with_files=files), words.REMOVED)
+    _each(client, task_ids, lambda task: client.remove(task.id, with_files=files), words.REMOVED, as_json=as_json)
 
 
-def _each(client: Client, given: tuple[str, ...], act: Callable[[RemoteTask], None], done: words.Phrase) -> None:
+def _each(
+    client: Client, given: tuple[str, ...], act: Callable[[RemoteTask], None], done: words.Phrase, *, as_json: bool
+) -> None:
     """
     Act on every task that was named. All names are looked up before the first is touched, so that a mistyped one
     changes nothing; a task that the service then refuses to change does not keep it from the others.
     """
     tasks = {task.id: task for task in [client.find(each) for each in given]}
-    refused = False
+    became: list[dict[str, object]] = []
     for task in tasks.values():
         try:
             act(task)
         except Refused as refusal:
-            refused = True
-            refusal.show_as(f"{task.id}: {refusal.message}")
+            became.append({"id": task.id, "ok": False, "code": refusal.code, "error": refusal.message})
+            if not as_json:
+                refusal.show_as(f"{task.id}: {refusal.message}")
         else:
-            click.echo(done.said(id=escape_controls(task.id)))
-    if refused:
+            became.append({"id": task.id, "ok": True})
+            if not as_json:
+                click.echo(done.said(id=escape_controls(task.id)))
+    if as_json:
+        _print_json(became)
+    if not all(each["ok"] for each in became):
         raise SystemExit(EXIT_REFUSED)
 
 

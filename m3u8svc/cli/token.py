@@ -18,6 +18,7 @@ from m3u8svc.access.roles import Role
 from m3u8svc.access.tokens import TokenRecord
 from m3u8svc.cli import words
 from m3u8svc.cli.client import CommandFailed
+from m3u8svc.cli.examples import taught
 from m3u8svc.errors import M3u8svcError
 from m3u8svc.redact import escape_controls
 
@@ -35,14 +36,14 @@ def _home_options(command: F) -> F:
     return click.option("--home", metavar="DIR", help=words.HOME_OPTION.said())(command)
 
 
-@click.group("token", help=words.TOKEN_HELP.said(), epilog=words.TOKEN_STATUSES.said())
+@click.group("token", help=words.TOKEN_HELP.said(), epilog=taught("token", words.TOKEN_STATUSES))
 def token() -> None:
     """
     The group.
     """
 
 
-@token.command("create", help=words.TOKEN_CREATE_HELP.said())
+@token.command("create", help=words.TOKEN_CREATE_HELP.said(), epilog=taught("token create", words.TOKEN_STATUSES))
 @click.option("--name", metavar="NAME", help=words.TOKEN_NAME_OPTION.said())
 @click.option(
     "--role",
@@ -70,7 +71,7 @@ def create(name: str | None, role: str, home: str | None, config: str | None) ->
     click.echo(secret)
 
 
-@token.command("list", help=words.TOKEN_LIST_HELP.said())
+@token.command("list", help=words.TOKEN_LIST_HELP.said(), epilog=taught("token list", words.TOKEN_STATUSES))
 @click.option("--json", "as_json", is_flag=True, help=words.PLAN_JSON_OPTION.said())
 @_home_options
 def list_tokens(as_json: bool, home: str | None, config: str | None) -> None:
@@ -90,7 +91,7 @@ def list_tokens(as_json: bool, home: str | None, config: str | None) -> None:
         click.echo(f"{record.name}\t{record.role.value}\t{record.created_at}")
 
 
-@token.command("revoke", help=words.TOKEN_REVOKE_HELP.said())
+@token.command("revoke", help=words.TOKEN_REVOKE_HELP.said(), epilog=taught("token revoke", words.TOKEN_STATUSES))
 @click.argument("name", metavar="NAME")
 @_home_options
 def revoke(name: str, home: str | None, config: str | None) -> None:
@@ -101,7 +102,7 @@ def revoke(name: str, home: str | None, config: str | None) -> None:
     click.echo(words.TOKEN_REVOKED.said(name=escape_controls(name)))
 
 
-@click.command("password", help=words.PASSWORD_HELP.said())
+@click.command("password", help=words.PASSWORD_HELP.said(), epilog=taught("password", words.TOKEN_STATUSES))
 def password() -> None:
     """
     Ask for a password twice, or read one from standard input, and print what the configuration keeps of it.

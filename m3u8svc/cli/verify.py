@@ -12,7 +12,8 @@ import click
 from m3u8svc.checking import Checks, packets_said, parts_beside
 from m3u8svc.cli import words
 from m3u8svc.cli.client import EXIT_REFUSED, Client, CommandFailed
-from m3u8svc.cli.options import json_option, server_option
+from m3u8svc.cli.examples import taught
+from m3u8svc.cli.options import id_argument, json_option, server_option
 from m3u8svc.errors import CannotVerify
 from m3u8svc.redact import escape_controls
 
@@ -20,7 +21,7 @@ LONGEST_S = 3600.0
 MOST_REPORT_BYTES = 512 << 20
 
 
-@click.command("verify", help=words.VERIFY_HELP.said(), epilog=f"{words.ID_HELP.said()} {words.EXIT_STATUSES.said()}")
+@click.command("verify", help=words.VERIFY_HELP.said(), epilog=taught("verify", words.ID_HELP, words.EXIT_STATUSES))
 @click.argument("target", metavar="FILE|ID")
 @click.option("--quick", is_flag=True, help=words.QUICK_OPTION.said())
 @server_option
@@ -42,8 +43,8 @@ def verify(target: str, quick: bool, server: str, as_json: bool) -> None:
         raise SystemExit(EXIT_REFUSED)
 
 
-@click.command("repair", help=words.REPAIR_HELP.said(), epilog=f"{words.ID_HELP.said()} {words.EXIT_STATUSES.said()}")
-@click.argument("task_id", metavar="ID")
+@click.command("repair", help=words.REPAIR_HELP.said(), epilog=taught("repair", words.ID_HELP, words.EXIT_STATUSES))
+@id_argument
 @server_option
 @json_option
 def repair(task_id: str, server: str, as_json: bool) -> None:

@@ -4,41 +4,45 @@
 On a terminal a table that is drawn over and over; into a pipe a line whenever a task moves.
 """
 
+import json
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import click
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
+from rich.text import Text
 
 from m3u8svc.cli import words
 from m3u8svc.cli.client import EXIT_REFUSED, Client, RemoteTask
-from m3u8svc.cli.options import server_option
+from m3u8svc.cli.examples import taught
+from m3u8svc.cli.options import complete_ids, server_option
 from m3u8svc.cli.tables import draws_plainly, task_name, task_state, task_table, terminal
 from m3u8svc.redact import escape_controls
 from m3u8svc.tasks.pace import rate_text
 from m3u8svc.tasks.task import Status
 
 POLL_S = 1.0
-_LINES_AROUND_TABLE = 5
+_LINES_AROUND_TABLE = 6
 
 Show = Callable[[Sequence[RemoteTask]], None]
 """Shows the latest."""
 
 
-@click.command("watch", help=words.WATCH_HELP.said(), epilog=f"{words.ID_HELP.said()} {words.EXIT_STATUSES.said()}")
-@click.argument("task_id", metavar="[ID]", required=False)
+@click.command("watch", help=words.WATCH_HELP.said(), epilog=taught("watch", words.ID_HELP, words.EXIT_STATUSES))
+@click.argument("task_id", metavar="[ID]", required=False, shell_complete=complete_ids)
 @click.option("--until-done", is_flag=True, help=words.UNTIL_DONE_OPTION.said())
 @server_option
-def watch(task_id: str | None, until_done: bool, server: str) -> None:
+@click.option("--json", "as_json", is_flag=True, help=words.WATCH_JSON_OPTION.said())
+def watch(task_id: str | None, until_done: bool, server: str, as_json: bool) -> None:
     """
     Poll and show, until nothing is active or Ctrl-C.
     """
     client = Client(server)
     only = None if task_id is None else client.find(task_id).id
     followed = set() if only is None else {only}
-    with _display(terminal()) as show:
+    with nullcontext(JsonLines()) if as_json else _display(terminal()) as show:
         while True:
             tasks = client.tasks() if only is None else [client.task(only)]
             followed.update(task.id for task in tasks if task.is_active)
@@ -73,7 +77,15 @@ class LiveTable(AbstractContextManager[Show]):
     def _show(self, tasks: Sequence[RemoteTask]) -> None:
         rows = fitting(tasks, self._console.height - _LINES_AROUND_TABLE)
         table = task_table(rows, plain_bar=draws_plainly(self._console), left_out=len(tasks) - len(rows))
-        self._live.update(table, refresh=True)
+        self._live.update(Group(table, Text(total(tasks), "dim")) if tasks else table, refresh=True)
+
+
+def total(tasks: Sequence[RemoteTask]) -> str:
+    """
+    All of them in one line: how many of each state, and how fast they are together.
+    """
+    counts = {status.name.lower(): sum(task.status == status.value for task in tasks) for status in Status}
+    return words.WATCH_TOTAL.said(**counts, rate=rate_text(sum(task.speed for task in tasks)))
 
 
 def fitting(tasks: Sequence[RemoteTask], lines: int) -> Sequence[RemoteTask]:
@@ -105,6 +117,25 @@ class Lines:
             if self._said.get(task.id) != now:
                 self._said[task.id] = now
                 click.echo(_line(task))
+
+
+class JsonLines:
+    """
+    For programs: a task's object on a line whenever it is another one, and that it is gone.
+    """
+
+    def __init__(self) -> None:
+        self._said: dict[str, str] = {}
+
+    def __call__(self, tasks: Sequence[RemoteTask]) -> None:
+        """What is new."""
+        now = {task.id: json.dumps(dict(task.source), ensure_ascii=False) for task in tasks}
+        for task_id in self._said.keys() - now.keys():
+            click.echo(json.dumps({"id": task_id, "removed": True}, ensure_ascii=False))
+        for task_id, line in now.items():
+            if self._said.get(task_id) != line:
+                click.echo(line)
+        self._said = now
 
 
 def _line(task: RemoteTask) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -146,6 +147,31 @@ def test_progress_for_programs(origin: Origin, tmp_path: Path) -> None:
     assert {"progress"} == {each["event"] for each in lines[:-1]}
     percents = [each["progress"] for each in lines[:-1]]
     assert percents == sorted(percents)
+
+
+def test_a_download_does_not_need_a_reader(origin: Origin, tmp_path: Path) -> None:
+    """Whoever read the JSON went away: it is finished all the same."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    running = subprocess.Popen(line(tmp_path, origin.url, "--json"), stdout=writing, cwd=tmp_path)
+    os.close(writing)
+    assert (0, ["index.mp4"]) == (running.wait(timeout=240), films(tmp_path))
+
+
+def test_a_bar_is_not_left_on_the_terminal(origin: Origin, tmp_path: Path) -> None:
+    """What is there already has no bar: none is begun that nobody ends."""
+    assert 0 == run(tmp_path, origin.url).returncode
+    terminal, end = pty.openpty()
+    running = subprocess.Popen(line(tmp_path, origin.url), stderr=end, stdout=subprocess.DEVNULL, cwd=tmp_path)
+    os.close(end)
+    assert 0 == running.wait(timeout=240)
+    os.set_blocking(terminal, False)
+    try:
+        written = os.read(terminal, 1000)
+    except OSError:  # nothing was written, and the other end is closed
+        written = b""
+    os.close(terminal)
+    assert b"" == written
 
 
 def test_a_list_goes_on_where_it_was_stopped(origin: Origin, tmp_path: Path) -> None:
