@@ -29,7 +29,7 @@ class WebLimits:
     """Request line and headers together, without line ends."""
     header_count: int = _limit(100, 10, 1000)
     task_body_bytes: int = _limit(256 * KIB, KIB, 16 * MIB)
-    """Of the body of POST /api/tasks, the playlist in it not counted."""
+    """Of the body of POST /api/tasks, the playlist in it not counted, and of POST /api/curl."""
     playlist_bytes: int = _limit(8 * MIB, KIB, 32 * MIB)
     """Of a playlist that comes with a task."""
     body_bytes: int = _limit(16 * KIB, KIB, 16 * MIB)

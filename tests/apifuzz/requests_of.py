@@ -107,6 +107,16 @@ def _object(fields: list[tuple[str, str]], valid: bool) -> str:
     return "{" + ",".join([*start, *named]) + "}"
 
 
+CURLS = st.lists(
+    st.sampled_from(
+        ["curl ", "http://127.0.0.1/i.m3u8", " ", "'", '"', "\\", "^", "\n", "$'", "-H ", "A: b", "-x ", "h:1"]
+    )
+    | st.sampled_from(
+        ["-b ", "a=b", "-o ", "/x", "-u ", "u:p", "--limit-rate ", "1M", "-k", "-d ", "片", "\u202e", "-"]
+    )
+    | st.text(max_size=9),
+    max_size=20,
+).map(lambda pieces: json.dumps({"command": "curl http://127.0.0.1/i.m3u8 " + "".join(pieces)}).encode())
 BODIES = st.one_of(
     st.builds(_object, st.lists(FIELD, max_size=4), st.booleans()),
     st.builds(_object, st.lists(FIELD, max_size=1), st.just(True)),
@@ -212,6 +222,15 @@ def _http(method: str, path: str, query: bytes, headers: list[bytes], kind: str,
 
 
 JSON_REQUESTS = st.builds(
+    _http,
+    st.just("POST"),
+    st.just("/api/curl"),
+    st.just(b""),
+    st.just([]),
+    st.just("application/json"),
+    CURLS,
+    st.sampled_from(["length", "chunked"]),
+) | st.builds(
     _http,
     st.sampled_from(["POST", "POST", "PUT"]),
     st.sampled_from(["/api/tasks", "/api/tasks", "/api/settings"]),
