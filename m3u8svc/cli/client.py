@@ -163,11 +163,13 @@ class Client:
         if authorization := getattr(server, "authorization", ""):  # of an `options.Server`
             self._opener.addheaders.append(("Authorization", authorization))
 
-    def tasks(self, status: Status | None = None) -> list[RemoteTask]:
+    def tasks(self, status: Status | None = None, **search: str | int | None) -> list[RemoteTask]:
         """
-        All tasks, or those in one state, in order of creation.
+        All tasks, or those in one state, in order of creation. `search` are further fields of the query (q, sort,
+        order, limit), None for one that is not asked for.
         """
-        answer = self._ask("GET", {"status": status.value} if status else {})
+        asked = {name: str(value) for name, value in search.items() if value is not None}
+        answer = self._ask("GET", ({"status": status.value} if status else {}) | asked)
         if not isinstance(answer, list):
             raise self._not_ours(words.WRONG_SHAPE.said(name="/api/tasks"))
         return [self._task(each) for each in answer]

@@ -89,6 +89,11 @@ EXAMPLES: Mapping[str, tuple[Example, ...]] = {
     ),
     "list": (
         Example("m3u8svc list --status failed", "失败的任务", "what failed"),
+        Example(
+            "m3u8svc list --search episode --sort size --reverse --limit 10",
+            "名称含 episode 的，最大的在前",
+            "the largest",
+        ),
         Example("m3u8svc list --json | jq -r '.[].filename'", "给程序用", "for programs"),
     ),
     "show": (Example("m3u8svc show 1c15", "ID 只写开头", "by the start of its id"),),

@@ -23,6 +23,7 @@ from m3u8svc.cli.options import (
 )
 from m3u8svc.redact import escape_controls
 from m3u8svc.tasks.queue import PRIORITIES
+from m3u8svc.tasks.search import Sort
 from m3u8svc.tasks.task import Status
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -35,14 +36,32 @@ F = TypeVar("F", bound=Callable[..., Any])
     metavar="STATE",
     help=words.STATUS_OPTION.said(names=", ".join(STATE_NAMES)),
 )
+@click.option("--search", metavar="TEXT", help=words.SEARCH_OPTION.said())
+@click.option("--sort", type=click.Choice([sort.value for sort in Sort]), help=words.SORT_OPTION.said())
+@click.option("--reverse", is_flag=True, help=words.REVERSE_OPTION.said())
+@click.option("--limit", type=click.IntRange(1), metavar="N", help=words.LIMIT_OPTION.said())
 @server_option
 @json_option
-def list_tasks(status: Status | str | None, server: str, as_json: bool) -> None:
+def list_tasks(
+    status: Status | str | None,
+    search: str | None,
+    sort: str | None,
+    reverse: bool,
+    limit: int | None,
+    server: str,
+    as_json: bool,
+) -> None:
     """
     All tasks in a table, or as JSON.
     """
     client = Client(server)
-    tasks = client.tasks(status if isinstance(status, Status) else Status.PAUSED if status == HELD else None)
+    tasks = client.tasks(
+        status if isinstance(status, Status) else Status.PAUSED if status == HELD else None,
+        q=search or None,
+        sort=sort,
+        order="desc" if reverse else None,
+        limit=limit,
+    )
     if status == HELD:
         tasks = [task for task in tasks if task.held]
     for line in client.degraded():

@@ -401,6 +401,12 @@ REPORT_OPTION = Phrase(
 STATUS_OPTION = Phrase(
     zh="只列出这种状态的任务：{names}，也可用中文。", en="Only tasks in this state: {names}; Chinese works too."
 )
+SEARCH_OPTION = Phrase(
+    zh="只列出名称、链接或 ID 含有此文本的任务。", en="Only tasks whose name, URL or id has this in it."
+)
+SORT_OPTION = Phrase(zh="按此排序；默认按创建时间。", en="In this order; by default that of their creation.")
+REVERSE_OPTION = Phrase(zh="倒序。", en="The other way round.")
+LIMIT_OPTION = Phrase(zh="最多列出这么多个。", en="At most so many.")
 FILES_OPTION = Phrase(zh="连同已完成的文件一起删除。", en="Remove the finished files too.")
 UNTIL_DONE_OPTION = Phrase(
     zh="没有进行中的任务时结束；看到任务失败则退出状态为 1。",

@@ -83,6 +83,13 @@ def test_list_filters_by_state_in_either_language(service: StubService, invoke: 
     assert {"status": asked} == service.visits[0].query
 
 
+def test_list_searches_and_sorts(service: StubService, invoke: Invoke) -> None:
+    """By the service, which is asked for nothing that was not typed."""
+    invoke("list", "--search", "片 1", "--sort", "size", "--reverse", "--limit", "3")
+    assert {"q": "片 1", "sort": "size", "order": "desc", "limit": "3"} == service.visits[0].query
+    assert 2 == invoke("list", "--sort", "colour").exit_code
+
+
 def test_list_as_json_is_what_the_service_sent(service: StubService, invoke: Invoke) -> None:
     """All fields, known to us or not, in order."""
     tasks = [task("a1", filename="影片", future={"x": [1]}), task("a2")]
@@ -366,6 +373,19 @@ def test_a_place_that_is_none(service: StubService, invoke: Invoke, arguments: l
     service.put(task("a1"))
     assert 2 == invoke(*arguments).exit_code
     assert [] == service.visits
+
+
+def test_what_became_of_each_as_json(service: StubService, invoke: Invoke) -> None:
+    """One object a task, with the code of what was refused, and nothing beside it."""
+    service.put(task("a1", status="已完成"), task("b1"))
+    result = invoke("resume", "a1", "b1", "--json")
+    assert (1, "") == (result.exit_code, result.stderr)
+    refused, done = json.loads(result.stdout)
+    assert {"id": "b1", "ok": True} == done
+    assert ("a1", False, "invalid_transition") == (refused["id"], refused["ok"], refused["code"])
+    assert "任务不能" in refused["error"]
+    assert [{"id": "b1", "ok": True}] == json.loads(invoke("move", "b1", "first", "--json").stdout)
+    assert [{"id": "b1", "ok": True}] == json.loads(invoke("remove", "b1", "--json").stdout)
 
 
 def test_refused_task_does_not_keep_the_others(service: StubService, invoke: Invoke) -> None:

@@ -3,17 +3,19 @@
 """
 
 import itertools
+import json
 import os
 import pty
 import signal
 import subprocess
 import sys
 
+import attrs
 import pytest
 
 from m3u8svc.cli.client import Client, RemoteTask
-from m3u8svc.cli.watch import fitting
-from tests.cli.conftest import CHINESE, Invoke, StubService, task
+from m3u8svc.cli.watch import JsonLines, fitting, total
+from tests.cli.conftest import CHINESE, ENGLISH, Invoke, StubService, task
 
 
 def remote(task_id: str, status: str, *, err_msg: str = "") -> RemoteTask:
@@ -74,6 +76,32 @@ def test_one_task_is_watched_alone(service: StubService, invoke: Invoke) -> None
     assert (1, "a1 failed 0% film\n") == (result.exit_code, result.stdout)
 
 
+def test_changes_for_programs(service: StubService, invoke: Invoke) -> None:
+    """A line of JSON, the task as the service shows it, whenever it is another one, and not oftener."""
+    service.put(task("old", status="失败"), task("a1"))
+    moving(service, {"progress": 30}, {"progress": 30}, {"status": "已完成", "progress": 100})
+    result = invoke("watch", "--until-done", "--json")
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [("old", 0), ("a1", 30), ("a1", 100)] == [(each["id"], each["progress"]) for each in lines]
+    assert service.tasks["a1"] == lines[-1]
+
+
+def test_a_task_that_is_removed_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """Once, to programs that would wait for it."""
+    show = JsonLines()
+    for tasks in ([remote("a", "等待中"), remote("b", "等待中")], [remote("b", "等待中")], [remote("b", "等待中")]):
+        show(tasks)
+    assert [{}, {}, {"id": "a", "removed": True}] == [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_the_total_counts_states_and_adds_rates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one line below the table."""
+    monkeypatch.setenv("LC_ALL", ENGLISH)
+    tasks = [remote("a", "下载中"), remote("b", "下载中"), remote("c", "失败"), remote("d", "已暂停")]
+    tasks = [attrs.evolve(each, speed=1024.0 * 1024) for each in tasks[:2]] + tasks[2:]
+    assert "2 downloading · 0 waiting · 0 completed · 1 failed · 2.00 MB/s" == total(tasks)
+
+
 def test_service_that_goes_away_ends_it(service: StubService, invoke: Invoke) -> None:
     """Status 3, as for every other command; nothing hangs."""
     service.put(task("a1", status="下载中"))
@@ -92,7 +120,7 @@ def test_ctrl_c_leaves_a_clean_terminal(service: StubService) -> None:
     process = subprocess.Popen(arguments, stdin=terminal, stdout=terminal, stderr=terminal, env=environment)
     os.close(terminal)
     seen = b""
-    while b"film" not in seen:
+    while b"1 downloading" not in seen:
         seen += os.read(controller, 4096)
     process.send_signal(signal.SIGINT)
     try:
@@ -102,6 +130,7 @@ def test_ctrl_c_leaves_a_clean_terminal(service: StubService) -> None:
         pass  # Linux says EIO when the other end is closed
     os.close(controller)
     assert 130 == process.wait(10)
+    assert b"1 downloading" in seen
     assert b"\xe2\x96\x88" in seen and b"Traceback" not in seen
     assert seen.rindex(b"\x1b[?25h") > seen.rindex(b"\x1b[?25l")
     assert [] == service.changes
