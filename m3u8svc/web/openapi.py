@@ -394,7 +394,15 @@ def _described(operation: Operation, method: str, path: str) -> Json:
     if operation.body:
         described["requestBody"] = {
             "required": True,
-            "content": {"application/json": {"schema": _ref(operation.body)}},
+            "content": {
+                "application/json": {
+                    "schema": _ref(operation.body),
+                    "examples": {
+                        f"example{number}": {"summary": said, "value": value}
+                        for number, (said, value) in enumerate(openapi_texts.EXAMPLES[operation.body].items(), 1)
+                    },
+                }
+            },
         }
     if path in _WITHOUT_LOGIN or path == STATIC or operation.body == "Login":
         described["security"] = [{}]

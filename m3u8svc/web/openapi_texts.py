@@ -4,6 +4,7 @@ means the same wherever it is used.
 """
 
 from collections.abc import Mapping
+from typing import Any  # Any: JSON values
 
 ABOUT = """\
 Give it the address of an HLS (m3u8) stream, get back one verified MP4.
@@ -220,3 +221,60 @@ STATUSES: Mapping[int, tuple[str, str]] = {
     503: ("Not now: the database, or the disk of the service, is busy or away.", "暂时无法接受任务"),
 }
 """What each status of an error means, and a text such an answer has."""
+
+EXAMPLES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
+    "NewTask": {
+        "A link and a name": {"url": "https://example.com/index.m3u8", "filename": "film"},
+        "With headers": {
+            "url": "https://example.com/index.m3u8",
+            "filename": "film",
+            "use_http_headers": True,
+            "http_headers": {"Referer": ["https://example.com/watch"], "User-Agent": ["Mozilla/5.0"]},
+        },
+        "With settings of its own": {
+            "url": "https://example.com/index.m3u8",
+            "filename": "film",
+            "advanced": True,
+            "download_threads": 8,
+            "skip_ts_info": "1,92-100",
+            "variant": "height<=1080 / best",
+            "subtitles": "en",
+            "limit_rate": 2_000_000,
+        },
+        "Through a proxy": {
+            "url": "https://example.com/index.m3u8",
+            "filename": "film",
+            "advanced": True,
+            "proxy_type": "socks5",
+            "proxy_host": "proxy.example",
+            "proxy_port": 1080,
+        },
+        "From the text of a playlist": {
+            "url": "",
+            "filename": "film",
+            "playlist": "#EXTM3U\n#EXTINF:6,\nhttps://example.com/1.ts\n#EXT-X-ENDLIST\n",
+        },
+    },
+    "TaskChange": {
+        "Pause": {"status": "已暂停"},
+        "Go on": {"status": "等待中"},
+        "Before others, and no faster than 2 MB/s": {"priority": 5, "limit_rate": 2_000_000},
+        "The first in the queue": {"queue": "first"},
+        "Another link to the same stream": {"url": "https://example.com/index.m3u8?token=new"},
+    },
+    "NewSettings": {
+        "As they come": {},
+        "Slow by day": {"limit_schedule": "Mon-Fri 08:00-18:00 2M", "limit_rate_per_host": 5_000_000},
+        "A proxy for everything": {"proxy_type": "http", "proxy_host": "proxy.example", "proxy_port": 3128},
+    },
+    "CurlCommand": {
+        "As a browser copies it": {
+            "command": "curl 'https://example.com/index.m3u8' -H 'Referer: https://example.com/watch' --insecure"
+        },
+    },
+    "Login": {
+        "A token": {"token": "a token made by m3u8svc token create"},
+        "A password": {"user": "me", "password": "correct horse"},
+    },
+}
+"""Bodies that are taken as they stand, by the name of their shape and what they are for. Tests send each of them."""

@@ -400,3 +400,14 @@ def test_servers_below_a_base_path():
     """Where a proxy serves us below a path, requests made by the document go there."""
     below = document(version="1", mergers=("mp4",), storages=("disk",), base_path="/m3u8")
     assert ([{"url": "/m3u8"}], [{"url": "/"}]) == (below["servers"], DOCUMENT["servers"])
+
+
+def test_every_body_has_examples():
+    """Of the shape that they are examples of; tests/integration/test_api_examples.py sends them."""
+    for method, operation in ((method, each) for path in DOCUMENT["paths"].values() for method, each in path.items()):
+        if "requestBody" not in operation:
+            continue
+        [content] = operation["requestBody"]["content"].values()
+        assert content["examples"], method
+        for example in content["examples"].values():
+            conforms(example["value"], content["schema"])
