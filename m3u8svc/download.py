@@ -52,6 +52,8 @@ from m3u8svc.tasks.retry import MAY_BE_EXPIRED, GiveUp, Retry, SkipSegment, Tall
 from m3u8svc.tasks.segmentmap import IN_FLIGHT, MISSING, SKIPPED, WAITING, SegmentStates
 from m3u8svc.tasks.tracker import Tracker
 from m3u8svc.tasks.turns import Turns
+from m3u8svc.tasks.viewing import AHEAD as AHEAD_OF_VIEWER
+from m3u8svc.tasks.viewing import Viewer
 from m3u8svc.underway import Transfer, UnderWay
 from m3u8svc.waiting import Once, beside, either, together
 from m3u8svc.wire import Wire
@@ -210,6 +212,10 @@ class Download:
         self._unverified = 0
         self._ready = Ready(plan.jobs, self._file_of)
         self._awaited: dict[Place, list[Deferred[None]]] = {}
+        self._viewer = Viewer()
+        self._watching: set[Deferred[None]] = set()
+        self._watched_out = False
+        """Whether nothing comes any more."""
         self._unrecorded: dict[tuple[int, str], SegmentRow] = {}
         self._order = plan.order
         self._digest = PartsDigest()
@@ -247,11 +253,18 @@ class Download:
                 self._put(self._gap(absent, keep=absent.declared))
         wanted, hosts = await self._wanted()
         workers = min(len(wanted), self._workers)
-        turns = Turns(JobsOf(self._plan.jobs, wanted), workers=workers)
-        await self._in_turns(range(len(wanted)), lambda number: turns.add(number, hosts[number]))
+        if self._gate is None:
+            turns = Turns(self._plan.jobs, workers=workers, viewer=self._viewer)
+            await self._in_turns(range(len(wanted)), lambda index: turns.add(wanted[index], hosts[index]))
+        else:
+            turns = Turns(JobsOf(self._plan.jobs, wanted), workers=workers)
+            await self._in_turns(range(len(wanted)), lambda index: turns.add(index, hosts[index]))
+        viewers = self._wire.hosts.viewers
+        viewers[self._task.id] = self._viewer
         try:
             await beside(together(*(self._work(turns) for _ in range(workers))), self._under_way.watch())
         finally:
+            viewers.pop(self._task.id, None)
             if self._budget.spent:
                 self.log.info("task {task} asked again {count} times", task=self._task.id, count=self._budget.spent)
         if self._unverified:
@@ -403,6 +416,87 @@ class Download:
         """
         part = self._ready[place] if self._ready.is_file(place) else None
         return part if isinstance(part, MediaFile) else None
+
+    # -- Watched meanwhile
+
+    def look(self, place: Place) -> None:
+        """
+        Somebody who watches is here: this and what follows is fetched before the rest. Not beside a low-disk merge,
+        which takes everything in order and lets no more be there than it has room for.
+        """
+        jobs = self._plan.jobs
+        number = jobs.find(place)
+        if number >= 0 and self._gate is None:
+            last = min(number + AHEAD_OF_VIEWER, len(jobs)) - 1
+            self._viewer.look(number, from_s=jobs[number].segment.start_s, until_s=jobs[last].segment.start_s)
+
+    @property
+    def watching(self) -> int:
+        """
+        How many who watch wait for a segment.
+        """
+        return len(self._watching)
+
+    def fate(self, place: Place) -> Part | None:
+        """
+        What there is for a place now.
+        """
+        return self._ready[place] if place in self._ready else None
+
+    def is_gap(self, place: Place) -> bool:
+        """
+        Whether nothing comes for a place.
+        """
+        return self._ready.is_gap(place)
+
+    def is_let_go(self, place: Place) -> bool:
+        """
+        Whether a segment was there, and is in the target by now.
+        """
+        return self._order.find(place) < self._gone
+
+    def init_there(self, place: Place) -> Path | None:
+        """
+        The init section of the segment of this place, if it has one and that is there.
+        """
+        job = self._plan.jobs[self._plan.jobs.find(place)]
+        if job.segment.init is None:
+            return None
+        path = self._workdir.init_path(init_identity(job.segment.init, job.track))
+        return path if path.name in self._found.inits or path.name in self._inits else None
+
+    async def arrival(self, place: Place) -> None:
+        """
+        Wait until there is something for the place of a segment, or nothing comes any more. It is fetched next.
+        """
+        if self._watched_out:
+            return
+        number = self._plan.jobs.find(place)
+        arrival: Deferred[None] = Deferred()
+        self._watching.add(arrival)
+        self._awaited.setdefault(place, []).append(arrival)
+        if self._gate is None:
+            self._viewer.ask(number, self._plan.jobs[number].segment.start_s)
+        try:
+            await arrival
+        finally:  # also when it was waited for in vain, as often as one likes: nothing is left of that
+            self._watching.discard(arrival)
+            waiting = self._awaited.get(place, [])
+            if arrival in waiting:
+                waiting.remove(arrival)
+            if not waiting:
+                self._awaited.pop(place, None)
+            if self._gate is None:
+                self._viewer.leave(number)
+
+    def end_watching(self) -> None:
+        """
+        Nothing comes any more: whoever waits for a segment need not.
+        """
+        self._watched_out = True
+        for arrival in list(self._watching):
+            if not arrival.called:
+                arrival.callback(None)
 
     def digest(self, parts: int) -> str:
         """

@@ -251,6 +251,50 @@ class RangeNotSatisfiable(M3u8svcError):
     todo_en = "ask for bytes that the file has"
 
 
+class NothingToWatch(M3u8svcError):
+    """A task is to be played that neither runs nor has kept segments."""
+
+    code = "nothing_to_watch"
+    fault = Fault.CALLER
+    zh = "任务没有在下载，现在没有可以播放的分片（{status}）"
+    en = "the task does not run, so there are no segments to play now ({status})"
+    todo_zh = "让任务继续后再播放"
+    todo_en = "let the task go on, then play it"
+
+
+class WatchTheFile(M3u8svcError):
+    """The segments of a task that is finished are to be played, and are gone."""
+
+    code = "watch_the_file"
+    fault = Fault.CALLER
+    zh = "任务已完成，分片没有保留；请直接播放结果文件（/api/tasks/file）"
+    en = "the task is finished and its segments are not kept: play the file itself (/api/tasks/file)"
+    todo_zh = "播放结果文件"
+    todo_en = "play the result file"
+
+
+class SegmentAbsent(M3u8svcError):
+    """A segment is to be played that is not there, and will not come."""
+
+    code = "segment_absent"
+    fault = Fault.CALLER
+    zh = "没有分片 {name}：{reason}"
+    en = "there is no segment {name}: {reason}"
+    todo_zh = "跳过这个分片继续播放"
+    todo_en = "go on with the next segment"
+
+
+class NotThereYet(M3u8svcError):
+    """What is to be played did not come within the time that a request waits."""
+
+    code = "not_there_yet"
+    fault = Fault.CALLER
+    zh = "还没有下载到：{what}"
+    en = "not there yet: {what}"
+    todo_zh = "稍后再请求"
+    todo_en = "ask again a little later"
+
+
 class SkipExpressionError(M3u8svcError):
     """`skip_ts_info` holds an item outside its grammar."""
 

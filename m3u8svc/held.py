@@ -130,6 +130,10 @@ class Ready:
         number = self._jobs.find(place)
         return number >= 0 and bool(self._files[number])
 
+    def is_gap(self, place: Place) -> bool:
+        """Whether there is a gap in its place."""
+        return place in self._gaps
+
     def __getitem__(self, place: Place) -> Part:
         if place in self._gaps:
             return self._gaps[place]

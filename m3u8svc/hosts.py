@@ -25,6 +25,7 @@ from m3u8svc.tasks.concurrency import FIRST, Ceilings, Growth, HostLimit, Readin
 from m3u8svc.tasks.livelog import Standing
 from m3u8svc.tasks.retry import FINAL_STATUSES, LONGEST_RETRY_AFTER_S, Bearing, bearing_of
 from m3u8svc.tasks.sharing import BEFORE_ALL, Row
+from m3u8svc.tasks.viewing import Viewer
 
 T = TypeVar("T")
 
@@ -154,6 +155,8 @@ class Hosts:
         self._under_way = 0
         self._forgotten_bytes = 0
         """What came from hosts that are not remembered any more."""
+        self.viewers: dict[str, Viewer] = {}
+        """Who watches a task's film while it is fetched, by task."""
         self._held_back: dict[str, _Host] = {}
         """Hosts that take more, while the service makes no more; who was held back first comes first."""
 
@@ -378,7 +381,7 @@ class Hosts:
             self._forget(host)
             host = None
         if host is None:
-            host = _Host(name=name, used_at=now)
+            host = _Host(name=name, used_at=now, row=Row(self.viewers))
         self._hosts[name] = host  # last in the order: used just now
         if len(self._hosts) > REMEMBERED:
             for oldest in [each for each in self._hosts.values() if each.is_idle and each is not host][:1]:

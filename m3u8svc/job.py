@@ -156,6 +156,19 @@ class Tools:
 
 
 @attrs.frozen(kw_only=True)
+class Showing:
+    """
+    What can be watched of a run: its plan, the tracks of it, "main" first, how many bits a second they have, and what
+    fetches them.
+    """
+
+    plan: DownloadPlan
+    tracks: tuple[TrackInfo, ...]
+    bandwidth: int
+    download: Download
+
+
+@attrs.frozen(kw_only=True)
 class Planned:
     """
     What is downloaded of a presentation; `whole` is the plan as if nothing was skipped.
@@ -313,8 +326,7 @@ class Job:
         )
         self._tracks: tuple[TrackInfo, ...] = (TrackInfo(track=MAIN, kind="main"),)
         self._groups: tuple[GroupSpan, ...] = ()
-        self._fetching: Download | None = None
-        """What carries out the plan now."""
+        self._showing: Showing | None = None
         self._failover: Failover | None = None
         self._links: Links | None = None
         self._memory = Memory(self._workdir)
@@ -338,9 +350,9 @@ class Job:
         """
         Where each segment stands, now; None before it is planned.
         """
-        if self._fetching is None:
+        if self._showing is None:
             return None
-        states = self._fetching.states
+        states = self._showing.download.states
         return SegmentMap(
             tracks=tuple(
                 TrackStates(kind=kind_of(each.track), name=each.name, states=states.text(each.track))
@@ -348,6 +360,12 @@ class Job:
             ),
             groups=self._groups,
         )
+
+    def showing(self) -> Showing | None:
+        """
+        What can be watched of it, now; None before it is planned.
+        """
+        return self._showing
 
     def progress(self) -> Progress:
         """
@@ -414,11 +432,12 @@ class Job:
                 self._live.say("error", Said(error.text("zh"), error.text("en")))
             raise
         finally:
+            self._end_showing()
             await self._publish_debug_log()
             self._workdir.close()
 
     def _download(self, planned: Planned, listing: Listing, merged: Merged | None) -> Download:
-        self._fetching = Download(
+        download = Download(
             planned.plan,
             listing,
             wire=self._wire,
@@ -432,7 +451,19 @@ class Job:
             merged=merged,
             ledger=self._ledger,
         )
-        return self._fetching
+        self._end_showing()
+        variant = planned.presentation.variant
+        self._showing = Showing(
+            plan=planned.plan,
+            tracks=self._tracks,
+            bandwidth=0 if variant is None else variant.bandwidth or 0,
+            download=download,
+        )
+        return download
+
+    def _end_showing(self) -> None:
+        if self._showing is not None:
+            self._showing.download.end_watching()
 
     async def clean_up(self) -> None:
         """

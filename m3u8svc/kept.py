@@ -12,7 +12,7 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import attrs
@@ -117,7 +117,7 @@ def _kept_files(kept: Path) -> Iterable[tuple[str, int, str, str]]:
             if found := _OURS_IN_PLAYLIST.fullmatch(line):
                 init = found[1]
             elif _OURS_IN_LIST.fullmatch(f"file {line}"):
-                yield track, int(line.rpartition("-")[2].partition(".")[0]), line, init
+                yield track, _position_in(line), line, init
 
 
 def _link(source: Path, folder: Folder, name: str) -> None:
@@ -213,7 +213,10 @@ def _fill(folder: Folder, files: Sequence[MediaFile], task_id: str, tracks: Sequ
         own = [file for file in files if file.track == track.track]
         _write(folder, f"{track.track}.m3u8", "\n".join(_playlist(own, inits, task_id)) + "\n")
     if others:
-        _write(folder, MASTER, "\n".join(_master(files, others)) + "\n")
+        seconds = sum(file.duration_s for file in files if file.track == MAIN) or 1.0
+        bandwidth = round(sum(file.size_bytes for file in files) * 8 / seconds)
+        links = [f"{track.track}.m3u8" for track in others]
+        _write(folder, MASTER, "\n".join(master_of(others, links, PLAYLIST, bandwidth)) + "\n")
     main = [file for file in files if file.track == MAIN]
     _write(folder, PLAYLIST, "\n".join(_playlist(main, inits, task_id)) + "\n")
     folder.sync()
@@ -231,20 +234,21 @@ def segment_name(file: MediaFile) -> str:
     return f"{where}{file.position:05d}{_SUFFIX[file.kind]}"
 
 
-def _master(files: Sequence[MediaFile], others: Sequence[TrackInfo]) -> Iterable[str]:
+def master_of(others: Sequence[TrackInfo], links: Sequence[str], main: str, bandwidth: int) -> Iterable[str]:
+    """
+    The lines of a multivariant playlist of the playlist at `main` with renditions at `links`, in their order.
+    """
     yield "#EXTM3U"
     groups = {}
-    for number, track in enumerate(others, 1):
+    for number, (track, link) in enumerate(zip(others, links, strict=True), 1):
         kind = "SUBTITLES" if track.kind == "subtitles" else "AUDIO"
         groups[kind] = kind.lower()
         named = f",LANGUAGE={_quoted(track.language)}" if track.language else ""
         flags = f",DEFAULT={_yes(track.default)},AUTOSELECT=YES" + (",FORCED=YES" if track.forced else "")
         name = _quoted(track.name or f"{number}")
-        yield f'#EXT-X-MEDIA:TYPE={kind},GROUP-ID="{groups[kind]}",NAME={name}{named}{flags},URI="{track.track}.m3u8"'
-    seconds = sum(file.duration_s for file in files if file.track == MAIN) or 1.0
-    bandwidth = round(sum(file.size_bytes for file in files) * 8 / seconds)
+        yield f'#EXT-X-MEDIA:TYPE={kind},GROUP-ID="{groups[kind]}",NAME={name}{named}{flags},URI="{link}"'
     yield f"#EXT-X-STREAM-INF:BANDWIDTH={bandwidth}" + "".join(f',{kind}="{group}"' for kind, group in groups.items())
-    yield PLAYLIST
+    yield main
 
 
 def _quoted(value: str) -> str:
@@ -255,27 +259,116 @@ def _yes(value: bool) -> str:
     return "YES" if value else "NO"
 
 
+@attrs.frozen(kw_only=True)
+class LocalSegment:
+    """
+    One segment of a playlist that plays decrypted files: `splice` is the discontinuity sequence number, `init` the link
+    of the init section, "" for none.
+    """
+
+    position: int
+    duration_s: float
+    splice: int
+    init: str
+    link: str
+
+
 def _playlist(files: Sequence[MediaFile], inits: dict[Path, str], task_id: str) -> Iterable[str]:
     longest = max((file.duration_s for file in files), default=0.0)
+    listed = (
+        LocalSegment(
+            position=file.position,
+            duration_s=file.duration_s,
+            splice=file.discontinuity_sequence,
+            init="" if file.init is None else inits[file.init],
+            link=segment_name(file),
+        )
+        for file in files
+    )
+    return media_of(listed, longest_s=longest, has_inits=bool(inits), task_id=task_id)
+
+
+def media_of(segments: Iterable[LocalSegment], *, longest_s: float, has_inits: bool, task_id: str) -> Iterable[str]:
+    """
+    The lines of a media playlist of these. Where one is left out in between, there is a discontinuity.
+    """
     yield "#EXTM3U"
     yield f"# m3u8svc task {task_id}"
-    yield f"#EXT-X-VERSION:{6 if inits else 3}"
-    yield f"#EXT-X-TARGETDURATION:{max(1, round(longest + 0.4999))}"
+    yield f"#EXT-X-VERSION:{6 if has_inits else 3}"
+    yield f"#EXT-X-TARGETDURATION:{max(1, round(longest_s + 0.4999))}"
     yield "#EXT-X-MEDIA-SEQUENCE:1"
     yield "#EXT-X-PLAYLIST-TYPE:VOD"
-    previous: MediaFile | None = None
-    for file in files:
+    previous: LocalSegment | None = None
+    for segment in segments:
         broken = previous is not None and (
-            file.discontinuity_sequence != previous.discontinuity_sequence or file.position != previous.position + 1
+            segment.splice != previous.splice or segment.position != previous.position + 1
         )
         if broken:
             yield "#EXT-X-DISCONTINUITY"
-        if file.init is not None and (previous is None or previous.init != file.init):
-            yield f'#EXT-X-MAP:URI="{inits[file.init]}"'
-        yield f"#EXTINF:{file.duration_s:.6f},"
-        yield segment_name(file)
-        previous = file
+        if segment.init and (previous is None or previous.init != segment.init):
+            yield f'#EXT-X-MAP:URI="{segment.init}"'
+        yield f"#EXTINF:{segment.duration_s:.6f},"
+        yield segment.link
+        previous = segment
     yield "#EXT-X-ENDLIST"
+
+
+def served_playlist(
+    kept: Path, track: int | None, link: Callable[[int, int, bool], str], listed: Callable[[int], str]
+) -> str:
+    """
+    The playlist of one track of a kept directory with other links, which `link` makes of track, position, and whether
+    it is about the init section. Without `track`: that of all tracks, if there are several, at the links that `listed`
+    makes of them. "" if there is no such track. Blocking.
+    """
+    master = _text(kept / MASTER)
+    others = _OURS_IN_MASTER.findall(master)
+    if track is None and others:
+        renamed = {name: listed(number) for number, name in enumerate([PLAYLIST, *others])}
+
+        def relinked(found: re.Match[str]) -> str:
+            return found[0].replace(f'URI="{found[1]}"', f'URI="{renamed[found[1]]}"')
+
+        text = _OURS_IN_MASTER.sub(relinked, master)
+        return text.replace(f"\n{PLAYLIST}\n", f"\n{renamed[PLAYLIST]}\n")
+    number = track or 0
+    names = [PLAYLIST, *others]
+    if number >= len(names):
+        return ""
+    lines: list[str] = []
+    init_at = -1
+    for line in _text(kept / names[number]).splitlines():
+        if _OURS_IN_LIST.fullmatch(f"file {line}"):
+            position = _position_in(line)
+            if init_at >= 0:
+                lines[init_at] = f'#EXT-X-MAP:URI="{link(number, position, True)}"'
+                init_at = -1
+            lines.append(link(number, position, False))
+        else:
+            if _OURS_IN_PLAYLIST.fullmatch(line):
+                init_at = len(lines)
+            lines.append(line)
+    return "\n".join(lines) + "\n"
+
+
+def kept_piece(kept: Path, track: int, position: int, *, init: bool) -> Path | None:
+    """
+    A segment of a kept directory, or its init section; None if it is not there. Blocking.
+    """
+    others = [each.removesuffix(".m3u8") for each in _OURS_IN_MASTER.findall(_text(kept / MASTER))]
+    if track > len(others):
+        return None
+    name = [MAIN, *others][track]
+    if init:
+        found = (each for of, at, _, each in _kept_files(kept) if (of, at) == (name, position))
+        return next((kept / each for each in found if each), None)
+    prefix = "" if name == MAIN else f"{name}-"
+    candidates = [kept / f"{prefix}{position:05d}{suffix}" for suffix in _KIND]
+    return next((each for each in candidates if each.is_file()), None)
+
+
+def _position_in(name: str) -> int:
+    return int(name.rpartition("-")[2].partition(".")[0])
 
 
 def find_kept(directory: Path, name: str, task_id: str) -> Path | None:

@@ -32,6 +32,7 @@ from m3u8svc.errors import (
     InvalidTransition,
     M3u8svcError,
     NoResultFile,
+    NotThereYet,
     ReadOnlyDisk,
     ReportNotFound,
     ResultNotReady,
@@ -64,10 +65,18 @@ from m3u8svc.tasks.schedule import parse_schedule
 from m3u8svc.tasks.search import Found, Overview, Search, Space
 from m3u8svc.tasks.segmentmap import SegmentMap, map_of_report
 from m3u8svc.tasks.task import CompanionFile, Progress, Status, SystemSettings, Task, TaskChange, TaskDraft, TaskSpec
+from m3u8svc.tasks.viewing import Wanted
 from m3u8svc.telling import Telling
 from m3u8svc.waiting import in_background, log_failure, settled
 from m3u8svc.waitingroom import WaitingRoom
-from m3u8svc.watching import map_at_rest
+from m3u8svc.watching import (
+    list_at_rest,
+    list_while_running,
+    map_at_rest,
+    open_piece,
+    piece_at_rest,
+    piece_while_running,
+)
 from m3u8svc.wording import Said
 
 TICK_S = 0.1
@@ -529,6 +538,50 @@ class DownloadService:
             self._tools.in_thread(open_result, task.output, task.output_id, self._tools.in_thread)
         )
         return file
+
+    async def playlist_to_watch(self, task_id: str, track: int | None) -> str:
+        """
+        A local playlist of the film of a task that runs, or has kept its segments: of one track, 0 the main one; or of
+        all.
+
+        Raises:
+            TaskNotFound, NothingToWatch, WatchTheFile, SegmentAbsent.
+            NotThereYet: the task runs and is not planned yet.
+            TooBusy: too many wait for the same.
+        """
+        task = await self._store.load(task_id)
+        run = self._runs.get(task_id)
+        showing = None if run is None else run.job.showing()
+        if showing is None and task.status is Status.DOWNLOADING:
+            raise NotThereYet(what=Said("播放列表", "the playlist"))
+        async with self._mapping.turn():
+            if showing is not None:
+                made = self._tools.in_thread(list_while_running, task_id, showing, track)
+            else:
+                made = self._tools.in_thread(list_at_rest, task, track)
+            text: str = await settled(made)
+        return text
+
+    async def piece_to_watch(self, task_id: str, wanted: Wanted) -> tuple[ResultFile, str]:
+        """
+        A segment of that film, or its init section, open to be read, and what media it is. One that is not there yet is
+        fetched next, and waited for. May be cancelled.
+
+        Raises:
+            TaskNotFound, NothingToWatch, WatchTheFile, SegmentAbsent, TooBusy.
+            NotThereYet: it did not come in time.
+        """
+        task = await self._store.load(task_id)
+        run = self._runs.get(task_id)
+        showing = None if run is None else run.job.showing()
+        if showing is not None:
+            piece = await piece_while_running(showing, wanted, self._tools.clock)
+        elif task.status is Status.DOWNLOADING:
+            raise NotThereYet(what=Said("播放列表", "the playlist"))
+        else:
+            piece = await settled(self._tools.in_thread(piece_at_rest, task, wanted))
+        file: ResultFile = await settled(self._tools.in_thread(open_piece, piece, self._tools.in_thread))
+        return file, piece.media
 
     async def remove(self, task_id: str, *, with_files: bool) -> None:
         """

@@ -1,16 +1,67 @@
 """
-What there is to see of a task's segments: the map of where each stands, also of a task that does not run.
+What there is to see of a task's segments: the map of where each stands, and the film itself while it is fetched.
+
+A run can be watched as soon as it is planned: a local playlist lists the whole film, and each segment is sent from the
+work directory, decrypted as it lies there. One that is not there yet is waited for, and fetched next. Of a task that
+has ended only kept segments can be watched; its file can be, too, and better, but that is another matter.
 """
 
+import errno
+import os
+import stat
 import zlib
+from collections.abc import Iterator
+from pathlib import Path
 
-from m3u8svc.job import work_path
-from m3u8svc.nofollow import read_file
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.internet.defer import TimeoutError as DeferredTimeout
+from twisted.internet.interfaces import IReactorTime
+
+from m3u8svc.download import segment_label
+from m3u8svc.errors import NothingToWatch, NotThereYet, SegmentAbsent, TooBusy, WatchTheFile, from_os_error
+from m3u8svc.hls.plan import Place, init_identity
+from m3u8svc.hls.playlist import MAIN
+from m3u8svc.job import Showing, work_path
+from m3u8svc.kept import LocalSegment, find_kept, kept_piece, master_of, media_of, served_playlist
+from m3u8svc.nofollow import open_file, read_file
+from m3u8svc.offerings import Gap, MediaFile
 from m3u8svc.refresh import MEMORY
+from m3u8svc.results import ResultFile
 from m3u8svc.tasks.ledger import Ledger
+from m3u8svc.tasks.names import result_name
 from m3u8svc.tasks.remembered import pieces_by_track
 from m3u8svc.tasks.segmentmap import SegmentMap, map_of_record
 from m3u8svc.tasks.task import Status, Task
+from m3u8svc.tasks.viewing import Wanted
+from m3u8svc.waiting import InThread
+from m3u8svc.wording import Said
+
+WAIT_S = 30.0
+"""How long a request waits for a segment."""
+WATCHING = 64
+"""How many requests wait for segments of one task."""
+NO_BANDWIDTH = 1
+"""Where nobody says how many bits a second there are: players want a number."""
+
+MEDIA_TYPES: dict[str, str] = {
+    "ts": "video/mp2t",
+    "fmp4": "video/mp4",
+    "aac": "audio/aac",
+    "mp3": "audio/mpeg",
+    "ac3": "audio/ac3",
+    "vtt": "text/vtt",
+}
+
+
+@attrs.frozen(kw_only=True)
+class Piece:
+    """
+    A file that was asked for, and what it holds.
+    """
+
+    path: Path
+    media: str
 
 
 def map_at_rest(task: Task, ledger: Ledger) -> SegmentMap:
@@ -23,3 +74,184 @@ def map_at_rest(task: Task, ledger: Ledger) -> SegmentMap:
             return map_of_record(pieces_by_track(file.read()), ledger, labels[-1:])
     except (OSError, zlib.error, ValueError, KeyError, TypeError, AttributeError):
         return SegmentMap()  # not there, not ours, or damaged: nothing is known
+
+
+# -- Playlists -------------------------------------------------------------------------------------------------------
+
+
+def list_link(task_id: str, track: int) -> str:
+    """
+    The link of the playlist of a track, relative to that of the whole.
+    """
+    return f"play?id={task_id}&track={track}"
+
+
+def piece_link(task_id: str, wanted: Wanted) -> str:
+    """
+    The link of a segment or an init section.
+    """
+    init = "&init=true" if wanted.init else ""
+    return f"media?id={task_id}&track={wanted.track}&segment={wanted.position}{init}"
+
+
+def list_while_running(task_id: str, showing: Showing, track: int | None) -> str:
+    """
+    The playlist of one track of a run; without `track` that of all, if there are several. Costs time in proportion to
+    the number of segments.
+
+    Raises:
+        SegmentAbsent: there is no such track.
+    """
+    if track is None and len(showing.tracks) > 1:
+        others = showing.tracks[1:]
+        links = [list_link(task_id, number) for number in range(1, len(showing.tracks))]
+        bandwidth = showing.bandwidth or NO_BANDWIDTH
+        return "\n".join(master_of(others, links, list_link(task_id, 0), bandwidth)) + "\n"
+    number = track or 0
+    if number >= len(showing.tracks):
+        raise _no_track(number)
+    listed = list(_listed(task_id, showing, number))
+    longest_s = max((each.duration_s for each in listed), default=0.0)
+    has_inits = any(each.init for each in listed)
+    return "\n".join(media_of(listed, longest_s=longest_s, has_inits=has_inits, task_id=task_id)) + "\n"
+
+
+def _listed(task_id: str, showing: Showing, track: int) -> Iterator[LocalSegment]:
+    name, jobs = showing.tracks[track].track, showing.plan.jobs
+    inits: dict[str, str] = {}
+    for number in range(len(jobs)):
+        place = jobs.place(number)
+        if place[0] != name or showing.download.is_gap(place):
+            continue
+        segment = jobs[number].segment
+        wanted = Wanted(track=track, position=segment.position)
+        init = ""
+        if segment.init is not None:  # one link for each, so that players load it once
+            link = piece_link(task_id, attrs.evolve(wanted, init=True))
+            init = inits.setdefault(init_identity(segment.init, name), link)
+        yield LocalSegment(
+            position=segment.position,
+            duration_s=segment.duration_s,
+            splice=segment.discontinuity_sequence,
+            init=init,
+            link=piece_link(task_id, wanted),
+        )
+
+
+def list_at_rest(task: Task, track: int | None) -> str:
+    """
+    The playlist of the kept segments of a finished task. Blocking.
+
+    Raises:
+        WatchTheFile, NothingToWatch: there are none.
+        SegmentAbsent: there is no such track.
+    """
+
+    def link(of: int, position: int, init: bool) -> str:
+        return piece_link(task.id, Wanted(track=of, position=position, init=init))
+
+    text = served_playlist(_kept(task), track, link, lambda number: list_link(task.id, number))
+    if not text:
+        raise _no_track(track or 0)
+    return text
+
+
+# -- Segments --------------------------------------------------------------------------------------------------------
+
+
+async def piece_while_running(showing: Showing, wanted: Wanted, clock: IReactorTime) -> Piece:
+    """
+    A segment of a run, or its init section: at once if it is there, else when it comes. What follows it is fetched
+    before the rest from now on.
+
+    Raises:
+        SegmentAbsent: there is none, and there will be none.
+        NotThereYet: it did not come in time.
+        TooBusy: too many wait.
+    """
+    if wanted.track >= len(showing.tracks):
+        raise _no_track(wanted.track)
+    download = showing.download
+    place = (showing.tracks[wanted.track].track, wanted.position)
+    if showing.plan.jobs.find(place) < 0:
+        raise _absent(place, Said("播放列表中没有，或按设置跳过", "the playlist has none, or it is skipped"))
+    if download.is_let_go(place):
+        raise _absent(place, Said("已并入结果文件并删除（low_disk）", "it is in the result, and gone (low_disk)"))
+    download.look(place)
+    if wanted.init and (init := download.init_there(place)) is not None:
+        return Piece(path=init, media=MEDIA_TYPES["fmp4"])
+    if download.fate(place) is None:
+        await _wait(showing, place, clock)
+    found = download.fate(place)
+    if isinstance(found, Gap):
+        raise _absent(place, Said(found.reason, found.reason))
+    if not isinstance(found, MediaFile):
+        raise NotThereYet(what=segment_label(*place))
+    if not wanted.init:
+        return Piece(path=found.path, media=MEDIA_TYPES[found.kind])
+    if found.init is None:
+        raise _absent(place, Said("没有初始化段", "it has no Media Initialization Section"))
+    return Piece(path=found.init, media=MEDIA_TYPES["fmp4"])
+
+
+async def _wait(showing: Showing, place: Place, clock: IReactorTime) -> None:
+    if showing.download.watching >= WATCHING:
+        raise TooBusy(limit=WATCHING, seconds=1)
+    arrival = Deferred.fromCoroutine(showing.download.arrival(place))
+    try:
+        await arrival.addTimeout(WAIT_S, clock)
+    except DeferredTimeout:
+        raise NotThereYet(what=segment_label(*place)) from None
+
+
+def piece_at_rest(task: Task, wanted: Wanted) -> Piece:
+    """
+    A kept segment of a finished task, or its init section. Blocking.
+
+    Raises:
+        WatchTheFile, NothingToWatch: there are none.
+        SegmentAbsent: there is no such.
+    """
+    path = kept_piece(_kept(task), wanted.track, wanted.position, init=wanted.init)
+    if path is None:
+        label = segment_label(MAIN if not wanted.track else f"track{wanted.track}", wanted.position)
+        raise SegmentAbsent(name=label, reason=Said("没有保留", "it was not kept"))
+    kind = {".ts": "ts", ".aac": "aac", ".mp3": "mp3", ".ac3": "ac3", ".vtt": "vtt"}.get(path.suffix, "fmp4")
+    return Piece(path=path, media=MEDIA_TYPES[kind])
+
+
+def open_piece(piece: Piece, in_thread: InThread) -> ResultFile:
+    """
+    The file of a piece. Blocking.
+
+    Raises:
+        NotThereYet: it went away meanwhile; whoever asks again is told why.
+    """
+    try:
+        descriptor = open_file(str(piece.path), os.O_RDONLY | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            raise NotThereYet(what=piece.path.name) from error
+        raise from_os_error(error, piece.path) from error
+    found = ResultFile(str(piece.path), descriptor, in_thread)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        found.close()
+        raise NotThereYet(what=piece.path.name)
+    return found
+
+
+def _kept(task: Task) -> Path:
+    if task.status is not Status.COMPLETED:
+        raise NothingToWatch(status=task.status.value)
+    kept = find_kept(Path(task.spec.settings.save_location), result_name(task.spec), task.id)
+    if kept is None:
+        raise WatchTheFile()
+    return kept
+
+
+def _absent(place: Place, reason: Said) -> SegmentAbsent:
+    return SegmentAbsent(name=segment_label(*place), reason=reason)
+
+
+def _no_track(number: int) -> SegmentAbsent:
+    return SegmentAbsent(name=f"track {number}", reason=Said("没有这个轨道", "there is no such track"))

@@ -38,10 +38,12 @@ from m3u8svc.errors import (
     FileGone,
     IdempotencyConflict,
     InvalidTransition,
+    M3u8svcError,
     NoResultFile,
     NoSuchVariant,
     NothingToDownload,
     NotOffered,
+    NotThereYet,
     ResultNotReady,
     SeparateAudio,
     StoreError,
@@ -68,6 +70,7 @@ from m3u8svc.tasks.queue import LAST as END
 from m3u8svc.tasks.reserve import Disk, Reserve
 from m3u8svc.tasks.search import Found, Search, Sort
 from m3u8svc.tasks.task import Progress, Settings, Status, SystemSettings, Task, TaskChange, TaskDraft, TaskSpec
+from m3u8svc.tasks.viewing import Wanted
 from m3u8svc.testing.origin import Origin
 from m3u8svc.testing.playlists import RenditionLine, SegmentLine, VariantLine, master_playlist, media_playlist
 from m3u8svc.throttle import Throttle
@@ -1634,3 +1637,104 @@ async def test_no_segments_of_no_task(bench: Bench) -> None:
     """It is missed by name."""
     with pytest.raises(TaskNotFound):
         await bench.service.segment_map("nobody")
+
+
+# -- Watched while it is fetched -------------------------------------------------------------------------------------
+
+
+async def read_whole(bench: Bench, task: Task, wanted: Wanted) -> tuple[bytes, str]:
+    """What a player gets."""
+    file, media = await bench.service.piece_to_watch(task.id, wanted)
+    content = await file.read(0, file.size_bytes)
+    file.close()
+    return content, media
+
+
+async def refused(work: Awaitable[object]) -> str:
+    """The code of the error that it ends with."""
+    with pytest.raises(M3u8svcError) as caught:
+        await work
+    return caught.value.code
+
+
+@test
+async def test_a_segment_is_sent_as_soon_as_it_is_there(bench: Bench, segments: list[bytes]) -> None:
+    """Decrypted, from the work directory; one that is under way is waited for, and its request is not made twice."""
+    task = await bench.create(s2="delay=3")
+    await bench.service.start()
+    await bench.until_some_finished(task, 3)
+    assert (segments[0], "video/mp2t") == await read_whole(bench, task, Wanted(position=1))
+    text = await bench.service.playlist_to_watch(task.id, None)
+    assert [f"media?id={task.id}&track=0&segment={n + 1}" for n in range(COUNT)] == [
+        line for line in text.splitlines() if not line.startswith("#")
+    ]
+    assert (segments[2], "video/mp2t") == await read_whole(bench, task, Wanted(position=3))
+    await bench.until_status(task, COMPLETED)
+    assert [1] * COUNT == bench.fetched()
+    await until(lambda: not bench.service._runs)
+    assert "watch_the_file" == await refused(bench.service.playlist_to_watch(task.id, None))
+    assert "watch_the_file" == await refused(bench.service.piece_to_watch(task.id, Wanted(position=1)))
+
+
+@test
+async def test_the_viewer_s_segment_is_fetched_before_others(bench: Bench) -> None:
+    """A single worker is held up by the first one; the last is asked for next, then those that were passed over."""
+    draft = attrs.evolve(bench.draft("film", s0="delay=1"), advanced=True, given={"download_threads": 1})
+    task = await bench.service.create(draft)
+    await bench.service.start()
+    await until(lambda: bench.fetched()[0])
+    await read_whole(bench, task, Wanted(position=COUNT))
+    await bench.until_status(task, COMPLETED)
+    asked = [visit.path for visit in bench.origin.visits() if visit.path.endswith(".ts")]
+    assert ["/0.ts", f"/{COUNT - 1}.ts", *(f"/{n}.ts" for n in range(1, COUNT - 1))] == asked
+
+
+@test
+async def test_whoever_waits_for_a_segment_is_told_when_nothing_comes(bench: Bench) -> None:
+    """The task is paused, or the client goes away: nothing is left of the wait."""
+    task = await bench.create(s1="hang=body")
+    await bench.service.start()
+    await bench.until_some_finished(task, COUNT - 1)
+    waiting = Deferred.fromCoroutine(bench.service.piece_to_watch(task.id, Wanted(position=2)))
+    gone = Deferred.fromCoroutine(bench.service.piece_to_watch(task.id, Wanted(position=2)))
+    showing = bench.service._runs[task.id].job.showing()
+    assert showing is not None
+    await until(lambda: 2 == showing.download.watching)
+    gone.cancel()
+    with pytest.raises(CancelledError):
+        await gone
+    assert 1 == showing.download.watching
+    await bench.service.change(task.id, PAUSE)
+    with pytest.raises(NotThereYet):
+        await waiting
+    assert 0 == showing.download.watching
+    await until(lambda: not bench.service._runs)
+    assert "nothing_to_watch" == await refused(bench.service.playlist_to_watch(task.id, None))
+
+
+@test
+async def test_what_is_not_there_to_watch(bench: Bench) -> None:
+    """Each has its own answer."""
+    await bench.service.start()
+    task = await bench.create(s1="hang=body")
+    await bench.until_some_finished(task, COUNT - 1)
+    for wanted in (Wanted(position=COUNT + 1), Wanted(position=1, track=1), Wanted(position=1, init=True)):
+        assert "segment_absent" == await refused(bench.service.piece_to_watch(task.id, wanted))
+    assert "segment_absent" == await refused(bench.service.playlist_to_watch(task.id, 1))
+    assert "task_not_found" == await refused(bench.service.playlist_to_watch("nobody", None))
+
+
+@test
+async def test_kept_segments_are_watched_after_the_end(bench: Bench, segments: list[bytes]) -> None:
+    """With the same links as before."""
+    draft = attrs.evolve(bench.draft("film"), advanced=True, given={"keep_ts_files": True})
+    task = await bench.service.create(draft)
+    await bench.service.start()
+    await bench.until_status(task, COMPLETED)
+    await until(lambda: not bench.service._runs)
+    text = await bench.service.playlist_to_watch(task.id, None)
+    assert [f"media?id={task.id}&track=0&segment={n + 1}" for n in range(COUNT)] == [
+        line for line in text.splitlines() if not line.startswith("#")
+    ]
+    assert (segments[3], "video/mp2t") == await read_whole(bench, task, Wanted(position=4))
+    assert "segment_absent" == await refused(bench.service.piece_to_watch(task.id, Wanted(position=COUNT + 1)))

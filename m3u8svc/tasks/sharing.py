@@ -1,13 +1,17 @@
 """
 Who goes next of those who wait for a host: the task that has the fewest requests under way there, and of its own the
-one for the earliest time of its film, so that no merge waits for what is behind others. Values in, values out.
+one for the earliest time of its film, so that no merge waits for what is behind others; unless somebody watches it
+(`tasks.viewing`). Values in, values out.
 """
 
 import heapq
 from collections import Counter
+from collections.abc import Mapping
 from typing import Generic, TypeVar
 
 import attrs
+
+from m3u8svc.tasks.viewing import Viewer
 
 T = TypeVar("T")
 
@@ -24,10 +28,11 @@ class _Place(Generic[T]):
 
 class Row(Generic[T]):
     """
-    Those who wait, and how many each task has under way.
+    Those who wait, and how many each task has under way. `viewers` are those of tasks that somebody may watch.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, viewers: Mapping[str, Viewer] | None = None) -> None:
+        self._viewers = {} if viewers is None else viewers
         self._waiting: dict[str, list[_Place[T]]] = {}
         """By task, the one first that was served longest ago."""
         self._under_way: Counter[str] = Counter()
@@ -84,7 +89,13 @@ class Row(Generic[T]):
         """
         task = min(self._waiting, key=self._under_way.__getitem__)
         places = self._waiting.pop(task)
-        first = heapq.heappop(places)
+        viewer = self._viewers.get(task)
+        if viewer is None or not viewer.is_there:
+            first = heapq.heappop(places)
+        else:
+            first = min(places, key=lambda place: (viewer.rank(place.at_s), place.number))
+            places.remove(first)
+            heapq.heapify(places)
         if places:
             self._waiting[task] = places
         return task, first.who

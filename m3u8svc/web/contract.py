@@ -15,6 +15,7 @@ from m3u8svc.tasks.plugins import PluginStatus
 from m3u8svc.tasks.search import Found, Overview, Search
 from m3u8svc.tasks.segmentmap import SegmentMap
 from m3u8svc.tasks.task import Status, SystemSettings, Task, TaskChange, TaskDraft
+from m3u8svc.tasks.viewing import Wanted
 
 
 class Tally(Protocol):
@@ -148,6 +149,12 @@ class Downloads(Protocol):
 
     async def look_at(self, task_id: str) -> Live:
         """What a task does now, and did lately; `TaskNotFound`."""
+
+    async def playlist_to_watch(self, task_id: str, track: int | None) -> str:
+        """A local playlist of a task's film; `NothingToWatch`, `WatchTheFile`, `SegmentAbsent`, `NotThereYet`."""
+
+    async def piece_to_watch(self, task_id: str, wanted: Wanted) -> tuple[ResultFile, str]:
+        """A segment of it, open to be read, and its media type; the same errors. May be cancelled."""
 
     async def result(self, task_id: str) -> ResultFile:
         """The file of a finished task, open to be read; `ResultNotReady`, `NoResultFile`, `FileGone`."""

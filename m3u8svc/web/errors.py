@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Coroutine, Mapping
 from typing import Any  # Any: JSON values, and a coroutine's send and yield types
 
 import attrs
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.web.server import Request
 
@@ -20,12 +20,16 @@ from m3u8svc.errors import (
     FileGone,
     M3u8svcError,
     NoResultFile,
+    NothingToWatch,
+    NotThereYet,
     ResultNotReady,
+    SegmentAbsent,
     StoreError,
     TaskNotFound,
     TooBusy,
     TooManyFailures,
     TooManyTasks,
+    WatchTheFile,
 )
 from m3u8svc.waiting import log_failure, settled
 from m3u8svc.web.render import ENGLISH, header_text, json_bytes
@@ -38,6 +42,8 @@ OUR_FAULT: dict[tuple[str, str], tuple[str, str]] = {
     ("GET", "/api/tasks"): ("获取任务失败", "the tasks could not be read"),
     ("GET", "/api/tasks/segments"): ("获取分片状态失败", "the segments of the task could not be read"),
     ("GET", "/api/tasks/live"): ("获取任务动态失败", "what the task does could not be read"),
+    ("GET", "/api/tasks/play"): ("播放任务失败", "the task could not be played"),
+    ("GET", "/api/tasks/media"): ("播放任务失败", "the task could not be played"),
     ("GET", "/api/tasks/file"): ("读取结果文件失败", "the result file could not be read"),
     ("HEAD", "/api/tasks/file"): ("读取结果文件失败", "the result file could not be read"),
     ("PUT", "/api/tasks"): ("更新任务失败", "the task could not be changed"),
@@ -52,6 +58,7 @@ ANYWHERE = ("服务器内部错误", "internal error of the service")
 
 
 STORE_RETRY_AFTER_S = 5
+WATCH_RETRY_AFTER_S = 1
 NOT_MODIFIED = 304
 
 
@@ -109,9 +116,11 @@ def answer_to(error: Exception, method: str, path: str) -> Answer:
         return refusal_by(429, error, retry_after_s=error.retry_after_s)
     if isinstance(error, StoreError) and error.retriable:
         return refusal_by(503, error, retry_after_s=STORE_RETRY_AFTER_S)
-    if isinstance(error, TaskNotFound | FileGone):
+    if isinstance(error, NotThereYet):
+        return refusal_by(503, error, retry_after_s=WATCH_RETRY_AFTER_S)
+    if isinstance(error, TaskNotFound | FileGone | SegmentAbsent):
         return refusal_by(404, error)
-    if isinstance(error, ResultNotReady | NoResultFile):
+    if isinstance(error, ResultNotReady | NoResultFile | NothingToWatch | WatchTheFile):
         return refusal_by(409, error)
     if isinstance(error, M3u8svcError) and error.fault is Fault.CALLER:
         return refusal_by(400, error)
@@ -126,6 +135,33 @@ async def respond(request: Request, work: Coroutine[Any, Any, Answer]) -> bytes:
     """
     method, path = request.method.decode("latin-1"), request.path.decode("latin-1")
     answer = await settled(Deferred.fromCoroutine(_answered(work, method, path)))
+    return await _sent(request, answer)
+
+
+async def respond_while_there(request: Request, work: Coroutine[Any, Any, Answer]) -> bytes:
+    """
+    The same, but the work, which changes nothing, is given up when the client hangs up.
+    """
+    method, path = request.method.decode("latin-1"), request.path.decode("latin-1")
+
+    async def unless_gone() -> Answer:
+        try:
+            return await work
+        except CancelledError as error:
+            raise _Gone from error
+
+    try:
+        answer = await _answered(unless_gone(), method, path)
+    except _Gone as gone:
+        raise CancelledError from gone
+    return await _sent(request, answer)
+
+
+class _Gone(BaseException):
+    """The client has hung up: nobody is to be answered."""
+
+
+async def _sent(request: Request, answer: Answer) -> bytes:
     body = put(request, answer)
     if answer.rest is None:
         return body

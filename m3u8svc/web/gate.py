@@ -36,6 +36,8 @@ ROUTES: Mapping[str, tuple[str, ...]] = {
     "/api/counts": ("GET",),
     "/api/curl": ("POST",),
     "/api/tasks/segments": ("GET",),
+    "/api/tasks/play": ("GET",),
+    "/api/tasks/media": ("GET",),
     "/api/settings": ("GET", "POST"),
     "/api/plugins": ("GET",),
     "/api/health": ("GET",),

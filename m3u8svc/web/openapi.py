@@ -25,9 +25,12 @@ from m3u8svc.errors import (
     ForeignOrigin,
     HeadersTooLarge,
     NoResultFile,
+    NothingToWatch,
     NotJson,
+    NotThereYet,
     RangeNotSatisfiable,
     ResultNotReady,
+    SegmentAbsent,
     TaskNotFound,
     TooBusy,
     TooManyFailures,
@@ -35,6 +38,7 @@ from m3u8svc.errors import (
     TooManySockets,
     TooManyTasks,
     Unauthorized,
+    WatchTheFile,
     WrongHost,
     catalogue,
 )
@@ -47,7 +51,7 @@ from m3u8svc.tasks.task import Extensions, Incident, Phase, Settings, Status, Sy
 from m3u8svc.web import gate, openapi_texts
 from m3u8svc.web.fields import SHAPES
 from m3u8svc.web.openapi_texts import FIELDS, SHOWN
-from m3u8svc.web.queries import ORDERS
+from m3u8svc.web.queries import MOST_TRACKS, ORDERS
 from m3u8svc.web.schema import (
     MERGER,
     MERGERS,
@@ -119,6 +123,11 @@ def _codes(*faults: Fault) -> list[str]:
 OURS = (Fault.SERVICE, Fault.OPERATOR, Fault.PLUGIN)
 _BYTES: Json = {"type": "string", "format": "binary"}
 ID = Parameter(name="id", says="The task.", shape={"type": "string"}, required=True)
+TRACK = Parameter(
+    name="track",
+    says="Which track, 0 the main one.",
+    shape={"type": "integer", "minimum": 0, "maximum": MOST_TRACKS},
+)
 FLAG: Json = {"type": "string", "enum": ["true", "false"]}
 
 
@@ -128,6 +137,11 @@ def operations(limits: WebLimits) -> Mapping[tuple[str, str], Operation]:
     """
     nothing_found = {404: [TaskNotFound.code]}
     busy = {429: [TooBusy.code]}
+    watched = {
+        404: [TaskNotFound.code, SegmentAbsent.code],
+        409: [NothingToWatch.code, WatchTheFile.code],
+        503: [NotThereYet.code],
+    }
     return {
         ("GET", "/api/tasks"): Operation(
             name="getTasks",
@@ -251,6 +265,32 @@ def operations(limits: WebLimits) -> Mapping[tuple[str, str], Operation]:
             answer=_ref("SegmentMap"),
             parameters=(ID,),
             errors=nothing_found | busy,
+        ),
+        ("GET", "/api/tasks/play"): Operation(
+            name="getPlaylistOfTask",
+            says="A playlist that plays a task's film while it is fetched: of all tracks, or of one of them.",
+            answer={"type": "string"},
+            media="application/vnd.apple.mpegurl",
+            parameters=(ID, TRACK),
+            errors=watched | busy,
+        ),
+        ("GET", "/api/tasks/media"): Operation(
+            name="getSegmentOfTask",
+            says="A decrypted segment of a task's film. One that is not there yet is fetched next, and waited for.",
+            answer=_BYTES,
+            media="*/*",
+            parameters=(
+                ID,
+                TRACK,
+                Parameter(
+                    name="segment",
+                    says="Which segment, from 1.",
+                    shape={"type": "integer", "minimum": 1, "maximum": 2**31 - 1},
+                    required=True,
+                ),
+                Parameter(name="init", says="Its Media Initialization Section in its place.", shape=FLAG),
+            ),
+            errors=watched | busy,
         ),
         ("GET", "/api/settings"): Operation(
             name="getSettings",

@@ -218,7 +218,7 @@ STATUSES: Mapping[int, tuple[str, str]] = {
     429: ("Too much at once, or too much that was wrong; `Retry-After` says when to come back.", "请求过于频繁"),
     431: ("Too many headers, or too long ones.", "请求头过大"),
     500: ("A failure of the service; the log has the reason.", "服务器内部错误"),
-    503: ("Not now: the database, or the disk of the service, is busy or away.", "暂时无法接受任务"),
+    503: ("Not now: the database or a disk is busy or away, or what is wanted is yet to come.", "暂时无法接受任务"),
 }
 """What each status of an error means, and a text such an answer has."""
 

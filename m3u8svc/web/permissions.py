@@ -14,6 +14,8 @@ THINGS: Mapping[str, Thing] = {
     "/api/counts": Thing.TASKS,
     "/api/curl": Thing.TASKS,
     "/api/tasks/segments": Thing.TASKS,
+    "/api/tasks/play": Thing.TASKS,
+    "/api/tasks/media": Thing.TASKS,
     "/api/settings": Thing.SETTINGS,
     "/api/plugins": Thing.PLUGINS,
     "/api/health": Thing.HEALTH,

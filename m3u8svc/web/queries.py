@@ -9,6 +9,7 @@ from typing import Any  # Any: each rule has its own result
 from m3u8svc.errors import InvalidRequest, MissingTaskId, TaskNotFound
 from m3u8svc.tasks.search import MAX_TEXT, Search, Sort
 from m3u8svc.tasks.task import Status
+from m3u8svc.tasks.viewing import Wanted
 from m3u8svc.web import fields
 from m3u8svc.web.schema import problem_of
 from m3u8svc.weblimits import DEFAULTS, WebLimits
@@ -24,6 +25,7 @@ ORDERS = ("asc", "desc")
 DESCENDING = "desc"
 _NAMES = {"q": "text", "order": "descending"}
 """What a `Search` calls what a query calls otherwise."""
+MOST_TRACKS = 10_000
 _TASK_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 Query = Mapping[bytes, Sequence[bytes]]
@@ -130,3 +132,36 @@ def _number(digits: str) -> int | str:
     Plain decimal digits as a number; anything else stays text, which no rule for integers takes.
     """
     return int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= 16 else digits
+
+
+def parse_track(query: Query) -> int | None:
+    """
+    The number of a track, 0 the main one; None where none is named.
+    """
+    given = _one(query, "track")
+    return None if given is None else _integer("track", given, 0, MOST_TRACKS)
+
+
+def parse_piece(query: Query) -> Wanted:
+    """
+    Which segment a player asks for.
+
+    Raises:
+        InvalidRequest: it does not say so.
+    """
+    given = _one(query, "segment")
+    if given is None:
+        raise InvalidRequest(problems=Said("segment: 缺少必填字段", "segment: is needed"))
+    return Wanted(
+        track=parse_track(query) or 0,
+        position=_integer("segment", given, 1, 2**31 - 1),
+        init=parse_flag(query, "init"),
+    )
+
+
+def _integer(name: str, given: str, least: int, most: int) -> int:
+    try:
+        found: int = fields.integer(least, most)(_number(given))
+    except ValueError as error:
+        raise InvalidRequest(problems=problem_of(name, error, given)) from None
+    return found

@@ -1,14 +1,19 @@
 """
-What there is to see of one task's segments: /api/tasks/segments.
+What there is to see of one task: /api/tasks/segments, the map of its segments, and the film while it is fetched,
+/api/tasks/play and /api/tasks/media.
 """
 
 from klein import Klein
 from twisted.web.server import Request
 
 from m3u8svc.web.contract import Downloads
-from m3u8svc.web.errors import Answer, respond, success
-from m3u8svc.web.queries import Query, parse_task_id
+from m3u8svc.web.errors import Answer, respond, respond_while_there, success
+from m3u8svc.web.file import FileBody
+from m3u8svc.web.queries import Query, parse_piece, parse_task_id, parse_track
+from m3u8svc.web.ranges import Span
 from m3u8svc.web.render import segment_map_object
+
+PLAYLIST = "application/vnd.apple.mpegurl"
 
 
 class WatchingAPI:
@@ -26,5 +31,23 @@ class WatchingAPI:
         """Where each segment stands."""
         return await respond(request, self._segments(request.args))
 
+    @app.route("/api/tasks/play", methods=["GET"])
+    async def play(self, request: Request) -> bytes:
+        """A playlist of what is there and what is to come."""
+        return await respond(request, self._play(request.args))
+
+    @app.route("/api/tasks/media", methods=["GET"])
+    async def media(self, request: Request) -> bytes:
+        """A segment, when it is there. Whoever seeks elsewhere hangs up, and waits for it no more."""
+        return await respond_while_there(request, self._media(request.args))
+
     async def _segments(self, query: Query) -> Answer:
         return success(segment_map_object(await self._service.segment_map(parse_task_id(query))))
+
+    async def _play(self, query: Query) -> Answer:
+        text = await self._service.playlist_to_watch(parse_task_id(query), parse_track(query))
+        return Answer(body=text.encode(), media=PLAYLIST)
+
+    async def _media(self, query: Query) -> Answer:
+        file, media = await self._service.piece_to_watch(parse_task_id(query), parse_piece(query))
+        return Answer(body=b"", rest=FileBody(file, Span(0, file.size_bytes)), length=file.size_bytes, media=media)

@@ -18,6 +18,8 @@ TABLE = {
     "GET /api/counts": "rua",
     "POST /api/curl": "ua",
     "GET /api/tasks/segments": "rua",
+    "GET /api/tasks/play": "rua",
+    "GET /api/tasks/media": "rua",
     "GET /api/settings": "rua",
     "POST /api/settings": "a",
     "GET /api/plugins": "rua",

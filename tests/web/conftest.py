@@ -76,6 +76,8 @@ class RecordingService:
         self.reads = []  # where, and how much
         self.disks = ()
         self.map = SegmentMap()
+        self.arrival = None  # a Deferred every segment waits for
+        self.piece = None  # the file of every segment
         self.listeners = []
         self.counts = Counts()
         self.seen = Traffic()
@@ -187,6 +189,18 @@ class RecordingService:
         self._called("result", task_id)
         self._found(task_id)
         return open_result(str(self.file), file_identity(self.file), self.in_thread)
+
+    async def playlist_to_watch(self, task_id, track):
+        self._called("playlist_to_watch", task_id, track)
+        self._found(task_id)
+        return "#EXTM3U\n"
+
+    async def piece_to_watch(self, task_id, wanted):
+        self._called("piece_to_watch", task_id, wanted)
+        self._found(task_id)
+        if self.arrival is not None:
+            await self.arrival
+        return self.piece, "video/mp2t"
 
     async def remove(self, task_id, *, with_files):
         self._called("remove", task_id, with_files)

@@ -3,10 +3,14 @@ What there is to see of a task's segments, over a connection.
 """
 
 import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionLost
+from twisted.python.failure import Failure
 
-from m3u8svc.errors import TooBusy
+from m3u8svc.errors import NothingToWatch, NotThereYet, SegmentAbsent, TooBusy, WatchTheFile
 from m3u8svc.tasks.segmentmap import GroupSpan, SegmentMap, TrackStates
 from m3u8svc.tasks.task import Task, TaskSpec
+from m3u8svc.tasks.viewing import Wanted
 
 
 def held(service):
@@ -60,3 +64,103 @@ def test_other_methods(wire):
     """Only GET."""
     reply = wire.ask("POST", "/api/tasks/segments?id=t1", {})
     assert (405, "GET") == (reply.status, reply.headers["allow"])
+
+
+# -- The film --------------------------------------------------------------------------------------------------------
+
+
+class Piece:
+    """A file in memory, as the service opens it."""
+
+    def __init__(self, content):
+        self.content = content
+        self.size_bytes = len(content)
+        self.closed = 0
+
+    async def read(self, start, count):
+        return self.content[start : start + count]
+
+    def close(self):
+        self.closed += 1
+
+
+def test_playlist(wire, service):
+    """As players want it, of all tracks or of one."""
+    held(service)
+    reply = wire.ask("GET", "/api/tasks/play?id=t1")
+    assert (200, "application/vnd.apple.mpegurl", b"#EXTM3U\n") == (
+        reply.status,
+        reply.headers["content-type"],
+        reply.body,
+    )
+    wire.ask("GET", "/api/tasks/play?id=t1&track=2")
+    assert [("playlist_to_watch", "t1", None), ("playlist_to_watch", "t1", 2)] == service.calls
+
+
+def test_segment(wire, service):
+    """Its bytes, with their number and kind, and the file is closed at the end."""
+    held(service)
+    service.piece = Piece(bytes(range(256)) * 3000)
+    reply = wire.ask("GET", "/api/tasks/media?id=t1&track=1&segment=17&init=true")
+    assert (200, "video/mp2t", "768000") == (
+        reply.status,
+        reply.headers["content-type"],
+        reply.headers["content-length"],
+    )
+    assert (service.piece.content, 1) == (reply.body, service.piece.closed)
+    assert [("piece_to_watch", "t1", Wanted(track=1, position=17, init=True))] == service.calls
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        ("/api/tasks/play", (400, "missing_task_id")),
+        ("/api/tasks/play?id=t2", (404, "task_not_found")),
+        ("/api/tasks/play?id=t1&track=-1", (400, "invalid_request")),
+        ("/api/tasks/play?id=t1&track=", (400, "invalid_request")),
+        ("/api/tasks/media?id=t1", (400, "invalid_request")),
+        ("/api/tasks/media?id=t1&segment=0", (400, "invalid_request")),
+        ("/api/tasks/media?id=t1&segment=1&segment=2", (400, "invalid_request")),
+        ("/api/tasks/media?id=t1&segment=99999999999", (400, "invalid_request")),
+        ("/api/tasks/media?id=t1&segment=1&track=x", (400, "invalid_request")),
+        ("/api/tasks/media?id=t1&segment=1&init=1", (400, "invalid_request")),
+        ("/api/tasks/media?id=t2&segment=1", (404, "task_not_found")),
+    ],
+)
+def test_what_is_wrong(wire, service, target, expected):
+    """Each field by its name."""
+    held(service)
+    service.piece = Piece(b"x")
+    reply = wire.ask("GET", target)
+    assert expected == (reply.status, reply.headers["x-error-code"])
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (NothingToWatch(status="已暂停"), (409, "nothing_to_watch", None)),
+        (WatchTheFile(), (409, "watch_the_file", None)),
+        (SegmentAbsent(name="00007.ts", reason="skipped"), (404, "segment_absent", None)),
+        (NotThereYet(what="00007.ts"), (503, "not_there_yet", "1")),
+        (TooBusy(limit=64, seconds=2), (429, "too_busy", "2")),
+    ],
+)
+def test_what_cannot_be_watched(wire, service, error, expected):
+    """Players tell by the status what to do."""
+    held(service)
+    service.broken = error
+    for target in ("/api/tasks/play?id=t1", "/api/tasks/media?id=t1&segment=7"):
+        reply = wire.ask("GET", target)
+        assert expected == (reply.status, reply.headers["x-error-code"], reply.headers.get("retry-after"))
+
+
+def test_whoever_hangs_up_waits_no_more(wire, service, build_request, failures):
+    """A seek elsewhere: the wait in the service is cancelled, and nothing is logged of it."""
+    held(service)
+    cancelled = []
+    service.arrival = Deferred(cancelled.append)
+    channel, written = wire.connect()
+    channel.dataReceived(build_request("GET", "/api/tasks/media?id=t1&segment=9"))
+    assert ([], b"") == (cancelled, written.value())
+    channel.connectionLost(Failure(ConnectionLost()))
+    assert ([service.arrival], []) == (cancelled, failures)
