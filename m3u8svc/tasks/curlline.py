@@ -548,16 +548,10 @@ class _Found:
 
     def _all_headers(self) -> dict[str, tuple[str, ...]]:
         """
-        Those of -H, then those that other options are short for, unless -H says them; cookies add up.
+        Those of -H, then those that other options are short for, unless -H says them, as curl has it.
         """
-        named = {name.lower(): name for name in self.headers}
-        for name, value in self.besides.items():
-            if name.lower() not in named:
-                if value:
-                    self.headers[name] = (value,)
-            elif name == "Cookie":
-                typed = named["cookie"]
-                self.headers[typed] = ("; ".join((*self.headers[typed], value)),)
+        named = {name.lower() for name in self.headers}
+        self.headers |= {name: (value,) for name, value in self.besides.items() if value and name.lower() not in named}
         if problems := header_problems(self.headers):
             raise BadCurlCommand(problem=joined(problems))
         kept, _ = clean_headers(self.headers)

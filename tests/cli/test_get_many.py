@@ -123,6 +123,23 @@ def test_a_name_by_the_stream_and_the_day_is_chosen_once(origin: Origin, stream:
     assert (0, asked, [other_day.name]) == (again.returncode, len(origin.visits), films(tmp_path)), again.stderr
 
 
+def test_what_was_begun_on_another_day_keeps_its_name(origin: Origin, stream: Path, tmp_path: Path) -> None:
+    """The name is remembered from the first attempt, so that the next one goes on with the same file."""
+    url = origin.url.replace("index", "later")
+    first = run(tmp_path, url, "-o", "{name} {date}.{ext}")
+    assert (1, []) == (first.returncode, films(tmp_path))
+    [state] = (tmp_path / "home" / "get").rglob("state.json")
+    known = json.loads(state.read_text())
+    assert known["named"].startswith("later 20")
+    state.write_text(json.dumps({**known, "named": "later 2001-02-03.mp4"}))
+    (stream / "later.m3u8").write_bytes((stream / "index.m3u8").read_bytes())
+    try:
+        assert 0 == run(tmp_path, url, "-o", "{name} {date}.{ext}").returncode
+    finally:
+        (stream / "later.m3u8").unlink()
+    assert ["later 2001-02-03.mp4"] == films(tmp_path)
+
+
 def test_a_dry_run_makes_nothing(origin: Origin, tmp_path: Path) -> None:
     """What plan says, and the name; of several, one line of JSON each, and status 1 for one that cannot be had."""
     shown = run(tmp_path, origin.url, "-o", "d/{name}.{ext}", "--dry-run")
