@@ -267,6 +267,8 @@ def _get_all(orders: list[Order], wish: Wish, quiet: bool, as_json: bool) -> Non
     async def work(foreground: Foreground) -> Ending:
         for order in orders:
             about = {"index": order.number, "line": order.line or None, "name": order.name or None}
+            if not quiet and not as_json:
+                say(f"[{order.number}/{wish.count}] {order.where}")
             ending = await _one_of_many(foreground, order, wish, _displays(about, quiet, as_json))
             endings.append((order, ending))
             if as_json:

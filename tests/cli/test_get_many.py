@@ -66,6 +66,7 @@ def test_a_list_is_done_one_after_the_other(origin: Origin, tmp_path: Path) -> N
     assert (1, segments, made) == (again.returncode, len(origin.segments()), films(tmp_path))
     assert 2 == again.stdout.count("already there: ")
     assert f"m3u8svc: line 3: two: failed [http_4xx]: the server answered HTTP 404: {missing}\n" in again.stderr
+    assert "[1/3] line 2: one\n[2/3] line 3: two\n" in again.stderr
     assert again.stderr.endswith("m3u8svc: 3 in all: 2 done, 1 failed\n")
 
 
