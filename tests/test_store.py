@@ -45,7 +45,7 @@ from m3u8svc.errors import (
 )
 from m3u8svc.store import Store, TaskEvent, rows
 from m3u8svc.store.database import MIGRATION_LOCK, MIGRATIONS, VERSION_TABLE, Database, parse_database_url
-from m3u8svc.store.store import _list_again, _queue, _waiting
+from m3u8svc.store.store import _list_again, _named, _queue, _search, _waiting
 from m3u8svc.store.tables import METADATA, REVISION, TASKS
 from m3u8svc.tasks.completeness import Report
 from m3u8svc.tasks.creation import Creation
@@ -836,6 +836,14 @@ class TestReports:
             partial(_waiting, 3), ["SEARCH tasks USING INDEX tasks_in_queue (status=?)"], id="first in the queue"
         ),
         pytest.param(_queue, ["SEARCH tasks USING INDEX tasks_in_queue (status=?)"], id="the queue"),
+        pytest.param(
+            partial(_search, Search(descending=True, limit=3)),
+            ["SCAN tasks USING INDEX tasks_in_order"],
+            id="the last ones",
+        ),
+        pytest.param(
+            partial(_named, ["a", "b"]), ["SEARCH tasks USING INDEX sqlite_autoindex_tasks_1 (id=?)"], id="a page"
+        ),
     ],
 )
 def test_the_whole_table_is_not_read_for_a_few(
