@@ -37,7 +37,7 @@ def wanted(cell: str) -> list[tuple[str, str]]:
         if command and not options:
             found.append((command[1], ""))
         for option in options:
-            shared = ("get",) if option == "-o" else ("get", "add")
+            shared = ("get",) if option in ("-o", "-i") else ("get", "add")
             found += [(each, option) for each in ((command[1],) if command else shared)]
     return found
 
