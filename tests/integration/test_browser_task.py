@@ -1,0 +1,553 @@
+"""
+The page of one task in Chromium: it shows where every segment stands, plays what is there while the rest is fetched,
+plays the finished file, and everything that can be done with a task can be done there.
+"""
+
+import json
+import re
+import shlex
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Locator, Page, Route, expect
+
+from tests.integration.browser import SEGMENTS, Seen, Service, Stage, in_browser_thread, open_stage, within
+from tests.integration.test_browser_page import PHONE, SHOWN_COLOURS, contrast
+
+PAUSE = {"status": "已暂停"}
+LAST = SEGMENTS - 1
+NAMES = {"d": "Done", "r": "Done after a retry", "f": "In flight", "x": "Failed or missing", "s": "Skipped"} | {
+    ".": "Waiting"
+}
+CELL = """(canvas, numbers) => {
+    const copy = new OffscreenCanvas(canvas.width, canvas.height);
+    const pen = copy.getContext("2d", { willReadFrequently: true });
+    pen.drawImage(canvas, 0, 0);
+    const sharp = canvas.width / canvas.clientWidth, columns = Math.floor(canvas.clientWidth / 16);
+    const style = getComputedStyle(canvas);
+    const near = number => [number % columns, Math.floor(number / columns)].map(each => (each * 16 + 3) * sharp);
+    return numbers.map(number => {
+        const shown = [...pen.getImageData(...near(number), 1, 1).data].slice(0, 3);
+        return ["done", "inflight", "failed", "waiting"].find(name => {
+            const value = style.getPropertyValue(`--map-${name}`).trim().slice(1);
+            const wanted = [0, 2, 4].map(at => parseInt(value.slice(at, at + 2), 16));
+            return wanted.every((each, place) => Math.abs(each - shown[place]) < 8);
+        }) ?? shown.join();
+    });
+}"""
+"""Which colours these cells of the map have, near their corners; a map with few segments has cells of 16 px."""
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """One browser and one service for the module."""
+    with open_stage(tmp_path_factory.getbasetemp()) as opened:
+        yield opened
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(stage: Stage) -> Iterator[None]:
+    """Each test starts without tasks, and with a source that holds."""
+    stage.source.release.clear()
+    stage.source.let_through.clear()
+    stage.source.asked.clear()
+    yield
+    stage.source.release.set()
+    stage.service.clear()
+
+
+def open_task(stage: Stage, page: Page, task_id: str) -> None:
+    """The page of this task."""
+    page.goto(f"{stage.service.base}/#/task/{task_id}")
+    expect(page.locator(".one h1")).to_be_visible()
+
+
+def assert_quiet(stage: Stage, seen: Seen) -> None:
+    """Nobody complained, and nobody else was asked."""
+    assert [] == seen.complaints
+    elsewhere = (stage.service.base + "/", f"blob:{stage.service.base}/")
+    assert [] == [url for url in seen.requests if not url.startswith(elsewhere)]
+
+
+def segments_asked(stage: Stage) -> list[int]:
+    """Which segments the origin was asked for, in order."""
+    found = (re.fullmatch(r"/\w+/(\d+)\.ts", path) for path, _headers in list(stage.source.asked))
+    return [int(each[1]) for each in found if each]
+
+
+def clock(page: Page) -> float:
+    """Where the video is."""
+    return float(page.locator("video").evaluate("video => video.currentTime"))
+
+
+def legend(page: Page) -> dict[str, int]:
+    """How many segments are in each state, as the legend says."""
+    lines = page.locator(".legend li").all_inner_texts()
+    found = [re.fullmatch(r"(.+?)\s+([\d,]+)", line.strip()) for line in lines]
+    return {each[1]: int(each[2].replace(",", "")) for each in found if each}
+
+
+def states(service: Service, task_id: str) -> str:
+    """The letters of the main track, as the API says."""
+    tracks = service.ask("GET", f"/api/tasks/segments?id={task_id}")["tracks"]
+    return tracks[0]["states"] if tracks else ""
+
+
+def playlist(stage: Stage, name: str, *lines: str) -> str:
+    """A playlist of the source's segments that a test needs; its URL. A number is the segment, anything else a line."""
+    body = [f"#EXTINF:2.0,\n{int(line):05}.ts" if line.isdigit() else line for line in lines]
+    head = "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:2\n#EXT-X-PLAYLIST-TYPE:VOD\n"
+    (stage.source.directory / name).write_text(head + "\n".join(body) + "\n#EXT-X-ENDLIST\n", "utf-8")
+    return stage.source.url("plain").replace("index.m3u8", name)
+
+
+# -- Watching --------------------------------------------------------------------------------------------------------
+
+
+@in_browser_thread
+def test_watching_while_it_downloads(stage: Stage) -> None:
+    """
+    What is there plays while the rest is not; who seeks to the end has the end fetched before what is in between; and
+    when the task is done, the file goes on where the segments were.
+    """
+    task_id = stage.service.add(stage.source.url("held"), "film")
+    within(lambda: states(stage.service, task_id).startswith("ddd"))
+    with stage.page() as (page, seen):
+        open_task(stage, page, task_id)
+        assert not any("vendor/hls" in url for url in seen.requests)
+        page.get_by_role("button", name="Watch").click()
+        within(lambda: clock(page) > 1)
+        before = clock(page)
+        within(lambda: clock(page) > before + 0.5)
+        assert "下载中" == stage.service.task(task_id)["status"]
+        assert any("vendor/hls" in url for url in seen.requests)
+
+        page.locator("video").evaluate(f"video => {{ video.currentTime = {2 * LAST} + 0.2; }}")
+        within(lambda: LAST in segments_asked(stage))
+        assert LAST - 1 not in segments_asked(stage)[: segments_asked(stage).index(LAST)]
+        stage.source.let_through.add(LAST)
+        within(lambda: clock(page) > 2 * LAST + 0.5)
+        assert "下载中" == stage.service.task(task_id)["status"]
+        assert "d" == states(stage.service, task_id)[LAST]
+        assert "d" != states(stage.service, task_id)[LAST - 1]
+
+        page.locator("video").evaluate("video => { video.pause(); video.currentTime = 2.5; }")
+        stage.source.release.set()
+        expect(page.locator(".saying")).to_have_text("Playing the finished file.")
+        within(lambda: abs(clock(page) - 2.5) < 0.3)
+        expect(page.locator("video")).to_have_attribute("src", re.compile("^api/tasks/file"))
+        assert page.locator("video").evaluate("video => video.paused")
+        assert_quiet(stage, seen)
+
+
+@in_browser_thread
+def test_watching_from_the_map(stage: Stage) -> None:
+    """A cell of the map is a place in the film: pressing it plays from there, and the map says where one is."""
+    task_id = stage.service.add(stage.source.url("held"), "film")
+    within(lambda: states(stage.service, task_id).startswith("ddd"))
+    stage.source.let_through.add(9)
+    with stage.page() as (page, seen):
+        open_task(stage, page, task_id)
+        page.locator(".map").focus()
+        page.keyboard.press("Home")
+        for _ in range(9):
+            page.keyboard.press("ArrowRight")
+        page.keyboard.press("Enter")
+        within(lambda: 18 < clock(page) < 20)
+        assert 10 == int(page.locator(".map").get_attribute("aria-valuenow") or 0)
+        assert_quiet(stage, seen)
+
+
+@in_browser_thread
+def test_watching_the_finished_file(stage: Stage) -> None:
+    """The file plays by ranges, also from its middle, and can be taken away under its name."""
+    task_id = stage.service.add(stage.source.url("plain"), "片 1")
+    stage.service.becomes(task_id, "已完成")
+    with stage.page(accept_downloads=True) as (page, seen):
+        statuses: list[int] = []
+        page.on("response", lambda each: statuses.append(each.status) if "api/tasks/file" in each.url else None)
+        open_task(stage, page, task_id)
+        page.get_by_role("button", name="Watch").click()
+        within(lambda: clock(page) > 0.5)
+        page.locator("video").evaluate("video => { video.currentTime = 25; }")
+        within(lambda: clock(page) > 25.3)
+        assert {206} == set(statuses)
+        assert not any("vendor/hls" in url for url in seen.requests)
+        page.get_by_role("button", name="Close the player").click()
+        page.locator(".map").focus()
+        page.keyboard.press("End")
+        page.keyboard.press("Enter")
+        within(lambda: clock(page) >= 2 * LAST)
+        page.get_by_role("button", name="Close the player").click()
+        expect(page.locator("video")).to_have_count(0)
+        with page.expect_download() as download:
+            page.get_by_role("link", name="Download file").click()
+        assert "片 1.mp4" == download.value.suggested_filename
+        assert (stage.service.saved / "片 1.mp4").read_bytes() == Path(download.value.path()).read_bytes()
+        assert_quiet(stage, seen)
+
+
+# -- What it shows ---------------------------------------------------------------------------------------------------
+
+
+@in_browser_thread
+def test_the_map_when_segments_stand_differently(stage: Stage) -> None:
+    """Legend, cells and what is said of a cell are what the service says of the segments."""
+    task_id = stage.service.add(stage.source.url("held"), "film", advanced=True, skip_ts_info="2")
+    within(lambda: states(stage.service, task_id).startswith("dsd"))
+    with stage.page() as (page, seen):
+        open_task(stage, page, task_id)
+
+        def agree() -> bool:
+            told = Counter(states(stage.service, task_id))
+            return legend(page) == {name: told.get(letter, 0) for letter, name in NAMES.items()}
+
+        within(agree)
+        now = states(stage.service, task_id)
+        names = {"d": "done", "f": "inflight", ".": "waiting", "x": "failed"}
+        cells = {number: names[letter] for number, letter in enumerate(now) if letter in names}
+        canvas = page.locator(".map")
+        within(lambda: [*cells.values()] == canvas.evaluate(CELL, [*cells]))
+        canvas.focus()
+        page.keyboard.press("Home")
+        assert f"Segment 1 of {SEGMENTS}: Done" == canvas.get_attribute("aria-valuetext")
+        page.keyboard.press("PageDown")
+        assert f"Segment 2 of {SEGMENTS}: Skipped" == canvas.get_attribute("aria-valuetext")
+        page.keyboard.press("End")
+        assert str(SEGMENTS) == canvas.get_attribute("aria-valuenow")
+        canvas.click(position={"x": 2 * 16 + 6, "y": 6})
+        expect(page.locator(".readout")).to_have_text(f"Segment 3 of {SEGMENTS}: Done")
+        assert_quiet(stage, seen)
+
+
+CELLS: list[tuple[str, int, str]] = [
+    ("dd.f", 1, "d d . f"),
+    ("dd..", 2, "d ."),
+    ("d.", 2, "d/2"),
+    ("dx", 2, "x"),
+    ("df", 2, "f"),
+    ("ss", 2, "s"),
+    ("ds", 2, "d"),
+    (".s", 2, "."),
+    ("rddd", 4, "r"),
+    ("rdddd", 5, "d"),
+    ("ddd", 2, "d d"),
+    ("?", 1, "."),
+]
+
+
+@in_browser_thread
+def test_cells_for_several_segments(stage: Stage) -> None:
+    """A cell for several shows what is worst, and how much is there; any number of segments fits the map."""
+    with stage.page() as (page, _seen):
+        page.goto(stage.service.base + "/")
+        told = page.evaluate(
+            """async cases => {
+                const { cells } = await import("/static/segmentmap.js");
+                return cases.map(([states, each]) => cells(states, each).map(
+                    ({ letter, part }) => part < 1 ? `${letter}/${1 / part}` : letter).join(" "));
+            }""",
+            [[given, each] for given, each, _ in CELLS],
+        )
+        assert [expected for _, _, expected in CELLS] == told
+        laid = page.evaluate("""async () => {
+            const { layout } = await import("/static/segmentmap.js");
+            return [1, 15, 498, 5000, 100000, 1000000].flatMap(
+                total => [300, 1000].map(width => [total, width, layout(total, width)]));
+        }""")
+        for total, width, grid in laid:
+            assert grid["columns"] * grid["rows"] * grid["each"] >= total
+            assert grid["columns"] * grid["size"] <= width
+            assert grid["rows"] * grid["size"] <= 150
+
+
+@in_browser_thread
+def test_a_map_of_a_hundred_thousand(stage: Stage) -> None:
+    """A very long film has its map, its legend is exact, and the arrow keys go from cell to cell."""
+    task_id = stage.service.add(stage.source.url("held"), "film")
+    letters = "d" * 60000 + "x" + "." * 39999
+    track = {"kind": "video", "name": "", "total": len(letters), "states": letters}
+    with stage.page() as (page, seen):
+        page.route("**/api/tasks/segments?*", lambda route: route.fulfill(json={"tracks": [track], "groups": []}))
+        open_task(stage, page, task_id)
+        within(lambda: legend(page).get("Done") == 60000)
+        assert (1, 39999) == (legend(page)["Failed or missing"], legend(page)["Waiting"])
+        canvas = page.locator(".map")
+        assert "100000" == canvas.get_attribute("aria-valuemax")
+        canvas.focus()
+        page.keyboard.press("Home")
+        page.keyboard.press("PageDown")
+        assert "60001" == canvas.get_attribute("aria-valuenow")
+        assert "Failed or missing 1" in (canvas.get_attribute("aria-valuetext") or "")
+        assert (canvas.bounding_box() or {})["height"] <= 150
+        assert_quiet(stage, seen)
+
+
+@in_browser_thread
+def test_speed_hosts_and_log(stage: Stage) -> None:
+    """While it downloads, the page shows how fast, from whom, and what happens; the log can be narrowed."""
+    task_id = stage.service.add(stage.source.url("slow"), "film")
+    with stage.page() as (page, seen):
+        open_task(stage, page, task_id)
+        expect(page.locator(".hosts td").first).to_have_text(f"127.0.0.1:{stage.source.server_port}")
+        expect(page.locator(".hosts td").nth(1)).to_have_text(re.compile(r"^\s*\d+ of \d+"))
+        within(lambda: len(points(page)) > 3 and len(set(points(page))) > 1)
+        expect(page.locator(".speed figcaption")).to_have_text(re.compile(r"Most [\d.]+\s[KM]B/s"))
+        page.locator(".log select").select_option("debug")
+        expect(page.locator(".log li").first).to_be_visible()
+        everything = page.locator(".log li").count()
+        page.locator(".log select").select_option("error")
+        expect(page.locator(".log .nothing")).to_be_visible()
+        page.locator(".log select").select_option("debug")
+        within(lambda: page.locator(".log li").count() >= everything)
+        stage.service.becomes(task_id, "已完成")
+        expect(page.locator(".head .state")).to_have_text("Done")
+        assert_quiet(stage, seen)
+
+
+def points(page: Page) -> list[str]:
+    """The heights of the speed's line."""
+    if not page.locator(".speed .line").count():
+        return []
+    return [each.split(",")[1] for each in (page.locator(".speed .line").get_attribute("points") or "").split()]
+
+
+@in_browser_thread
+def test_what_went_wrong_and_what_to_do(stage: Stage) -> None:
+    """A task that failed says why and what to do, and so does each incident, in the reader's language."""
+    task_id = stage.service.add(stage.source.url("guarded"), "refused")
+    stage.service.becomes(task_id, "失败")
+    with stage.page() as (page, seen):
+        open_task(stage, page, task_id)
+        expect(page.locator(".head .notice")).to_contain_text("The server answered HTTP 401")
+        expect(page.locator(".head .notice .todo")).to_contain_text("See whether the link has expired")
+        page.click("#language")
+        expect(page.locator(".head .notice")).to_contain_text("服务器返回 HTTP 401")
+        incidents = [
+            {"at": "2026-11-26T18:39:00Z", "code": "http_5xx", "text": "坏了", "text_en": "it broke", "segment": "7.ts"}
+            | {"attempt": 3, "url": "https://a.example/7.ts", "count": 2, "advice": "等等", "advice_en": "wait"}
+        ]
+
+        def told(route: Route) -> None:
+            route.fulfill(json=route.fetch().json() | {"incidents": incidents})
+
+        page.route(f"**/api/tasks?id={task_id}", told)
+        page.reload()
+        expect(page.locator(".incidents .what")).to_have_text("坏了 连续 2 次")
+        expect(page.locator(".incidents .todo")).to_have_text("等等")
+        page.click("#language")
+        expect(page.locator(".incidents .what")).to_have_text("it broke 2 times in a row")
+        expect(page.locator(".incidents .todo")).to_have_text("wait")
+        assert_quiet(stage, seen)
+
+
+@in_browser_thread
+def test_the_report(stage: Stage) -> None:
+    """A finished task says whether it is complete, and names what is not there; a look at the file is one button."""
+    url = playlist(stage, "gap.m3u8", "0", "1", "#EXT-X-GAP", "2", "3")
+    whole = stage.service.add(stage.source.url("plain"), "whole")
+    holed = stage.service.add(url, "holed", advanced=True, skip_ts_info="1")
+    for each in (whole, holed):
+        stage.service.becomes(each, "已完成")
+    with stage.page() as (page, seen):
+        open_task(stage, page, whole)
+        page.locator(".report .read").click()
+        expect(page.locator(".report .verdict")).to_have_text("Complete: nothing is missing")
+        expect(page.locator(".report dd").nth(2)).to_have_text(f"{SEGMENTS} of {SEGMENTS}")
+        page.locator(".report .verify").click()
+        expect(page.locator(".report .buttons")).to_contain_text("The file is fine")
+        open_task(stage, page, holed)
+        expect(page.locator(".one h1")).to_have_text("holed")
+        page.locator(".report .read").click()
+        expect(page.locator(".report tbody tr")).to_have_count(2)
+        expect(page.locator(".report tbody tr").first).to_contain_text("no. 1")
+        assert_quiet(stage, seen)
+
+
+# -- What can be done ------------------------------------------------------------------------------------------------
+
+
+@in_browser_thread
+def test_groups_dropped_and_merged_again(stage: Stage) -> None:
+    """A group whose mark is taken away is not in the file that is made again."""
+    url = playlist(stage, "groups.m3u8", *"012", "#EXT-X-DISCONTINUITY", *"34", "#EXT-X-DISCONTINUITY", *"5678")
+    task_id = stage.service.add(url, "film")
+    stage.service.becomes(task_id, "已完成")
+    with stage.page() as (page, seen):
+        open_task(stage, page, task_id)
+        groups = page.locator(".groups")
+        expect(groups.locator("tbody tr")).to_have_count(3)
+        expect(groups.locator("tbody tr").nth(1)).to_contain_text("4–5")
+        expect(groups.locator(".apply")).to_be_disabled()
+        groups.get_by_label("Keep group 2").uncheck()
+        groups.get_by_role("button", name="Merge again").click()
+        within(lambda: stage.service.task(task_id)["groups"] == "1,3" and not stage.service.task(task_id)["again"])
+        report = stage.service.ask("GET", f"/api/tasks?id={task_id}&report=true")
+        assert [True, False, True] == [each["kept"] for each in report["groups"]]
+        expect(groups.get_by_label("Keep group 2")).not_to_be_checked()
+        expect(groups.locator(".apply")).to_be_disabled()
+        assert "dddssdddd" == states(stage.service, task_id)
+        assert_quiet(stage, seen)
+
+
+@in_browser_thread
+def test_buttons_of_a_task(stage: Stage) -> None:
+    """Pause, go on, delete with and without the file: each does what it says; deleting asks first."""
+    task_id = stage.service.add(stage.source.url("held"), "film")
+    done = stage.service.add(stage.source.url("plain"), "ready")
+    stage.service.becomes(done, "已完成")
+    with stage.page() as (page, seen):
+        open_task(stage, page, task_id)
+        press(page, "Pause")
+        stage.service.becomes(task_id, "已暂停")
+        expect(page.locator(".head .state")).to_have_text("Paused")
+        press(page, "Resume")
+        stage.service.becomes(task_id, "下载中")
+        press(page, "Delete")
+        page.locator("dialog").get_by_role("button", name="Cancel").click()
+        assert 2 == len(stage.service.tasks())
+        press(page, "Delete")
+        page.locator("dialog").get_by_role("button", name="Delete the task").click()
+        within(lambda: 1 == len(stage.service.tasks()))
+        within(lambda: page.evaluate("location.hash") == "#/")
+        open_task(stage, page, done)
+        expect(page.locator(".one h1")).to_have_text("ready")
+        press(page, "Delete")
+        page.locator("dialog").get_by_role("button", name="Delete with its file").click()
+        within(lambda: [] == stage.service.tasks())
+        assert [] == list(stage.service.saved.glob("ready*"))
+        late = [each for each in seen.complaints if "404" in each]  # the page's last question crossed the deletion
+        for each in late:
+            seen.complaints.remove(each)
+        assert_quiet(stage, seen)
+
+
+def press(page: Page, name: str) -> None:
+    """A button of the task's head."""
+    page.locator(".head").get_by_role("button", name=name, exact=True).click()
+
+
+@in_browser_thread
+def test_settings_of_a_task(stage: Stage) -> None:
+    """What was typed wrongly is said beside it and kept; what is right is stored, also another link."""
+    task_id = stage.service.add(stage.source.url("held"), "film")
+    with stage.page() as (page, seen):
+        open_task(stage, page, task_id)
+        assert "A whole number from -100 to 100" == stored(page.locator("form.priority"), "1000")
+        assert "Saved" == stored(page.locator("form.priority"), "-7")
+        assert -7 == stage.service.task(task_id)["priority"]
+        assert "0, or a whole number from 1" == stored(page.locator("form.limit"), "fast")
+        assert "fast" == page.locator("form.limit input").input_value()
+        assert "Saved" == stored(page.locator("form.limit"), "512")
+        assert 512 * 1024 == stage.service.task(task_id)["limit_rate"]
+        expect(page.locator("form.url")).to_have_count(0)
+        press(page, "Pause")
+        stage.service.becomes(task_id, "已暂停")
+        expect(page.locator("form.url")).to_be_visible()
+        assert "A link that begins with http:// or https://" == stored(page.locator("form.url"), "film.m3u8")
+        assert "Saved" == stored(page.locator("form.url"), stage.source.url("plain"))
+        assert stage.source.url("plain") == stage.service.task(task_id)["url"]
+        assert_quiet(stage, seen)
+
+
+def stored(form: Locator, value: str) -> str:
+    """What the page says of this value once it has tried to store it."""
+    form.locator("input").fill(value)
+    form.locator("button").click()
+    expect(form.locator("p")).to_have_text(re.compile("Saved|number|begins"))
+    return form.locator("p").inner_text()
+
+
+@in_browser_thread
+def test_copied_as_curl(stage: Stage) -> None:
+    """The command asks for what the task asks for; quotes in it harm no shell, and a proxy's password is masked."""
+    headers = {"X-Note": ["it's $(me)"], "User-Agent": ["a"]}
+    proxy = {"proxy_type": "socks5", "proxy_host": "127.0.0.1", "proxy_port": 9, "proxy_username": "u"}
+    task_id = stage.service.add(
+        stage.source.url("held"),
+        "film",
+        use_http_headers=True,
+        http_headers=headers,
+        advanced=True,
+        allow_insecure_https=True,
+        proxy_password="secret",
+        **proxy,
+    )
+    stage.service.ask("PUT", f"/api/tasks?id={task_id}", PAUSE)
+    with stage.page(permissions=["clipboard-read", "clipboard-write"]) as (page, seen):
+        open_task(stage, page, task_id)
+        press(page, "Copy as curl")
+        expect(page.locator("#notice")).to_contain_text("Copied")
+        command: str = page.evaluate("navigator.clipboard.readText()")
+        expected = ["curl", stage.source.url("held"), "-H", "X-Note: it's $(me)", "-H", "User-Agent: a", "-k"]
+        assert expected == shlex.split(command)[:7]
+        assert ["-x", "socks5h://127.0.0.1:9", "-U", "u:***"] == shlex.split(command)[7:]
+        assert_quiet(stage, seen)
+
+
+@in_browser_thread
+def test_a_task_that_is_not_there(stage: Stage) -> None:
+    """An address of a task that was deleted says so, and leads back."""
+    with stage.page() as (page, _seen):
+        page.goto(f"{stage.service.base}/#/task/0123456789ab")
+        expect(page.locator(".one .nothing")).to_have_text("There is no such task; perhaps it was deleted.")
+        page.get_by_role("link", name="All tasks").click()
+        within(lambda: page.evaluate("location.hash") == "#/")
+
+
+# -- How it looks ----------------------------------------------------------------------------------------------------
+
+
+@in_browser_thread
+@pytest.mark.parametrize("locale", ["en-US", "zh-CN"])
+def test_task_on_a_phone(stage: Stage, locale: str) -> None:
+    """Nothing sticks out on a phone, however long names are, and every button can be hit."""
+    task_id = stage.service.add(stage.source.url("held"), "a" * 150)
+    within(lambda: states(stage.service, task_id).startswith("ddd"))
+    with stage.page(viewport=PHONE, locale=locale, has_touch=True, is_mobile=True) as (page, seen):
+        open_task(stage, page, task_id)
+        expect(page.locator(".legend")).to_be_visible()
+        expect(page.locator(".hosts tbody")).to_be_visible()
+        assert PHONE["width"] == page.evaluate("document.documentElement.scrollWidth")
+        boxes = [button.bounding_box() for button in page.locator(".one button:visible, .one a.button").all()]
+        assert [] == [box for box in boxes if box is None or box["height"] < 36]
+        assert_quiet(stage, seen)
+
+
+@in_browser_thread
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_task_in_both_schemes(stage: Stage, scheme: str) -> None:
+    """Light and dark, every text of the page stands out from its ground by 4.5:1 (WCAG AA)."""
+    running = stage.service.add(stage.source.url("held"), "running")
+    failed = stage.service.add(stage.source.url("guarded"), "refused")
+    stage.service.becomes(failed, "失败")
+    within(lambda: states(stage.service, running).startswith("ddd"))
+    script = SHOWN_COLOURS.replace("h1,", "h1, h2, h3, small, p, dt, dd, td, th, li, b, summary, time, code,")
+    with stage.page(color_scheme=scheme) as (page, _seen):
+        for each in (running, failed):
+            open_task(stage, page, each)
+            expect(page.locator(".settings")).to_be_visible()
+            shown: list[Any] = page.evaluate(script)
+            assert len(shown) > 30
+            faint = [one for one in shown if contrast(one[1], one[2]) < 4.5]
+            assert [] == faint, json.dumps(faint)
+
+
+@in_browser_thread
+def test_task_in_both_languages(stage: Stage) -> None:
+    """Every text of the two pages exists in Chinese and in English."""
+    with stage.page() as (page, _seen):
+        page.goto(stage.service.base + "/")
+        names = page.evaluate("""async () => {
+            const { TASK_TEXTS } = await import("/static/texts-task.js");
+            const { TOOLS_TEXTS } = await import("/static/texts-tools.js");
+            const below = value => typeof value !== "object" ? typeof value
+                : Object.keys(value).sort().map(name => [name, below(value[name])]);
+            return [TASK_TEXTS, TOOLS_TEXTS].map(texts => [below(texts.zh), below(texts.en)]);
+        }""")
+    for chinese, english in names:
+        assert len(chinese) > 10
+        assert chinese == english
