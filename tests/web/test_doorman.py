@@ -177,7 +177,7 @@ def test_the_owner_needs_nothing(service, clock):
     assert 200 == house.ask("POST", "/api/settings", {}).status
     session = house.ask("GET", "/api/session")
     assert {"name": "owner", "role": "admin", "login": False} == session.value
-    assert b'id="tasks"' in house.ask("GET", "/").body
+    assert b'id="app"' in house.ask("GET", "/").body
     assert (403, "foreign_origin") == house.code(
         "GET", "/api/tasks", None, bearer("x") | {"Origin": "https://evil.example"}
     )
@@ -490,7 +490,7 @@ def test_a_wrong_login(house):
 def test_the_page_is_a_login_for_strangers(house):
     """And the list for who has logged in; a browser does not take the one for the other."""
     login, page = (house.ask("GET", "/", None, headers) for headers in ({}, {"Cookie": log_in(house)}))
-    assert b'id="login"' in login.body and b'id="tasks"' in page.body
+    assert b'id="login"' in login.body and b'id="app"' in page.body
     assert login.headers["etag"] != page.headers["etag"]
     assert 200 == house.ask("GET", "/", None, {"If-None-Match": page.headers["etag"]}).status
 
@@ -549,7 +549,7 @@ def test_below_a_base_path(service, clock):
     shown = {"Cookie": cookie.partition(";")[0]}
     for base in ("/m3u8", ""):
         assert 200 == house.ask("GET", base + "/api/tasks", None, shown).status
-        assert b'id="tasks"' in house.ask("GET", base + "/", None, shown).body
+        assert b'id="app"' in house.ask("GET", base + "/", None, shown).body
         assert 200 == house.ask("GET", base + "/static/app.js").status
         assert b"101" in house.begin("GET", base + "/ws/progress", None, UPGRADE | shown)[1].value()
     assert (404, "not_found") == house.code("GET", "/m3u8/m3u8/api/tasks", None, shown)
