@@ -148,7 +148,9 @@ async function makePlan(form) {
 }
 
 let replanning = 0;
-function choose(name, value) {
+// Take a choice out of the plan, show it at once, and ask what comes of it.
+function choose(name, value, part) {
+  if (part) plan.value = { ...plan.peek(), ...part };
   setValue(name, value);
   clearTimeout(replanning);
   replanning = setTimeout(makePlan, REPLAN_MS);
@@ -290,7 +292,8 @@ function Plan({ plan: found, values }) {
   const renditions = (type, name, none) => {
     const all = of(type);
     const chosen = all.filter(each => each.chosen).map(each => itemOf(each, all));
-    const toggle = (item, on) => choose(name, all.map(each => itemOf(each, all)).filter(each => each === item ? on : chosen.includes(each)).join(",") || none);
+    const toggle = (item, on) => choose(name, all.map(each => itemOf(each, all)).filter(each => each === item ? on : chosen.includes(each)).join(",") || none,
+      { renditions: found.renditions.map(each => each.type === type && itemOf(each, all) === item ? { ...each, chosen: on } : each) });
     return all.length > 0 && html`
       <fieldset><legend>${type === "AUDIO" ? words.sound : words.subtitles}</legend>
         ${all.map(each => html`<label class="check" key=${each.name + each.language}><input type="checkbox" checked=${each.chosen} onChange=${event => toggle(itemOf(each, all), event.target.checked)} />${each.name}${each.language ? ` (${each.language})` : ""}</label>`)}
@@ -309,7 +312,7 @@ function Plan({ plan: found, values }) {
         ${found.variants.length > 0 && html`
           <fieldset><legend>${words.variants}</legend>
             ${found.variants.map(each => html`
-              <label class="check" key=${variantOf(each) + each.codecs}><input type="radio" name="plan-variant" checked=${each.chosen} onChange=${() => choose("variant", variantOf(each))} />
+              <label class="check" key=${variantOf(each) + each.codecs}><input type="radio" name="plan-variant" checked=${each.chosen} onChange=${() => choose("variant", variantOf(each), { variants: found.variants.map(other => ({ ...other, chosen: other === each })) })} />
                 ${[each.height ? `${each.width}×${each.height}` : each.audio_only ? words.sound : "", each.bandwidth ? bits(each.bandwidth) : "", each.fps ? `${each.fps} fps` : "", each.codecs.join(" ")].filter(Boolean).join(" · ")}</label>`)}
           </fieldset>`}
         ${renditions("AUDIO", "audio", "")}

@@ -4,6 +4,7 @@ import { ask } from "./api.js";
 import { html, signal, useEffect, useRef } from "./view.js";
 import { language, notify, say, switchNotify, switchTheme, text, theme, words as wordsOf } from "./state.js";
 import { Fields, bodyOf, groupsOf, showProblem, typed } from "./fields.js";
+import { refresh } from "./tasks.js";
 
 const values = signal(null);
 const saved = signal(null);
@@ -33,6 +34,7 @@ async function save(form) {
     try {
       const answer = await ask("POST", "api/settings", body);
       await load();
+      refresh();        // the head says the limit that holds now
       say([text.peek().saved, ...answer.warnings ?? []].join(" · "), true);
     } catch (error) {
       const { "": rest, ...named } = error.fields?.(language.peek()) ?? {};
