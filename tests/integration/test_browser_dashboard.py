@@ -630,14 +630,18 @@ def test_pictures_for_the_docs(stage: Stage) -> None:
     """docs/dashboard.png, docs/dashboard-dark.png and docs/dashboard-phone.png, as the page is now."""
     stage.service.becomes(stage.service.add(stage.source.url("plain"), "Harbour at dawn"), "已完成")
     stage.service.becomes(stage.service.add(stage.source.url("guarded"), "Members only concert"), "失败")
-    paused = stage.service.add(stage.source.url("held"), "Lecture 12: Streams and their segments")
+    paused = stage.service.add(stage.source.url("held"), "Lecture 12, streams and their segments")
     stage.service.ask("PUT", f"/api/tasks?id={paused}", {"status": "已暂停"})
-    for name in ("Evening news", "Football final", "Night train, part 1", "Night train, part 2", "Cooking school"):
-        stage.service.add(stage.source.url("held"), name)
+    for name, held_after in (("Evening news", 4), ("Football final", 9), ("Night train, part 1", 13)):
+        stage.source.held_after = held_after
+        running = stage.service.add(stage.source.url("held"), name)
+        within(lambda: stage.service.task(running)["segments_done"] >= held_after)  # noqa: B023
+    stage.service.add(stage.source.url("held"), "Night train, part 2")
+    stage.service.add(stage.source.url("held"), "Cooking school")
     wide, phone = {"width": 1200, "height": 860}, {"width": 390, "height": 844}
     for name, scheme, size in (("", "light", wide), ("-dark", "dark", wide), ("-phone", "light", phone)):
         with stage.page(color_scheme=scheme, viewport=size, device_scale_factor=1.5) as (page, _seen):
             open_page(stage, page)
             expect(page.locator(".task")).to_have_count(8)
-            expect(page.locator(".task.running .numbers").first).to_contain_text("3/15")
+            expect(page.locator(".task.running .numbers").first).to_contain_text("13/15")
             page.screenshot(path=DOCS / f"dashboard{name}.png")
