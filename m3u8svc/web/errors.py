@@ -178,7 +178,7 @@ async def _answered(work: Coroutine[Any, Any, Answer], method: str, path: str) -
         return await work
     except Exception as error:  # the client is protected from whatever goes wrong in our rooms
         answer = answer_to(error, method, path)
-        if answer.status < 500:
+        if answer.status < 500 or isinstance(error, NotThereYet):  # the latter is how a player is told to wait
             return answer
         if isinstance(error, M3u8svcError):
             text = error.text("en")

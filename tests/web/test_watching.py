@@ -145,13 +145,14 @@ def test_what_is_wrong(wire, service, target, expected):
         (TooBusy(limit=64, seconds=2), (429, "too_busy", "2")),
     ],
 )
-def test_what_cannot_be_watched(wire, service, error, expected):
-    """Players tell by the status what to do."""
+def test_what_cannot_be_watched(wire, service, failures, error, expected):
+    """Players tell by the status what to do, and the log has nothing of it."""
     held(service)
     service.broken = error
     for target in ("/api/tasks/play?id=t1", "/api/tasks/media?id=t1&segment=7"):
         reply = wire.ask("GET", target)
         assert expected == (reply.status, reply.headers["x-error-code"], reply.headers.get("retry-after"))
+    assert [] == failures
 
 
 def test_whoever_hangs_up_waits_no_more(wire, service, build_request, failures):
