@@ -3,10 +3,7 @@ The page that compares us with others: its recipe works, smaller and on other po
 """
 
 import os
-import shutil
 from pathlib import Path
-
-import pytest
 
 from tests.docs.pages import ROOT, Shell
 from tests.integration.conftest import require
@@ -23,11 +20,9 @@ ECHO = Path("/usr/lib/nginx/modules/ngx_http_echo_module.so")
 
 def test_the_race_can_be_run(tmp_path: Path) -> None:
     """The stream is made and served, slowly, and we, ffmpeg and aria2c with ffmpeg make one MP4 of it each."""
-    require("bash", "curl", "ffmpeg", "ffprobe", "nginx")
+    require("aria2c", "bash", "curl", "ffmpeg", "ffprobe", "nginx")
     if not ECHO.exists():
         lacking(f"{ECHO} (libnginx-mod-http-echo)")
-    if shutil.which("aria2c") is None:
-        pytest.skip("not installed: aria2c")
     near, far = free_ports(2)
     changes = {
         "-t 24": "-t 4",
