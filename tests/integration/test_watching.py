@@ -222,7 +222,9 @@ def test_killed_after_a_seek(start_service: Callable[..., Service], source: Sour
     service.start()
     done = service.wait(task, "已完成")
     counts = [source.asked.count(f"/plain/index{number}.ts") for number in range(SECONDS)]
-    assert [1, 2, *[1] * (SECONDS - 2)] == counts
+    held = counts.pop(1)
+    assert held >= 2  # once before the kill and once after it; one that hangs for long is asked for beside itself
+    assert [1] * (SECONDS - 1) == counts
     assert sha256(unwatched) == sha256(done)
 
 
