@@ -1684,7 +1684,7 @@ async def test_a_segment_is_sent_as_soon_as_it_is_there(bench: Bench, segments: 
 @test
 async def test_the_viewer_s_segment_is_fetched_before_others(bench: Bench) -> None:
     """A single worker is held up by the first one; the last is asked for next, then those that were passed over."""
-    draft = attrs.evolve(bench.draft("film", s0="delay=1"), advanced=True, given={"download_threads": 1})
+    draft = attrs.evolve(bench.draft("film", s0="delay=5"), advanced=True, given={"download_threads": 1})
     task = await bench.service.create(draft)
     await bench.service.start()
     await until(lambda: bench.fetched()[0])

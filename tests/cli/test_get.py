@@ -31,6 +31,8 @@ class SlowFiles(SimpleHTTPRequestHandler):
         server.visits.append(self.path)
         if self.path.endswith(".ts"):
             time.sleep(server.delay_s)
+            if len(server.segments()) > server.answered:
+                server.free.wait(240)
         super().do_GET()
 
     def log_message(self, format: str, *args: object) -> None:
@@ -44,6 +46,9 @@ class Origin(VisitedServer):
         super().__init__(("127.0.0.1", 0), partial(SlowFiles, directory=str(directory)))
         self.visits: list[str] = []
         self.delay_s = 0.0
+        self.answered = 1_000_000
+        """How many segments are sent before `free` is set."""
+        self.free = threading.Event()
 
     @property
     def url(self) -> str:

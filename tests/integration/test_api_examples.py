@@ -3,6 +3,8 @@ The examples of /api/openapi.json, as a client finds them there: every body is s
 and every error that can be had by asking has the text of its example.
 """
 
+import socket
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -37,8 +39,23 @@ def service(place: Path, token: str) -> Iterator[Service]:
     require("curl")
     (place / "password").write_text(PASSWORD)
     (place / "c.toml").write_text(f'[[users]]\nname = "me"\npassword = {{"$file" = "{place}/password"}}\n')
-    with running(place, "--config", str(place / "c.toml"), "--max-active", "1") as started:
+    with running(place, "--config", str(place / "c.toml"), "--max-active", "1") as started, socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        keep_busy(started, token, f"http://127.0.0.1:{silent.getsockname()[1]}/index.m3u8")
         yield started
+
+
+def keep_busy(service: Service, token: str, url: str) -> None:
+    """
+    Nothing else starts: what the examples link to is asked for by nobody, and those that wait go on waiting.
+    """
+    bearer = f"Authorization: Bearer {token}"
+    made = service.ask("POST", "/api/tasks", {"url": url, "filename": "held", "priority": 100}, bearer)
+    deadline = time.monotonic() + 60
+    while service.ask("GET", f"/api/tasks?id={made.value['id']}", None, bearer).value["status"] != "下载中":
+        assert time.monotonic() < deadline, service.log
+        time.sleep(0.05)
 
 
 @pytest.fixture

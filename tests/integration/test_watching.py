@@ -182,7 +182,8 @@ def test_after_a_seek_to_the_end_the_end_is_asked_for_first(service: Service, so
     source.release()
     watched = service.wait(task, "已完成")
     order = [0, SECONDS - 2, SECONDS - 1, *range(1, SECONDS - 2)]
-    assert [f"/plain/index{number}.ts" for number in order] == source.media()
+    asked = dict.fromkeys(source.media())  # the last ones, when they are slow, may be asked for beside themselves
+    assert [f"/plain/index{number}.ts" for number in order] == list(asked)
     assert sha256(unwatched) == sha256(watched)
 
 
