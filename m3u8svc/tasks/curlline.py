@@ -23,18 +23,18 @@ from m3u8svc.tasks.headers import clean_headers, header_problems
 from m3u8svc.tasks.names import name_problem
 from m3u8svc.tasks.schedule import LEAST_RATE, MAX_RATE
 from m3u8svc.tasks.wire import wire_url
+from m3u8svc.weblimits import DEFAULTS, WebLimits
 from m3u8svc.wording import Said, joined
 
 MAX_COMMAND = 32 * 1024
 """Characters of a command: twice what the longest URL and all headers may have together."""
 _MOST_WORDS = 1000
+_MOST_HEADERS = 200
 _MOST_PIECES = 3000
 """Of quoting in a command for bash; each costs some microseconds of the reactor's."""
 _MOST_CARETS = 8000
 """The same for the command prompt, where browsers put a caret before all that is special."""
 _MOST_CREDENTIAL_BYTES = 255
-_DEFAULT_PROXY_PORT = 1080
-"""Curl's own."""
 
 
 @attrs.frozen(kw_only=True)
@@ -52,7 +52,7 @@ class CurlLine:
     warnings: tuple[Said, ...] = ()
 
 
-def parse_curl(command: str) -> CurlLine:
+def parse_curl(command: str, limits: WebLimits = DEFAULTS) -> CurlLine:
     """
     A command as text, in the quoting of whichever shell it was copied for.
 
@@ -66,10 +66,10 @@ def parse_curl(command: str) -> CurlLine:
     words = _cmd_words(text) if _is_for_cmd(text) else _bash_words(text)
     if not words or not _is_curl(words[0]):
         _refuse("不是以 curl 开头的命令", "it does not begin with curl")
-    return read_words(words[1:])
+    return read_words(words[1:], limits)
 
 
-def read_words(words: Sequence[str]) -> CurlLine:
+def read_words(words: Sequence[str], limits: WebLimits = DEFAULTS) -> CurlLine:
     """
     What follows ``curl``, as words that a shell has made already.
 
@@ -79,7 +79,7 @@ def read_words(words: Sequence[str]) -> CurlLine:
     if len(words) > _MOST_WORDS:
         _refuse(f"超过 {_MOST_WORDS} 个词", f"it has more than {_MOST_WORDS} words")
     _check_characters("".join(words))
-    found = _Found()
+    found = _Found(limits)
     for number, option in enumerate(_options(words)):
         if number == _MOST_WORDS:
             _refuse(f"超过 {_MOST_WORDS} 个选项", f"it has more than {_MOST_WORDS} options")
@@ -431,9 +431,12 @@ class _Found:
     What was said so far.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, limits: WebLimits) -> None:
+        self.limits = limits
         self.urls: list[str] = []
         self.headers: dict[str, tuple[str, ...]] = {}
+        self.spelled: dict[str, str] = {}  # the names of those, by themselves in lower case
+        self.header_count = 0
         self.besides: dict[str, str] = {}
         self.proxy = self.proxy_user = self.output = ""
         self.insecure = self.globoff = False
@@ -480,6 +483,9 @@ class _Found:
                 self.left_out.append(typed)
 
     def _header(self, typed: str, value: str) -> None:
+        self.header_count += 1
+        if self.header_count > _MOST_HEADERS:
+            _refuse(f"超过 {_MOST_HEADERS} 个 {typed}", f"it has more than {_MOST_HEADERS} {typed}")
         if value.startswith("@"):
             _refuse(f"{typed} @文件：无法读取文件", f"{typed} @file: files cannot be read here")
         if value.startswith(":"):  # HTTP/2's own, which Chrome used to copy
@@ -493,7 +499,7 @@ class _Found:
         elif not content:  # which takes one of curl's own away
             self.left_out.append(f"{typed} '{escape_controls(name[:60])}:'")
             return
-        known = next((each for each in self.headers if each.lower() == name.lower()), name)
+        known = self.spelled.setdefault(name.lower(), name)
         self.headers[known] = (*self.headers.get(known, ()), content)
 
     def _cookie(self, typed: str, value: str) -> None:
@@ -533,7 +539,9 @@ class _Found:
                 "没有链接" if not count else f"有 {count} 个链接，只能有一个",
                 "there is no URL in it" if not count else f"there are {count} URLs in it, and only one can be used",
             )
-        url = self.urls[0].strip()
+        url, most = self.urls[0].strip(), self.limits.url_bytes
+        if len(url) > most:  # before it is taken apart, which costs time in proportion
+            _refuse(f"链接超过 {most} 字节", f"its URL has more than {most} bytes")
         if not self.globoff:
             if re.search(r"(?<!\\)(?:\{[^{},]*,[^{}]*\}|\[(?:\d+-\d+|[A-Za-z]-[A-Za-z])(?::\d+)?\])", url):
                 _refuse("链接中的 {…} 或 […] 代表多个链接", "a {…} or […] in its URL stands for several")
@@ -550,9 +558,9 @@ class _Found:
         """
         Those of -H, then those that other options are short for, unless -H says them, as curl has it.
         """
-        named = {name.lower() for name in self.headers}
-        self.headers |= {name: (value,) for name, value in self.besides.items() if value and name.lower() not in named}
-        if problems := header_problems(self.headers):
+        besides = {name: (value,) for name, value in self.besides.items() if value and name.lower() not in self.spelled}
+        self.headers |= besides
+        if problems := header_problems(self.headers, self.limits):
             raise BadCurlCommand(problem=joined(problems))
         kept, _ = clean_headers(self.headers)
         dropped = [name for name in self.headers if name not in kept or name.lower() == "authority"]
@@ -598,6 +606,8 @@ def _rate(typed: str, value: str) -> int:
     return number
 
 
+_PROXY_PORTS = {"http": 1080, "https": 443, "socks5": 1080}
+"""Curl's own, where none is given."""
 _PROXY_KINDS = {"": "http", "http": "http", "https": "https", "socks5": "socks5", "socks5h": "socks5", "socks": ""}
 
 
@@ -619,7 +629,7 @@ def _proxy(given: str, user: str) -> dict[str, str | int]:
     )
     try:
         parts = urlsplit(f"//{rest if separator else given}")
-        host, port = parts.hostname or "", parts.port or _DEFAULT_PROXY_PORT
+        host, port = parts.hostname or "", parts.port or _PROXY_PORTS[kind]
         name = unquote(parts.username or "", errors="strict")
         password = unquote(parts.password or "", errors="strict")
     except ValueError:

@@ -358,7 +358,7 @@ def parse_curl_request(body: bytes, *, limits: WebLimits = DEFAULTS) -> dict[str
         BadCurlCommand: no task can be made of the command.
     """
     read, unknown = _read(CurlBody, body, {}, limits)
-    line = parse_curl(read.command)
+    line = parse_curl(read.command, limits)
     task = task_fields(line)
     parse_task(json.dumps(task).encode("ascii"), limits=limits)
     warnings = [*line.warnings, *unknown]

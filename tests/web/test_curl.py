@@ -42,9 +42,10 @@ def test_it_makes_no_task(wire, service):
         ({"command": "curl http://a/ " + "x" * 32768}, "invalid_request", "command"),
         ({"command": "curl -d secret http://a/"}, "bad_curl_command", "-d"),
         ({"command": "wget http://a/"}, "bad_curl_command", "curl"),
-        ({"command": "curl http://a/" + "x" * 9000}, "invalid_request", "url"),
+        ({"command": "curl http://a/" + "x" * 9000}, "bad_curl_command", "8192"),
+        ({"command": "curl http://a/" + "é" * 5000}, "invalid_request", "url"),
     ],
-    ids=["nothing", "a number", "blank", "too long", "a body", "another program", "a task refused"],
+    ids=["nothing", "a number", "blank", "too long", "a body", "another program", "a long URL", "a task refused"],
 )
 def test_what_is_refused(wire, body, code, named):
     """A 400 that names the field or the option, and says no value that may be secret."""
