@@ -20,6 +20,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from m3u8svc.download import segment_label
 from m3u8svc.errors import NothingToWatch, NotThereYet, SegmentAbsent, TooBusy, WatchTheFile, from_os_error
+from m3u8svc.hls.groups import parse_groups
 from m3u8svc.hls.plan import Place, init_identity
 from m3u8svc.hls.playlist import MAIN
 from m3u8svc.job import Showing, work_path
@@ -35,7 +36,7 @@ from m3u8svc.tasks.segmentmap import SegmentMap, map_of_record
 from m3u8svc.tasks.task import Status, Task
 from m3u8svc.tasks.viewing import Wanted
 from m3u8svc.waiting import InThread
-from m3u8svc.wording import Said
+from m3u8svc.wording import Said, in_english
 
 WAIT_S = 30.0
 """How long a request waits for a segment."""
@@ -69,9 +70,10 @@ def map_at_rest(task: Task, ledger: Ledger) -> SegmentMap:
     The map of a task that is not finished and does not run; empty where no playlist of it is on record. Blocking.
     """
     labels = [each.segment for each in task.incidents if each.segment] if task.status is Status.FAILED else []
+    kept = parse_groups(task.spec.extensions.groups)
     try:
         with read_file(work_path(task) / MEMORY) as file:
-            return map_of_record(pieces_by_track(file.read()), ledger, labels[-1:])
+            return map_of_record(pieces_by_track(file.read()), ledger, labels[-1:], kept)
     except (OSError, zlib.error, ValueError, KeyError, TypeError, AttributeError):
         return SegmentMap()  # not there, not ours, or damaged: nothing is known
 
@@ -121,8 +123,8 @@ def _listed(task_id: str, showing: Showing, track: int) -> Iterator[LocalSegment
     inits: dict[str, str] = {}
     for number in range(len(jobs)):
         place = jobs.place(number)
-        if place[0] != name or showing.download.is_gap(place):
-            continue
+        if place[0] != name or showing.download.is_gap(place) or showing.download.is_let_go(place):
+            continue  # there is none to send
         segment = jobs[number].segment
         wanted = Wanted(track=track, position=segment.position)
         init = ""
@@ -184,7 +186,7 @@ async def piece_while_running(showing: Showing, wanted: Wanted, clock: IReactorT
         await _wait(showing, place, clock)
     found = download.fate(place)
     if isinstance(found, Gap):
-        raise _absent(place, Said(found.reason, found.reason))
+        raise _absent(place, _why(found))
     if not isinstance(found, MediaFile):
         raise NotThereYet(what=segment_label(*place))
     if not wanted.init:
@@ -242,7 +244,7 @@ def open_piece(piece: Piece, in_thread: InThread) -> ResultFile:
 
 def _kept(task: Task) -> Path:
     if task.status is not Status.COMPLETED:
-        raise NothingToWatch(status=task.status.value)
+        raise NothingToWatch(status=Said(task.status.value, task.status.name.lower()))
     kept = find_kept(Path(task.spec.settings.save_location), result_name(task.spec), task.id)
     if kept is None:
         raise WatchTheFile()
@@ -251,6 +253,14 @@ def _kept(task: Task) -> Path:
 
 def _absent(place: Place, reason: Said) -> SegmentAbsent:
     return SegmentAbsent(name=segment_label(*place), reason=reason)
+
+
+def _why(gap: Gap) -> Said:
+    """
+    Why nothing comes for a place. What plugins and rules give as a reason may be in Chinese only.
+    """
+    english = in_english(gap.reason)
+    return Said(gap.reason, english if english.isascii() else "it is skipped, or could not be fetched")
 
 
 def _no_track(number: int) -> SegmentAbsent:

@@ -21,6 +21,21 @@ Ranges = tuple[tuple[int, int], ...]
 _ITEM = re.compile(r"([0-9]{1,9})(?: *- *([0-9]{1,9}))?")
 
 
+class Chosen:
+    """
+    The numbers of the groups that are kept: those in `kept`, or all if that names none.
+    """
+
+    def __init__(self, kept: Ranges) -> None:
+        ordered = sorted(kept)
+        self._starts = [first for first, _ in ordered]
+        self._furthest = list(itertools.accumulate((last for _, last in ordered), max))  # of all that start no later
+
+    def __contains__(self, number: int) -> bool:
+        started = bisect_right(self._starts, number)
+        return not self._starts or (started > 0 and self._furthest[started - 1] >= number)
+
+
 def parse_groups(text: str) -> Ranges:
     """
     The groups that `text` names; "" names none, which means all.
@@ -71,12 +86,9 @@ def skip_groups(segments: Sequence[Segment], kept: Ranges) -> dict[int, str]:
     """
     if not kept:
         return {}
-    ordered = sorted(kept)
-    starts = [first for first, _ in ordered]
-    furthest = list(itertools.accumulate((last for _, last in ordered), max))  # of all that start no later
+    chosen = Chosen(kept)
     skips: dict[int, str] = {}
     for number, group in enumerate(split_groups(segments), start=1):
-        started = bisect_right(starts, number)
-        if not started or furthest[started - 1] < number:
+        if number not in chosen:
             skips |= {segment.position: f"groups: 第 {number} 组不在所选之中" for segment in group}
     return skips

@@ -12,7 +12,7 @@ from typing import Final, Literal
 
 import attrs
 
-from m3u8svc.hls.groups import split_groups
+from m3u8svc.hls.groups import Chosen, Ranges, split_groups
 from m3u8svc.hls.plan import DownloadPlan, PartOrder, Place
 from m3u8svc.hls.playlist import MAIN, MediaPlaylist
 from m3u8svc.hls.rematch import Piece
@@ -156,18 +156,20 @@ def map_of_report(report: Report) -> SegmentMap:
 
 
 def map_of_record(
-    tracks: Iterable[tuple[str, Iterable[Piece]]], ledger: Ledger, failed: Sequence[str] = ()
+    tracks: Iterable[tuple[str, Iterable[Piece]]], ledger: Ledger, failed: Sequence[str] = (), kept: Ranges = ()
 ) -> SegmentMap:
     """
-    The map of a task that is not finished and does not run: the playlists it was planned by, its ledger, and the names
-    of segments that it `failed` with. What was to be skipped is not on record: it counts as waiting. Costs time in
-    proportion to the number of segments; the pieces of a track are taken before the next track is.
+    The map of a task that is not finished and does not run: the playlists it was planned by, its ledger, the names of
+    segments that it `failed` with, and the groups that it is to keep. What was to be skipped is not on record: it
+    counts as waiting. Costs time in proportion to the number of segments; the pieces of a track are taken before the
+    next track is.
     """
+    chosen = Chosen(kept)
     lost = {place for place in map(_place_of, failed) if place is not None}
     shown: list[TrackStates] = []
     groups: tuple[GroupSpan, ...] = ()
     for track, pieces in tracks:
-        letters, so_far = bytearray(), _Groups()
+        letters, so_far = bytearray(), _Groups(chosen)
         for each in pieces:
             letters.append(ord(_state_of(ledger.get((track, each.position)), each, (track, each.position) in lost)))
             so_far.add(each)
@@ -189,7 +191,8 @@ class _Groups:
     The groups of a track, one piece after the other.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, chosen: Chosen) -> None:
+        self._chosen = chosen
         self._found: list[GroupSpan] = []
         self._splice: int | None = None
 
@@ -198,7 +201,13 @@ class _Groups:
             self._splice = piece.splice
             number = len(self._found) + 1
             self._found.append(
-                GroupSpan(number=number, first=piece.position, last=piece.position, duration_s=0.0, kept=True)
+                GroupSpan(
+                    number=number,
+                    first=piece.position,
+                    last=piece.position,
+                    duration_s=0.0,
+                    kept=number in self._chosen,
+                )
             )
         group = self._found[-1]
         self._found[-1] = attrs.evolve(group, last=piece.position, duration_s=group.duration_s + piece.duration_s)

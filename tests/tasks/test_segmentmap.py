@@ -102,6 +102,16 @@ def test_map_of_what_was_written_down() -> None:
     assert tuple(attrs.evolve(each, kept=True) for each in GROUPS) == found.groups
 
 
+@pytest.mark.parametrize(
+    ("kept", "expected"),
+    [((), [True, True, True]), (((2, 2),), [False, True, False]), (((3, 9), (1, 1)), [True, False, True])],
+)
+def test_groups_that_are_kept(kept: tuple[tuple[int, int], ...], expected: list[bool]) -> None:
+    """Those that the task names; all, if it names none."""
+    found = map_of_record(pieces_by_track(write_presentation(PRESENTATION)), Ledger(), kept=kept)
+    assert expected == [each.kept for each in found.groups]
+
+
 @pytest.mark.parametrize(("track", "kind"), [(MAIN, "video"), ("audio12", "audio"), ("subtitles1", "subtitles")])
 def test_kinds(track: str, kind: str) -> None:
     """By the names that tracks have."""
