@@ -67,7 +67,7 @@ from m3u8svc.tasks.segmentmap import SegmentMap, map_of_report
 from m3u8svc.tasks.task import CompanionFile, Progress, Status, SystemSettings, Task, TaskChange, TaskDraft, TaskSpec
 from m3u8svc.tasks.viewing import Wanted
 from m3u8svc.telling import Telling
-from m3u8svc.waiting import in_background, log_failure, settled
+from m3u8svc.waiting import few_at_once, in_background, log_failure, settled
 from m3u8svc.waitingroom import WaitingRoom
 from m3u8svc.watching import (
     list_at_rest,
@@ -95,6 +95,8 @@ PLANS_AT_ONCE = 4
 PLANS_WAITING = 32
 CHECKS_WAITING = 8
 MAPS_WAITING = 32
+READING = 4
+"""Threads that read files for clients at once: disks that hang leave half of all to the downloads."""
 LOGS_KEPT = 20
 """How many logs are kept in memory of tasks that do not run any more."""
 SWEEP_S = 3600.0
@@ -158,6 +160,7 @@ class DownloadService:
         self._filling = DeferredLock()
         self._planning = WaitingRoom(places=PLANS_AT_ONCE, seats=PLANS_WAITING, retry_after_s=10)
         self._verifying = WaitingRoom(places=1, seats=CHECKS_WAITING, retry_after_s=60)
+        self._in_reading = few_at_once(tools.in_thread, READING)
         self._mapping = WaitingRoom(places=1, seats=MAPS_WAITING, retry_after_s=5)
         self._checks = Checks(boxed)
         self._looking: Deferred[None] | None = None
@@ -534,9 +537,7 @@ class DownloadService:
             raise NoResultFile(path=redact_text(task.output), reason=Said("保存在别处", "it is kept elsewhere"))
         if not makes_file(task):
             raise NoResultFile(path=task.output, reason=Said("是分片目录", "it is a directory of segments"))
-        file: ResultFile = await settled(
-            self._tools.in_thread(open_result, task.output, task.output_id, self._tools.in_thread)
-        )
+        file: ResultFile = await settled(self._in_reading(open_result, task.output, task.output_id, self._in_reading))
         return file
 
     async def playlist_to_watch(self, task_id: str, track: int | None) -> str:
@@ -579,8 +580,8 @@ class DownloadService:
         elif task.status is Status.DOWNLOADING:
             raise NotThereYet(what=Said("播放列表", "the playlist"))
         else:
-            piece = await settled(self._tools.in_thread(piece_at_rest, task, wanted))
-        file: ResultFile = await settled(self._tools.in_thread(open_piece, piece, self._tools.in_thread))
+            piece = await settled(self._in_reading(piece_at_rest, task, wanted))
+        file: ResultFile = await settled(self._in_reading(open_piece, piece, self._in_reading))
         return file, piece.media
 
     async def remove(self, task_id: str, *, with_files: bool) -> None:

@@ -8,7 +8,7 @@ its thread at work: both would break "paused means that nothing is written any m
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, NoReturn, TypeVar, cast  # Any: a coroutine's send and yield types are nobody's concern
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -20,6 +20,19 @@ log = Logger()
 
 InThread = Callable[..., Deferred[Any]]
 """`deferToThread`'s shape: a function and its arguments, to be run off the reactor; answers arrive on it."""
+
+
+def few_at_once(in_thread: InThread, places: int) -> InThread:
+    """
+    The same threads for work of one sort, which takes at most so many of them at once: what is more waits outside.
+    As with threads themselves, nobody who began may be cancelled (`settled`).
+    """
+    turns = DeferredSemaphore(places)
+
+    def in_turn(*call: Any, **named: Any) -> Deferred[Any]:
+        return turns.run(in_thread, *call, **named)
+
+    return in_turn
 
 
 async def together(*coroutines: Coroutine[Any, Any, T]) -> list[T]:

@@ -1555,6 +1555,32 @@ async def test_the_file_of_a_finished_task(bench: Bench) -> None:
         await bench.service.result("none")
 
 
+@test
+async def test_disks_that_hang_under_players_leave_threads_to_downloads(bench: Bench) -> None:
+    """However many read, a few threads read at once; all that came are answered."""
+    task = await bench.create()
+    await bench.service.start()
+    await bench.until_status(task, COMPLETED)
+    await until(lambda: not bench.service._runs)
+    reads: list[Deferred[bytes]] = []
+
+    def in_thread(function: Any, *arguments: Any) -> Deferred[Any]:
+        if function is not os.pread:
+            return bench.tools.in_thread(function, *arguments)
+        reads.append(Deferred())
+        return reads[-1]
+
+    service = make_service(bench.store, attrs.evolve(bench.tools, in_thread=in_thread), bench.folder)
+    files = [await service.result(task.id) for _ in range(8)]
+    waiting = [Deferred.fromCoroutine(file.read(0, 1)) for file in files]
+    assert 4 == len(reads)
+    for number in range(8):
+        reads[number].callback(b"x")
+    assert [b"x"] * 8 == [await each for each in waiting]
+    for file in files:
+        file.close()
+
+
 @pytest.mark.parametrize(
     ("output", "settings", "why"),
     [("s3://bucket/film.mp4", {}, "kept elsewhere"), ("/srv/film", {"no_merge_ts": True}, "directory of segments")],

@@ -6,7 +6,7 @@ import pytest
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
-from m3u8svc.waiting import Once, either, in_background, settled, together
+from m3u8svc.waiting import Once, either, few_at_once, in_background, settled, together
 
 
 def run(coroutine: object) -> tuple[Deferred[object], list[object]]:
@@ -29,6 +29,41 @@ def test_together_gives_results_in_order() -> None:
     assert [] == outcome
     first.callback("a")
     assert [["a", "b"]] == outcome
+
+
+def test_work_of_one_sort_takes_few_threads() -> None:
+    """What is more than its share waits, in order, and goes on when one ends, however that ends."""
+    threads: list[tuple[int, Deferred[str]]] = []
+
+    def in_thread(number: int) -> Deferred[str]:
+        threads.append((number, Deferred()))
+        return threads[-1][1]
+
+    in_few = few_at_once(in_thread, 2)
+    outcomes = [run(settled(in_few(number)))[1] for number in range(4)]
+    assert [0, 1] == [number for number, _ in threads]
+    threads[1][1].callback("b")
+    assert [0, 1, 2] == [number for number, _ in threads]
+    threads[0][1].errback(Failure(OSError()))
+    assert [0, 1, 2, 3] == [number for number, _ in threads]
+    assert [OSError, "b"] == [outcomes[0][0].type, outcomes[1][0]]  # type: ignore[attr-defined]
+
+
+def test_whoever_is_cancelled_keeps_his_thread_until_it_ends() -> None:
+    """A thread cannot be stopped: until it ends nobody else comes in its place."""
+    threads: list[Deferred[str]] = []
+
+    def in_thread() -> Deferred[str]:
+        threads.append(Deferred())
+        return threads[-1]
+
+    in_one = few_at_once(in_thread, 1)
+    deferred, _ = run(settled(in_one()))
+    deferred.cancel()
+    run(settled(in_one()))
+    assert 1 == len(threads)
+    threads[0].callback("a")
+    assert 2 == len(threads)
 
 
 def test_together_of_nothing_is_nothing() -> None:
