@@ -350,6 +350,8 @@ _LEFT_OUT_VALUED = frozenset(
     "proxy-ciphers".split()
 )
 """What is left out with its value."""
+_METHODS = frozenset("HEAD POST PUT PATCH DELETE OPTIONS".split())
+"""Those that are named when they are refused."""
 _BODY = frozenset(
     "data data-raw data-binary data-ascii data-urlencode json form form-string upload-file url-query".split()
 )
@@ -473,8 +475,8 @@ class _Found:
                 self.limit_rate = _rate(typed, value)
             case "request":
                 if value.upper() != "GET":
-                    method = escape_controls(value[:20])
-                    _refuse(f"{typed} {method}：只能下载 GET 请求", f"{typed} {method}: only a GET can be downloaded")
+                    shown = f"{typed} {value}" if value in _METHODS else typed
+                    _refuse(f"{shown}：只能下载 GET 请求", f"{shown}: only a GET can be downloaded")
             case "insecure":
                 self.insecure = True
             case "globoff":

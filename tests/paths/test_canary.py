@@ -183,7 +183,8 @@ def run_tasks(
         task = ask("GET", f"/api/tasks?id={task_id}")
         expected = {"film": "已完成", "given": "已完成", "slow": "下载中"}.get(name, "失败")
         assert expected == task["status"], (name, task)
-        ask("GET", f"/api/tasks/report?id={task_id}")
+        for target in ("?id={}&report=true", "/live?id={}", "/segments?id={}", "/play?id={}"):
+            ask("GET", "/api/tasks" + target.format(task_id))
     if "slow" in ids:
         ask("PUT", f"/api/tasks?id={ids['slow']}", {"status": "已暂停"})
         ask("PUT", f"/api/tasks?id={ids['slow']}", {"url": request(base, "slow", canaries)["url"]})
@@ -193,6 +194,8 @@ def run_tasks(
         ask("GET", "/api/settings")
         for wrong in refused(base, canaries):
             assert isinstance(ask("POST", "/api/tasks", wrong), str)
+        for command in broken_commands(base, canaries):
+            assert isinstance(ask("POST", "/api/curl", {"command": command}), str), command
         for scheme, secret in (("Bearer", canaries["api_token"]), ("Basic", canaries["api_password"])):
             given = secret if scheme == "Bearer" else base64.b64encode(f"me:{secret}".encode()).decode()
             answer = service.ask("GET", "/api/settings", None, f"Authorization: {scheme} {given}")
@@ -219,6 +222,37 @@ def refused(base: str, canaries: Canaries) -> list[dict[str, Any]]:
         good | proxy | {"proxy_port": "1080"},
         good | {"save_location": "/etc"},
         good | {"filename": "a/b"},
+    ]
+
+
+def broken_commands(base: str, canaries: Canaries) -> list[str]:
+    """Curl commands with a secret in every place that has one, each of which cannot be had for another reason."""
+    link = f"'{request(base, 'film', canaries)['url']}'"
+    proxy = f"-x http://me:{canaries['proxy_password']}@127.0.0.1:9"
+    header, cookie = f"-H 'X-Api-Token: {canaries['secret_header']}'", f"-b 'sid={canaries['cookie']}'"
+    login = f"-u 'me:{canaries['api_password']}' --oauth2-bearer {canaries['authorization']}"
+    whole = f"curl {link} {proxy} {header} {cookie} {login}"
+    return [
+        whole.replace("'", '"', 1),
+        whole.removesuffix(canaries["authorization"]) + f"$({canaries['authorization']}",
+        f"{whole} & echo {canaries['api_token']}",
+        f"{whole} -d 'token={canaries['api_token']}'",
+        f"{whole} -X {canaries['api_token']}",
+        f"{whole} -E/{canaries['api_token']}",
+        f"{whole} -H {canaries['secret_header']}",
+        f"{whole} -H @{canaries['secret_header']}",
+        f"{whole} -H 'Bad Name: {canaries['secret_header']}'",
+        f"{whole} -H $'A: {canaries['secret_header']}\\nB: c'",
+        f"{whole} -b {canaries['cookie']}",
+        f"{whole} -u {canaries['api_password']}",
+        f"{whole} -x socks4://me:{canaries['proxy_password']}@h:1",
+        f"{whole} -x http://h/{canaries['proxy_password']}",
+        f"{whole} -x h -U me:{canaries['proxy_password'] * 20}",
+        f"{whole} --limit-rate {canaries['api_token']}",
+        f"{whole} {link}",
+        whole.replace("http://user", "ftp://user"),
+        whole.replace("?sig=", "?sig=[1-2]"),
+        whole.replace("?sig=", "?sig=" + "x" * 9000),
     ]
 
 

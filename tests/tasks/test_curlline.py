@@ -262,7 +262,7 @@ def test_urls(typed, url):
         ("'https://a/[1-3:2]'", "a {…} or […] in its URL stands for several"),
         ("ftp://a/", "unsupported URL scheme 'ftp': ftp://a/"),
         ("https://a/ -X POST", "-X POST: only a GET can be downloaded"),
-        ("https://a/ --request=secret-verb", "--request secret-verb: only a GET can be downloaded"),
+        ("https://a/ --request=secret", "--request: only a GET can be downloaded"),
         ("https://a/ -d secret", "-d sends something, and only a GET can be downloaded"),
         ("https://a/ -dsecret", "-d sends something, and only a GET can be downloaded"),
         ("https://a/ --data-raw=secret", "--data-raw sends something, and only a GET can be downloaded"),
