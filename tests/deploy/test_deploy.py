@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from m3u8svc.checking import LONGEST_S
 from tests import needs
 from tests.integration.nginx_server import await_port, free_ports
 from tests.integration.service_child import STARTS_WITHIN_S, TWISTD, running
@@ -178,6 +179,13 @@ def test_the_dashboard_through_a_proxy(tmp_path: Path, file: str, proxy: Callabl
         assert "m3u8svc_tasks{" in curl(f"{front}/metrics", bearer)[1]
         assert 401 == curl(f"{front}/metrics")[0]
         assert b"101 Switching Protocols" in handshake(port, bearer)
+
+
+@pytest.mark.parametrize("page", ["deploy/nginx.conf", "configuration.md", "security.md"])
+def test_nginx_waits_for_a_check_of_a_whole_file(page: str) -> None:
+    """As long as that may take; nothing is said meanwhile."""
+    found = re.findall(r"proxy_read_timeout (\d+)s;", (ROOT / "docs" / page).read_text(encoding="utf-8"))
+    assert [int(LONGEST_S)] == [int(each) for each in found]
 
 
 def curl(url: str, *headers: str, body: str | None = None) -> tuple[int, str]:
