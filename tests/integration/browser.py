@@ -198,7 +198,7 @@ class Service:
         if self.token:
             headers["Authorization"] = f"Bearer {self.token}"
         sent = None if body is None else json.dumps(body).encode()
-        with urlopen(Request(self.base + path, data=sent, headers=headers, method=method), timeout=10) as answer:
+        with urlopen(Request(self.base + path, data=sent, headers=headers, method=method), timeout=WITHIN_S) as answer:
             return json.load(answer)
 
     def tasks(self) -> list[dict[str, Any]]:
@@ -250,7 +250,7 @@ def serve(directory: Path, *, with_token: bool = False) -> Iterator[Service]:
         finally:
             child.send_signal(signal.SIGTERM)
             try:
-                child.wait(10)
+                child.wait(WITHIN_S)
             except subprocess.TimeoutExpired:
                 child.kill()
                 raise
