@@ -154,6 +154,73 @@ def test_adding_a_curl_command(stage: Stage) -> None:
 
 
 @in_browser_thread
+def test_adding_another_curl_command(stage: Stage) -> None:
+    """The second has nothing of what the first one said; what somebody typed stays."""
+    first = "-x socks5://proxy.example:1 -U me:secret -k --limit-rate 2M -o first -H 'X-Token: open'"
+    with stage.page() as (page, _seen):
+        open_page(stage, page)
+        page.click("#options")
+        page.fill("#a-priority", "7")
+        page.fill("#url", f"curl {stage.source.url('held')} {first}")
+        page.click("#plan")
+        expect(page.locator("#a-limit_rate")).to_have_value("2M")
+        expect(page.locator("#a-proxy_host")).to_have_value("proxy.example")
+        page.fill("#url", f"curl {stage.source.url('held')}?second")
+        add(page)
+        expect(page.locator(".task")).to_have_count(1)
+        [task] = stage.service.tasks()
+        settings = task["advanced_settings"]
+        assert ("none", "", False) == tuple(
+            settings[name] for name in ("proxy_type", "proxy_host", "allow_insecure_https")
+        )
+        assert (0, {}, 7) == (task["limit_rate"], task["header_map"], task["priority"])
+
+
+@in_browser_thread
+def test_adding_while_a_plan_is_due(stage: Stage) -> None:
+    """A choice asks for another plan a moment later; who adds the task before that has an empty form, and no plan."""
+    plans: list[str] = []
+    with stage.page() as (page, seen):
+        page.on("request", lambda request: plans.append(request.url) if "dry_run" in request.url else None)
+        open_page(stage, page)
+        page.fill("#url", url_of(stage, "held", "master.m3u8"))
+        page.fill("#filename", "planned")
+        page.click("#plan")
+        page.locator(".plan").get_by_role("radio", name=re.compile("640×360")).wait_for()
+        page.evaluate("""() => {
+            document.querySelectorAll(".plan input[type=radio]")[1].click();
+            document.querySelector("#add button.main").click();
+        }""")
+        expect(row(page, "planned")).to_have_count(1)
+        expect(page.locator("#url")).to_have_value("")
+        page.wait_for_timeout(1000)
+        assert 1 == len(plans)
+        expect(page.locator(".plan")).to_have_count(0)
+        expect(page.locator("#url-says")).to_have_text("")
+        assert_quiet(stage, seen)
+
+
+@in_browser_thread
+def test_adding_with_a_key_held_down(stage: Stage) -> None:
+    """A key that was held before the field had the focus adds nothing; pressed again, it does."""
+    with stage.page() as (page, seen):
+        open_page(stage, page)
+        page.fill("#url", stage.source.url("held"))
+        page.fill("#filename", "pressed")
+        page.evaluate("document.activeElement.blur()")
+        page.keyboard.down("Enter")
+        page.focus("#url")
+        page.keyboard.down("Enter")
+        page.keyboard.up("Enter")
+        expect(page.locator("#url")).to_have_value(stage.source.url("held"))
+        page.wait_for_timeout(500)
+        assert [] == stage.service.tasks()
+        page.keyboard.press("Enter")
+        expect(row(page, "pressed")).to_have_count(1)
+        assert_quiet(stage, seen)
+
+
+@in_browser_thread
 def test_adding_a_curl_command_that_cannot_be_used(stage: Stage) -> None:
     """What is wrong with it is said beside it, and it stays to be mended."""
     command = "curl https://source.example/a.m3u8 -X POST"

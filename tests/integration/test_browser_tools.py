@@ -94,6 +94,21 @@ def test_a_link_for_a_stranger(stage: Stage) -> None:
 
 
 @in_browser_thread
+def test_a_link_while_enter_is_pressed(stage: Stage) -> None:
+    """Whoever opens our page cannot have a key that is pressed anyway add the link."""
+    link = f"http://localhost:{stage.source.server_port}/held/index.m3u8"
+    with stage.page() as (page, _seen):
+        page.goto(f"{stage.service.base}/?add={quote(link, safe='')}")
+        expect(page.locator("#url")).to_have_value(link)
+        expect(page.locator("#add button.main")).to_be_in_viewport()
+        for key in ("Enter", "Enter", "Space"):
+            page.keyboard.press(key)
+        page.wait_for_timeout(500)
+        expect(page.locator("#url")).to_have_value(link)
+        assert [] == stage.service.tasks()
+
+
+@in_browser_thread
 def test_userscript_is_served(stage: Stage) -> None:
     """The page of tools leads to the file that an extension installs."""
     with stage.page(locale="zh-CN") as (page, _seen):

@@ -72,28 +72,34 @@ function blame(error, line = "") {
   problems.value = named;
 }
 
+let told = { filename: "", values: {} };      // by the last curl command: the next one does not inherit it
 // A curl command in place of the links becomes what it says. Whether there is (now) none.
 async function uncurl() {
   const command = draft.peek().links;
   if (!isCurl(command)) return true;
+  const changed = () => draft.peek().links !== command;
   try {
     const { url, filename, warnings, warnings_en: english, use_http_headers: _used, advanced: _advanced, ...rest } = await ask("POST", "api/curl", { command });
-    const values = { ...draft.peek().values };
-    for (const [name, value] of Object.entries(rest)) values[name] = typed(kindOf(name, value), value);
-    change({ links: url, filename: filename || draft.peek().filename, values });
+    if (changed()) return !isCurl(draft.peek().links);
+    const before = draft.peek(), values = { ...before.values };
+    for (const [name, value] of Object.entries(told.values)) if (values[name] === value) delete values[name];
+    const found = Object.fromEntries(Object.entries(rest).map(([name, value]) => [name, typed(kindOf(name, value), value)]));
+    change({ links: url, filename: filename || (before.filename === told.filename ? "" : before.filename), values: { ...values, ...found } });
+    told = { filename, values: found };
     problems.value = {};
     open.value = true;
     say([text.peek().fromCurl, ...(language.peek() === "en" && english ? english : warnings ?? [])].join(" · "), true);
     return true;
   } catch (error) {
-    blame(error);
+    if (!changed()) blame(error);
     return false;
   }
 }
 const kindOf = (name, value) => name === "http_headers" ? "headers" : typeof value === "boolean" ? "bool" : name === "limit_rate" ? "rate" : "text";
 
 async function add(form) {
-  if (busy.peek()) return;
+  if (busy.peek() === "add") return;
+  forgetPlans();
   busy.value = "add";
   problems.value = {};
   const more = await uncurl() ? options() : null;
@@ -114,6 +120,7 @@ async function add(form) {
   }
   if (done) {
     const { values } = draft.peek();
+    forgetPlans();
     if (!failed.length) { draft.value = EMPTY; open.value = false; plan.value = null; }
     else change({ links: failed.map(each => each.line).filter(Boolean).join("\n") || (failed.some(each => each.playlist && !each.file) ? draft.peek().links : ""),
       files: failed.map(each => each.file).filter(Boolean), values });
@@ -127,10 +134,13 @@ async function add(form) {
 
 let asked = 0;
 async function makePlan(form) {
+  if (busy.peek() === "add") return;
   const mine = asked += 1;
   busy.value = "plan";
   problems.value = {};
-  const more = await uncurl() ? options() : null;
+  const clear = await uncurl();
+  if (mine !== asked) return;
+  const more = clear ? options() : null;
   const [first] = more ? wanted() : [];
   if (more && !first) problems.value = { url: text.peek().noLink };
   if (first) {
@@ -148,6 +158,12 @@ async function makePlan(form) {
 }
 
 let replanning = 0;
+// A plan that is due or under way is of what was in the form before.
+function forgetPlans() {
+  clearTimeout(replanning);
+  asked += 1;
+}
+
 // Take a choice out of the plan, show it at once, and ask what comes of it.
 function choose(name, value, part) {
   if (part) plan.value = { ...plan.peek(), ...part };
@@ -180,7 +196,7 @@ function takeAsked(form) {
   if (location.search) history.replaceState(null, "", location.pathname + location.hash);
   if (!link) return;
   change({ links: link });
-  form.querySelector("button.main").focus();
+  form.scrollIntoView({ block: "nearest" });   // no focus: whoever made us open may have had Enter held down
 }
 
 const accepts = event => [...event.dataTransfer.types].some(type => ["Files", "text/uri-list", "text/plain"].includes(type)) && !event.dataTransfer.types.includes("application/x-task");
@@ -214,7 +230,7 @@ export function AddForm() {
   const pressed = event => {
     if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
     event.preventDefault();             // Enter adds, as in a field of one line; Shift+Enter begins another line
-    add(form.current);
+    if (!event.repeat) add(form.current);
   };
   const hint = isCurl(links) ? words.isCurl : isPlaylist(links) ? words.isPlaylist : many ? words.many(lines.length + files.length) : "";
   return html`
@@ -232,7 +248,7 @@ export function AddForm() {
       </div>
       <div class="actions">
         <button type="button" id="plan" disabled=${busy.value !== ""} onClick=${() => makePlan(form.current)}><${Icon} name="plan" />${words.plan}</button>
-        <button type="submit" class="main" disabled=${busy.value !== ""}>${words.add}</button>
+        <button type="submit" class="main" disabled=${busy.value === "add"}>${words.add}</button>
       </div>
       <div class="says" aria-live="polite">
         <p id="url-says" class=${wrong.url ? "problem" : "hint"}>${wrong.url || hint}</p>
