@@ -200,6 +200,105 @@ def test_watching_from_the_map(stage: Stage) -> None:
 
 
 @in_browser_thread
+def test_watching_past_a_segment_that_will_not_come(stage: Stage) -> None:
+    """
+    A segment of the list that turns out not to exist is left out, as a list loaded again leaves it out; one stays where
+    one was, though what was let go before that is not in the new list, either.
+    """
+    stage.source.let_through.update(range(LAST))
+    task_id = stage.service.add(stage.source.url("held"), "film")
+    within(lambda: states(stage.service, task_id).startswith("d" * LAST))
+    gone, refused = 13, []
+
+    def media(route: Route) -> None:
+        if f"segment={gone}" not in route.request.url:
+            route.continue_()
+            return
+        refused.append(route.request.url)
+        route.fulfill(status=404)
+
+    def listed(route: Route) -> None:
+        text = route.fetch().text()
+        for each in (1, 2, gone) if refused else ():
+            text = re.sub(rf"#EXTINF:.*\n.*segment={each}\n", "#EXT-X-DISCONTINUITY\n", text)
+        route.fulfill(body=text, content_type="application/vnd.apple.mpegurl")
+
+    with stage.page() as (page, seen):
+        page.route("**/api/tasks/media?*", media)
+        page.route("**/api/tasks/play?*", listed)
+        open_task(stage, page, task_id)
+        page.get_by_role("button", name="Watch").click()
+        within(lambda: clock(page) > 0.2)
+        page.locator("video").evaluate("video => { video.currentTime = 17; }")
+        within(lambda: clock(page) and refused)
+        before = len(seen.requests)
+        within(lambda: clock(page) > 2 * (gone - 3) + 0.5)  # in the new list what follows is 6 s earlier
+        assert clock(page) < 2 * LAST - 4
+        after = [re.search(r"segment=(\d+)", url) for url in seen.requests[before:]]
+        assert min(int(each[1]) for each in after if each) > 6
+        assert 1 == len(refused)
+        expect(page.locator(".saying")).not_to_have_class(re.compile("error"))
+        assert all("404" in each for each in seen.complaints)
+
+
+@in_browser_thread
+def test_watching_to_the_end_of_what_is_no_file_for_browsers(stage: Stage) -> None:
+    """Who watches while a .ts is finished, and comes to what is not kept, is told that the task is finished."""
+    task_id = stage.service.add(stage.source.url("held"), "film", merger="ts")
+    within(lambda: states(stage.service, task_id).startswith("ddd"))
+    with stage.page() as (page, _seen):
+        open_task(stage, page, task_id)
+        page.get_by_role("button", name="Watch").click()
+        within(lambda: clock(page) > 0.5)
+        page.locator("video").evaluate("video => video.pause()")
+        stage.source.release.set()
+        stage.service.becomes(task_id, "已完成")
+        expect(page.locator(".head .state")).to_have_text("Done")
+        page.locator("video").evaluate(f"video => {{ video.currentTime = {2 * LAST} + 1; }}")
+        expect(page.locator(".saying")).to_have_text(re.compile("^The task is finished and its segments are not kept"))
+        expect(page.get_by_role("link", name="Download file")).to_be_visible()
+
+
+@in_browser_thread
+def test_watching_what_was_not_merged(stage: Stage) -> None:
+    """A result that is a directory is no file to take away; its segments play, whatever it is called."""
+    results = [{"no_merge_ts": True, "advanced": True}, {"merger": "none"}]
+    made = [
+        stage.service.add(stage.source.url("plain"), f"{number}.mp4", **each) for number, each in enumerate(results)
+    ]
+    with stage.page() as (page, seen):
+        for task_id in made:
+            stage.service.becomes(task_id, "已完成")
+            open_task(stage, page, task_id)
+            expect(page.locator(".head .state")).to_have_text("Done")
+            expect(page.get_by_role("link", name="Download file")).to_have_count(0)
+        open_task(stage, page, made[0])
+        page.get_by_role("button", name="Watch").click()
+        within(lambda: clock(page) > 0.5)
+        assert not any("api/tasks/file" in url for url in seen.requests)
+        assert_quiet(stage, seen)
+
+
+@in_browser_thread
+def test_what_is_kept_elsewhere_is_not_offered(stage: Stage) -> None:
+    """A file that another storage keeps can neither be watched nor downloaded here."""
+    task_id = stage.service.add(stage.source.url("plain"), "film")
+    stage.service.becomes(task_id, "已完成")
+
+    def told(route: Route) -> None:
+        route.fulfill(json=route.fetch().json() | {"output": "s3://films/film.mp4"})
+
+    with stage.page() as (page, seen):
+        page.route(f"**/api/tasks?id={task_id}", told)
+        open_task(stage, page, task_id)
+        expect(page.locator(".head .output")).to_have_text("s3://films/film.mp4")
+        expect(page.locator(".map")).to_be_visible()
+        expect(page.get_by_role("link", name="Download file")).to_have_count(0)
+        expect(page.get_by_role("button", name="Watch")).to_have_count(0)
+        assert_quiet(stage, seen)
+
+
+@in_browser_thread
 def test_watching_the_finished_file(stage: Stage) -> None:
     """The file plays by ranges, also from its middle, and can be taken away under its name."""
     task_id = stage.service.add(stage.source.url("plain"), "片 1")
@@ -502,10 +601,11 @@ def stored(form: Locator, value: str) -> str:
 @in_browser_thread
 def test_copied_as_curl(stage: Stage) -> None:
     """The command asks for what the task asks for; quotes in it harm no shell, and a proxy's password is masked."""
-    headers = {"X-Note": ["it's $(me)"], "User-Agent": ["a"]}
-    proxy = {"proxy_type": "socks5", "proxy_host": "127.0.0.1", "proxy_port": 9, "proxy_username": "u"}
+    headers = {"X-Note": ["it's $(me)"], "User-Agent": ["a"], "X-Empty": [""]}
+    url = stage.source.url("held") + "?part=[1-3]{a,b}"
+    proxy = {"proxy_type": "socks5", "proxy_host": "::1", "proxy_port": 9, "proxy_username": "u"}
     task_id = stage.service.add(
-        stage.source.url("held"),
+        url,
         "film",
         use_http_headers=True,
         http_headers=headers,
@@ -522,8 +622,22 @@ def test_copied_as_curl(stage: Stage) -> None:
         command: str = page.evaluate("navigator.clipboard.readText()")
         read = ["sh", "-c", f"set -- {command}\nprintf '%s\\n' \"$@\""]
         words = subprocess.run(read, check=True, capture_output=True, text=True).stdout.splitlines()
-        asked = ["curl", stage.source.url("held"), "-H", "X-Note: it's $(me)", "-H", "User-Agent: a", "-k"]
-        assert [*asked, "-x", "socks5h://127.0.0.1:9", "-U", "u:***"] == words
+        asked = ["curl", "-g", url, "-H", "X-Note: it's $(me)", "-H", "User-Agent: a", "-H", "X-Empty;", "-k"]
+        assert [*asked, "-x", "socks5h://[::1]:9", "-U", "u:***"] == words
+        read_again = stage.service.ask("POST", "/api/curl", {"command": command.replace("***", "secret")})
+        assert (url, "::1", headers) == tuple(read_again[name] for name in ("url", "proxy_host", "http_headers"))
+        assert_quiet(stage, seen)
+
+
+@in_browser_thread
+def test_nothing_to_copy_as_curl(stage: Stage) -> None:
+    """A task that was given its playlist as a text has no link, and so no command."""
+    text = (stage.source.directory / "index.m3u8").read_text("utf-8")
+    task_id = stage.service.add("", "film", playlist=text, base_url=stage.source.url("held"))
+    with stage.page() as (page, seen):
+        open_task(stage, page, task_id)
+        expect(page.locator(".head .remove")).to_be_visible()
+        expect(page.locator(".head .curl")).to_have_count(0)
         assert_quiet(stage, seen)
 
 

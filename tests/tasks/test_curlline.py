@@ -241,6 +241,8 @@ def test_other_options(options, filename, insecure, rate):
         ("'a.example/i?u=http://b/'", "http://a.example/i?u=http://b/"),
         ("'https://u:p@a/'", "https://u:p@a/"),
         (r"'https://a/\[1\]\{x,y\}'", "https://a/[1]{x,y}"),
+        ("-g 'https://a/[1-3]{x,y}'", "https://a/[1-3]{x,y}"),
+        ("--globoff 'https://a/{x,y}'", "https://a/{x,y}"),
         (r"-g 'https://a/[1-3]\['", r"https://a/[1-3]\["),
         ("'https://[::1]/[x]{y}'", "https://[::1]/[x]{y}"),
     ],

@@ -1,10 +1,12 @@
 // Watching a task: the part that is there while it downloads (hls.js over Media Source Extensions, loaded when somebody
 // presses play and not before), the finished file by the browser itself, with Range requests.
 
+import { hasFile } from "./figures.js";
 import { html, useEffect, useRef, useState } from "./view.js";
 
 const HLS = "./vendor/hls.js";
 const MENDS = 2;            // how often broken media is tried again
+const RELOADS = 20;         // how often the playlist is loaded again because a segment of it will not come
 const PLAYED_AS_FILE = /\.(mp4|m4v|m4a|mov|webm)$/i;
 
 // The service answers for up to half a minute while it fetches what is not there yet, and says 503 if it could not.
@@ -15,7 +17,7 @@ const SETTINGS = { enableWorker: false, lowLatencyMode: false, startPosition: 0,
   backBufferLength: 60, fragLoadPolicy: PATIENT, playlistLoadPolicy: PATIENT, manifestLoadPolicy: PATIENT };
 
 // Whether the finished file is played, or the segments.
-export const playsFile = task => task.status === "已完成" && PLAYED_AS_FILE.test(task.output ?? "");
+export const playsFile = task => task.status === "已完成" && hasFile(task) && PLAYED_AS_FILE.test(task.output);
 
 // Which segment a fragment is, from 0: its link says it, whatever was left out before it.
 export function segmentOf(fragment) {
@@ -36,11 +38,10 @@ export function Player({ task, text, wanted, onSegment }) {
   const video = useRef(null);
   const playing = useRef(null);
   const [said, say] = useState(text.loadPlayer);
-  const [trouble, setTrouble] = useState("");
+  const [trouble, setTrouble] = useState(null);         // { what, gone }: whether it is that a segment will not come
   const [round, setRound] = useState(0);
   const asFile = playsFile(task), runs = task.status === "下载中";
-  const running = useRef(runs);
-  running.current = runs;
+  const reloads = useRef(0);
   const due = useRef(null);                             // where to go, until there is something that can
   const seek = () => {
     if (!playing.current || !due.current) return;
@@ -53,8 +54,14 @@ export function Player({ task, text, wanted, onSegment }) {
     playing.current = null;
     let over = false;
     const tell = { say: what => !over && say(what), segment: onSegment, text,
-      fail: what => !over && setTrouble(asFile || running.current ? what : text.needsRunning) };
-    setTrouble("");
+      fail: (what, gone = false) => !over && setTrouble({ what, gone }),
+      reload() {
+        if (over || reloads.current === RELOADS) return false;
+        reloads.current += 1;
+        setRound(count => count + 1);
+        return true;
+      } };
+    setTrouble(null);
     const opened = asFile ? playFile(video.current, task, kept, tell) : playSegments(video.current, task, kept, tell);
     opened.then(source => { if (!over) { playing.current = source; seek(); } },
       error => tell.fail(text.playFailed(error.message)));
@@ -63,9 +70,10 @@ export function Player({ task, text, wanted, onSegment }) {
   useEffect(() => { if (runs && trouble && !asFile) setRound(count => count + 1); }, [runs]);   // it was paused, and goes on
   useEffect(() => { due.current = wanted; seek(); }, [wanted]);
 
+  const why = trouble?.gone && !runs ? (task.status === "已完成" ? text.segmentsGone : text.needsRunning) : trouble?.what;
   return html`<section class="player" aria-label=${text.player}>
     <video ref=${video} controls playsinline preload="metadata"></video>
-    <p class=${`saying ${trouble ? "error" : ""}`} role="status">${trouble || said}</p>
+    <p class=${`saying ${trouble ? "error" : ""}`} role="status">${why || said}</p>
   </section>`;
 }
 
@@ -98,7 +106,7 @@ async function playFile(video, task, kept, { say, fail, segment, text }) {
 
 // -- The segments, while they come --
 
-async function playSegments(video, task, kept, { say, fail, segment, text }) {
+async function playSegments(video, task, kept, { say, fail, reload, segment, text }) {
   const list = `api/tasks/play?id=${encodeURIComponent(task.id)}`;
   const { default: Hls } = await import(HLS);
   if (!Hls.isSupported()) {
@@ -113,11 +121,17 @@ async function playSegments(video, task, kept, { say, fail, segment, text }) {
   const hls = new Hls({ ...SETTINGS, startPosition: kept?.time ?? 0 });
   const fragments = () => hls.levels[Math.max(0, hls.currentLevel)]?.details?.fragments ?? [];
   const at = time => fragments().find(each => time < each.start + each.duration);
-  let mends = 0, wish = null;
+  let mends = 0, wish = null, back = kept?.segment >= 0 ? kept : null;
+  const from = number => fragments().find(each => segmentOf(each) >= number);
   const seek = ({ segment: number }) => {
     if (!fragments().length) { wish = { segment: number }; return; }
-    const to = fragments().find(each => segmentOf(each) >= number);
+    const to = from(number);
     if (to) video.currentTime = to.start + Math.min(0.05, to.duration / 2);
+  };
+  // A list that was loaded again may lack what lies before: the same segment is elsewhere in it.
+  const goBack = ({ segment: number, into, time }) => {
+    const to = from(number), now = to && to.start + (segmentOf(to) === number ? into : 0);
+    if (to && Math.abs(now - time) > 0.5 && !off.signal.aborted) hls.startLoad(now);
   };
   on("timeupdate", () => { const here = at(video.currentTime); segment(here ? segmentOf(here) : null); });
   on("playing", () => say(text.partly));
@@ -125,19 +139,29 @@ async function playSegments(video, task, kept, { say, fail, segment, text }) {
     const here = at(video.currentTime + 0.1);
     say(here ? text.waitingFor(segmentOf(here) + 1) : text.buffering);
   });
-  hls.on(Hls.Events.LEVEL_LOADED, () => { if (wish) { const due = wish; wish = null; setTimeout(() => seek(due)); } });
-  hls.on(Hls.Events.ERROR, (_event, { fatal, type, details, response, reason, error }) => {
-    if (!fatal) return;
+  hls.on(Hls.Events.LEVEL_LOADED, () => {
+    const due = wish, kept = back;
+    wish = back = null;
+    if (due) setTimeout(() => seek(due)); else if (kept) setTimeout(() => goBack(kept));
+  });
+  hls.on(Hls.Events.ERROR, (_event, { fatal, type, details, response, reason, error, frag }) => {
+    const gone = [404, 409].includes(response?.code);
+    if (frag && response?.code === 404 && reload()) return;    // it will not come any more, and a new list is without it
+    if (!fatal && !(gone && video.readyState < video.HAVE_FUTURE_DATA)) return;    // hls.js goes on asking, in vain
     if (type === Hls.ErrorTypes.MEDIA_ERROR && mends < MENDS) { mends += 1; hls.recoverMediaError(); return; }
     const why = response?.code ? `HTTP ${response.code}` : reason ?? error?.message ?? details;
-    fail(details === Hls.ErrorDetails.MANIFEST_INCOMPATIBLE_CODECS_ERROR ? text.cannotPlay : text.playFailed(why));
+    fail(details === Hls.ErrorDetails.MANIFEST_INCOMPATIBLE_CODECS_ERROR ? text.cannotPlay : text.playFailed(why), gone);
   });
   hls.loadSource(list);
   hls.attachMedia(video);
   say(text.partly);
   if (!kept || kept.running) video.play().catch(() => {});
   return {
-    where: () => ({ time: video.currentTime, running: !video.paused }),
+    where() {
+      if (!video.readyState && kept) return kept;              // it has not come that far again
+      const time = video.currentTime, here = at(time);
+      return { time, running: !video.paused, segment: here ? segmentOf(here) : -1, into: here ? time - here.start : 0 };
+    },
     seek,
     close() { off.abort(); hls.destroy(); segment(null); },
   };

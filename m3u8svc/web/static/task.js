@@ -6,7 +6,7 @@ import { attempt, dialog, go, language, say, words } from "./state.js";
 import { advice, nameOf, phase, state as stateText, trouble } from "./texts.js";
 import { TASK_TEXTS } from "./texts-task.js";
 import { Dialog, Icon, clock, html, size, useEffect, useRef, useState } from "./view.js";
-import { curlOf, ranges } from "./figures.js";
+import { curlOf, hasFile, ranges } from "./figures.js";
 import { Legend, ORDER, NAMES, SegmentMap, counted } from "./segmentmap.js";
 import { SpeedGraph } from "./speedgraph.js";
 import { Player, playable } from "./player.js";
@@ -117,10 +117,10 @@ function Head({ task, text, send, refresh, open, onWatch }) {
     ${task.err_msg && html`<div class="notice"><p>${said}</p>${todo && html`<p class="todo">${todo}</p>`}</div>`}
     <div class="buttons">
       ${onWatch && html`<button type="button" class="main watch" aria-pressed=${open} onClick=${onWatch}><${Icon} name=${open ? "close" : "play"} />${open ? text.closePlayer : text.watch}</button>`}
-      ${is(DONE) && task.output && !task.again && html`<a class="button download" href=${`api/tasks/file?id=${encodeURIComponent(task.id)}&download=true`} download><${Icon} name="down" />${text.download}</a>`}
+      ${is(DONE) && hasFile(task) && !task.again && html`<a class="button download" href=${`api/tasks/file?id=${encodeURIComponent(task.id)}&download=true`} download><${Icon} name="down" />${text.download}</a>`}
       ${(is(RUNNING, WAITING) || task.again) && html`<button type="button" class="pause" onClick=${() => send({ status: PAUSED })}><${Icon} name="pause" />${text.pause}</button>`}
       ${is(PAUSED, FAILED) && html`<button type="button" class="resume" onClick=${() => send({ status: WAITING })}><${Icon} name=${is(FAILED) ? "retry" : "play"} />${is(FAILED) ? text.retry : text.resume}</button>`}
-      <button type="button" class="curl" onClick=${() => copied(curlOf(task), text)}>${text.curl}</button>
+      ${task.url && html`<button type="button" class="curl" onClick=${() => copied(curlOf(task), text)}>${text.curl}</button>`}
       <button type="button" class="remove danger" onClick=${remove}><${Icon} name="trash" />${text.remove}</button>
     </div>
     <dl class="facts">

@@ -31,7 +31,7 @@ export const TASK_TEXTS = {
     newUrlHint: "旧链接过期时，换成同一视频的新链接；已下载的分片会保留。", newUrlStopped: "先暂停任务才能更换链接。", stored: "已保存",
     notANumber: "请输入 -100 至 100 的整数", notARate: "请输入 0，或不小于 1 的整数", notAUrl: "请输入以 http:// 或 https:// 开头的链接",
     player: "播放器", waitingFor: n => `等待第 ${n} 个分片，已优先下载`, buffering: "缓冲中…", cannotPlay: "浏览器无法播放这种格式，请下载后观看。",
-    playFailed: reason => `无法播放：${reason}`, needsRunning: "任务没有在下载，让它继续后再播放。", partly: "正在播放已下载的部分，拖动进度条会改变下载顺序。", asFile: "正在播放完成的文件。", loadPlayer: "正在载入播放器…",
+    playFailed: reason => `无法播放：${reason}`, needsRunning: "任务没有在下载，让它继续后再播放。", segmentsGone: "任务已完成，分片没有保留，请观看结果文件。", partly: "正在播放已下载的部分，拖动进度条会改变下载顺序。", asFile: "正在播放完成的文件。", loadPlayer: "正在载入播放器…",
   },
   en: {
     comma: ", ", back: "All tasks", gone: "There is no such task; perhaps it was deleted.", loading: "Loading…", left: time => `${time} left`, segments: "segments",
@@ -63,6 +63,6 @@ export const TASK_TEXTS = {
     newUrlHint: "When a link has expired: another one to the same stream. What was fetched is kept.", newUrlStopped: "Pause the task to give it another link.", stored: "Saved",
     notANumber: "A whole number from -100 to 100", notARate: "0, or a whole number from 1", notAUrl: "A link that begins with http:// or https://",
     player: "Player", waitingFor: n => `Waiting for segment ${n}, which is fetched first now`, buffering: "Buffering…", cannotPlay: "The browser cannot play this format. Download the file to watch it.",
-    playFailed: reason => `Cannot be played: ${reason}`, needsRunning: "The task does not run. Let it go on to play more.", partly: "Playing what is there. Seeking moves the download to that place.", asFile: "Playing the finished file.", loadPlayer: "Loading the player…",
+    playFailed: reason => `Cannot be played: ${reason}`, needsRunning: "The task does not run. Let it go on to play more.", segmentsGone: "The task is finished and its segments are not kept. Watch its file.", partly: "Playing what is there. Seeking moves the download to that place.", asFile: "Playing the finished file.", loadPlayer: "Loading the player…",
   },
 };
