@@ -441,6 +441,7 @@ def test_ten_thousand_tasks(stage: Stage) -> None:
     stage.service.add(stage.source.url("held"), "template")
     [template] = stage.service.tasks()
     asked: list[int] = []
+    told: dict[str, Any] = {}
 
     def some(route: Route) -> None:
         wanted = dict(each.split("=") for each in route.request.url.partition("?")[2].split("&"))
@@ -448,6 +449,7 @@ def test_ten_thousand_tasks(stage: Stage) -> None:
         asked.append(first)
         numbers = range(first, min(first + limit, 10_000))
         listed = [{**template, "id": f"t{number}", "filename": f"film {number}"} for number in numbers]
+        listed = [{**each, **told} if each["id"] == told.get("id") else each for each in listed]
         route.fulfill(json=listed, headers={"X-Total-Count": "10000"})
 
     sockets = []
@@ -470,11 +472,9 @@ def test_ten_thousand_tasks(stage: Stage) -> None:
             const all = { subtree: true, childList: true, characterData: true, attributes: true };
             watching.observe(document.querySelector("#tasks"), all);
         }""")
-        sockets[0].send(
-            json.dumps(
-                {"id": "t9999", "status": "下载中", "status_bar": "", "progress": 87, "speed": 1, "phase": "merge"}
-            )
-        )
+        message = {"id": "t9999", "status": "下载中", "status_bar": "", "progress": 87, "speed": 1, "phase": "merge"}
+        told.update(message)  # what is asked for meanwhile says the same
+        sockets[0].send(json.dumps(message))
         expect(page.locator('.task[data-id="t9999"] .numbers')).to_contain_text("87%")
         assert ["t9999"] == page.evaluate("[...changed]")
         assert_quiet(stage, seen)
@@ -653,12 +653,13 @@ def in_the_list(page: Page) -> None:
 
 PAGES: dict[str, tuple[str, str, Callable[[Page], None]]] = {
     "list": ("#/", ".task", in_the_list),
+    "task": ("#/task/ID", ".legend", lambda page: None),
     "delete": ("#/", ".task", lambda page: page.locator(".remove").first.click()),
     "settings": ("#/settings", "#settings", lambda page: None),
     "plugins": ("#/plugins", "h1", lambda page: page.keyboard.press("?")),
     "tools": ("#/tools", "h1", lambda page: None),
 }
-"""Where each page is, what shows that it is there, and what somebody does on it."""
+"""Where each page is (ID is a task's), what shows that it is there, and what somebody does on it."""
 
 
 @in_browser_thread
@@ -668,13 +669,12 @@ def test_nothing_serious_for_axe(stage: Stage, scheme: str, locale: str, phone: 
     """On no page, neither wide nor on a phone, light nor dark, in neither language."""
     stage.service.becomes(stage.service.add(stage.source.url("guarded"), "refused"), "失败")
     stage.service.becomes(stage.service.add(stage.source.url("plain"), "ready", colour="red"), "已完成")
-    for number in range(4):
-        stage.service.add(stage.source.url("held"), f"film {number}")
+    ids = [stage.service.add(stage.source.url("held"), f"film {number}") for number in range(4)]
     size = PHONE if phone else {"width": 1200, "height": 900}
     with stage.page(color_scheme=scheme, locale=locale, viewport=size) as (page, seen):
         for name, (address, there, done) in PAGES.items():
             page.goto("about:blank")
-            page.goto(f"{stage.service.base}/{address}")
+            page.goto(f"{stage.service.base}/{address.replace('ID', ids[0])}")
             expect(page.locator(there).first).to_be_visible()
             done(page)
             assert [] == serious(page), name
