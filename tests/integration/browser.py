@@ -243,8 +243,9 @@ def serve(directory: Path, *, with_token: bool = False) -> Iterator[Service]:
     command += [*home, "--save-dir", str(saved)]
     with log_path.open("w") as log, subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT) as child:
         try:
-            within(lambda: "listening on" in log_path.read_text() or child.poll() is not None, seconds=STARTS_WITHIN_S)
-            found = re.search(r"listening on (http://\S+)", log_path.read_text())
+            address = re.compile(r"listening on (http://\S+)\n")
+            within(lambda: address.search(log_path.read_text()) or child.poll() is not None, seconds=STARTS_WITHIN_S)
+            found = address.search(log_path.read_text())
             assert found, log_path.read_text()
             yield Service(base=found[1], saved=saved, log=log_path, token=token)
         finally:
@@ -277,7 +278,7 @@ class Seen:
 
     def _read(self, line: ConsoleMessage) -> None:
         if line.type in ("error", "warning"):
-            self.complaints.append(line.text)
+            self.complaints.append(f"{line.text} {line.location['url']}".rstrip())
 
 
 @attrs.frozen(kw_only=True)

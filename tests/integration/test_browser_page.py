@@ -402,5 +402,5 @@ def test_page_when_text_from_elsewhere_is_markup(stage: Stage) -> None:
         expect(page.get_by_role("dialog")).to_contain_text("<img")
         assert 0 == page.locator("main img, main script, dialog img").count()
         assert page.evaluate("window.hit") is None
-    complaints = [each for each in seen.complaints if "400" not in each]  # the refused name
+    complaints = [each for each in seen.complaints if "status of 400" not in each]  # the refused name
     assert [] == complaints
