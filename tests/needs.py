@@ -88,3 +88,22 @@ def ordinary_user() -> list[str]:
         lacking(f"the user {ORDINARY_USER}: useradd --system {ORDINARY_USER}")
     identity = [f"--reuid={ORDINARY_USER}", f"--regid={ORDINARY_USER}", "--clear-groups"]
     return ["setpriv", *identity, "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search", "--"]
+
+
+@contextmanager
+def no_rights() -> Iterator[None]:
+    """
+    What is done meanwhile is done as the ordinary user where it would be done as root, who may read everything.
+    """
+    if os.geteuid() != 0:
+        yield
+        return
+    try:
+        user = pwd.getpwnam(ORDINARY_USER)
+    except KeyError:
+        lacking(f"the user {ORDINARY_USER}: useradd --system {ORDINARY_USER}")
+    os.seteuid(user.pw_uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)

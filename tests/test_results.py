@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred, ensureDeferred, succeed
 from m3u8svc.errors import FileGone, NoPermission
 from m3u8svc.places import file_identity
 from m3u8svc.results import ResultFile, open_result
+from tests import needs
 
 
 def at_once(work, *arguments):  # type: ignore[no-untyped-def]
@@ -131,10 +132,9 @@ def test_a_file_that_became_shorter(film: Path) -> None:
     assert [FileGone] == [failure.type for failure in failures]  # type: ignore[attr-defined]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_a_file_that_may_not_be_read(film: Path) -> None:
     """That is a matter of permission, and says so."""
     identity = file_identity(film)
     film.chmod(0)
-    with pytest.raises(NoPermission):
+    with needs.no_rights(), pytest.raises(NoPermission):
         opened(film, identity)
