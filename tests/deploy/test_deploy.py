@@ -20,8 +20,9 @@ import pytest
 
 from m3u8svc.checking import LONGEST_S
 from tests import needs
-from tests.integration.nginx_server import await_port, free_ports
+from tests.integration.nginx_server import await_port, command_with, free_ports
 from tests.integration.service_child import STARTS_WITHIN_S, TWISTD, running
+from tests.integration.test_access import make_token
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "docs" / "deploy"
@@ -103,24 +104,6 @@ def test_the_box_may_be_built_below_the_unit() -> None:
 
 # -- Reverse proxies -------------------------------------------------------------------------------------------------
 
-_AROUND_NGINX = """
-daemon off;
-{user}
-worker_processes 1;
-pid {place}/nginx.pid;
-error_log {place}/error.log;
-events {{ worker_connections 64; }}
-http {{
-    access_log off;
-    client_body_temp_path {place}/body;
-    proxy_temp_path {place}/proxy;
-    fastcgi_temp_path {place}/fastcgi;
-    uwsgi_temp_path {place}/uwsgi;
-    scgi_temp_path {place}/scgi;
-    {text}
-}}
-"""
-
 
 def nginx(place: Path, port: int, upstream: str) -> list[str]:
     """The command of an nginx that does as nginx.conf says, without TLS."""
@@ -131,9 +114,7 @@ def nginx(place: Path, port: int, upstream: str) -> list[str]:
         "http://127.0.0.1:8080": upstream,
     }
     text = replaced((DEPLOY / "nginx.conf").read_text(encoding="utf-8"), places)
-    user = "user root;" if os.geteuid() == 0 else ""
-    (place / "nginx.conf").write_text(_AROUND_NGINX.format(place=place, text=text, user=user))
-    return ["nginx", "-p", str(place), "-c", str(place / "nginx.conf"), "-e", f"{place}/error.log"]
+    return command_with(place, f"access_log off;\n{text}")
 
 
 def caddy(place: Path, port: int, upstream: str) -> list[str]:
@@ -154,8 +135,7 @@ def test_the_dashboard_through_a_proxy(tmp_path: Path, file: str, proxy: Callabl
     place.mkdir()
     lines = re.findall(r"^#   (.*)$", (DEPLOY / file).read_text(encoding="utf-8"), re.MULTILINE)
     (place / "c.toml").write_text(replaced("\n".join(lines), {"films.example": f"127.0.0.1:{port}"}))
-    make = [M3U8SVC, "token", "create", "--home", str(place / "home"), "--role", "user"]
-    token = subprocess.run(make, capture_output=True, text=True, check=True).stdout.strip()
+    token = make_token(place / "home", "--role", "user")
     with (
         running(place, "--config", str(place / "c.toml")) as service,
         child(proxy(tmp_path, port, service.base), tmp_path / "proxy.log") as process,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import attrs
 
-_CONFIGURATION = """
+_AROUND = """
 daemon off;
 {user}
 worker_processes 1;
@@ -20,33 +20,46 @@ pid {place}/nginx.pid;
 error_log {place}/error.log;
 events {{ worker_connections 256; }}
 http {{
-    types {{ application/vnd.apple.mpegurl m3u8; video/mp2t ts; text/html html; video/mp4 mp4 m4s; image/png png; }}
-    default_type application/octet-stream;
-    log_format journal '$status $uri?$args encoding=$sent_http_content_encoding token=$http_x_token';
-    access_log {place}/access.log journal;
-    log_format clients '$remote_addr|$connection|$scheme|$uri|$request_completion|$http_proxy_authorization';
-    access_log {place}/clients.log clients;
     client_body_temp_path {place}/body;
     proxy_temp_path {place}/proxy;
     fastcgi_temp_path {place}/fastcgi;
     uwsgi_temp_path {place}/uwsgi;
     scgi_temp_path {place}/scgi;
-    limit_conn_zone $binary_remote_addr zone=clients:1m;
-    server {{
-        listen 127.0.0.1:{port};
-        listen 127.0.0.1:{tls_port} ssl;
-        ssl_certificate {place}/certificate.pem;
-        ssl_certificate_key {place}/key.pem;
-        root {root};
-        location /guarded/ {{ if ($http_x_token != "letmein") {{ return 401; }} alias {root}/; }}
-        location /slow/ {{ limit_rate 50k; alias {root}/; }}
-        location /two/ {{ limit_conn clients 2; limit_rate 50k; alias {root}/; }}
-        location ~ ^/for/[a-z]+/(.*)$ {{ limit_rate 50k; alias {root}/$1; }}
-        location /packed/ {{ gzip on; gzip_min_length 1; gzip_types application/vnd.apple.mpegurl; alias {root}/; }}
-        location /moved/ {{ rewrite ^/moved/(.*)$ /$1 redirect; }}
-    }}
+    {http}
 }}
 """
+
+_CONFIGURATION = """
+types {{ application/vnd.apple.mpegurl m3u8; video/mp2t ts; text/html html; video/mp4 mp4 m4s; image/png png; }}
+default_type application/octet-stream;
+log_format journal '$status $uri?$args encoding=$sent_http_content_encoding token=$http_x_token';
+access_log {place}/access.log journal;
+log_format clients '$remote_addr|$connection|$scheme|$uri|$request_completion|$http_proxy_authorization';
+access_log {place}/clients.log clients;
+limit_conn_zone $binary_remote_addr zone=clients:1m;
+server {{
+    listen 127.0.0.1:{port};
+    listen 127.0.0.1:{tls_port} ssl;
+    ssl_certificate {place}/certificate.pem;
+    ssl_certificate_key {place}/key.pem;
+    root {root};
+    location /guarded/ {{ if ($http_x_token != "letmein") {{ return 401; }} alias {root}/; }}
+    location /slow/ {{ limit_rate 50k; alias {root}/; }}
+    location /two/ {{ limit_conn clients 2; limit_rate 50k; alias {root}/; }}
+    location ~ ^/for/[a-z]+/(.*)$ {{ limit_rate 50k; alias {root}/$1; }}
+    location /packed/ {{ gzip on; gzip_min_length 1; gzip_types application/vnd.apple.mpegurl; alias {root}/; }}
+    location /moved/ {{ rewrite ^/moved/(.*)$ /$1 redirect; }}
+}}
+"""
+
+
+def command_with(place: Path, http: str) -> list[str]:
+    """
+    The command of an nginx in the foreground, with this in its block of HTTP; `place` is for its own files.
+    """
+    user = "user root;" if os.geteuid() == 0 else ""  # else its workers could not read a private directory
+    (place / "nginx.conf").write_text(_AROUND.format(place=place, user=user, http=http))
+    return ["nginx", "-p", str(place), "-c", str(place / "nginx.conf"), "-e", f"{place}/error.log"]
 
 
 @attrs.frozen
@@ -95,10 +108,9 @@ def serving(place: Path, root: Path) -> Iterator[Nginx]:
     """
     certify(place)
     port, tls_port = free_ports(2)
-    user = "user root;" if os.geteuid() == 0 else ""  # else its workers could not read a private directory
-    text = _CONFIGURATION.format(place=place, root=root, port=port, tls_port=tls_port, user=user)
-    (place / "nginx.conf").write_text(text)
-    process = subprocess.Popen(["nginx", "-p", str(place), "-c", str(place / "nginx.conf"), "-e", f"{place}/error.log"])
+    process = subprocess.Popen(
+        command_with(place, _CONFIGURATION.format(place=place, root=root, port=port, tls_port=tls_port))
+    )
     try:
         await_port(port, process)
         yield Nginx(

@@ -19,42 +19,29 @@ from playwright.sync_api import Page, expect
 
 from tests.integration.browser import Stage, in_browser_thread, open_stage
 from tests.integration.conftest import require
-from tests.integration.nginx_server import await_port, certify, free_ports
+from tests.integration.nginx_server import await_port, certify, command_with, free_ports
 from tests.integration.service_child import TWISTD, Service, running
 
 M3U8SVC = str(TWISTD.with_name("m3u8svc"))
 PASSWORD = "correct horse"
 
 _NGINX = """
-daemon off;
-{user}
-worker_processes 1;
-pid {place}/nginx.pid;
-error_log {place}/error.log;
-events {{ worker_connections 64; }}
-http {{
-    access_log off;
-    client_body_temp_path {place}/body;
-    proxy_temp_path {place}/proxy;
-    fastcgi_temp_path {place}/fastcgi;
-    uwsgi_temp_path {place}/uwsgi;
-    scgi_temp_path {place}/scgi;
-    map $http_upgrade $connection_upgrade {{ default upgrade; "" ""; }}
-    server {{
-        listen 127.0.0.1:{port} ssl;
-        ssl_certificate {place}/certificate.pem;
-        ssl_certificate_key {place}/key.pem;
-        proxy_http_version 1.1;
-        proxy_set_header Host $http_host;
-        proxy_set_header Upgrade $http_upgrade;
-        proxy_set_header Connection $connection_upgrade;
-        proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-        proxy_set_header X-Forwarded-Proto $scheme;
-        {more}
-        location /m3u8/ {{ proxy_pass {upstream}; }}
-        location = /m3u8 {{ proxy_pass {upstream}; }}
-        location /cut/m3u8/ {{ proxy_pass {upstream}/; }}
-    }}
+access_log off;
+map $http_upgrade $connection_upgrade {{ default upgrade; "" ""; }}
+server {{
+    listen 127.0.0.1:{port} ssl;
+    ssl_certificate {place}/certificate.pem;
+    ssl_certificate_key {place}/key.pem;
+    proxy_http_version 1.1;
+    proxy_set_header Host $http_host;
+    proxy_set_header Upgrade $http_upgrade;
+    proxy_set_header Connection $connection_upgrade;
+    proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+    proxy_set_header X-Forwarded-Proto $scheme;
+    {more}
+    location /m3u8/ {{ proxy_pass {upstream}; }}
+    location = /m3u8 {{ proxy_pass {upstream}; }}
+    location /cut/m3u8/ {{ proxy_pass {upstream}/; }}
 }}
 """
 
@@ -98,10 +85,8 @@ def make_token(home: Path, *options: str) -> str:
 @contextmanager
 def nginx_before(place: Path, upstream: str, port: int, more: str = "") -> Iterator[None]:
     """An nginx on this port that ends with the block; `more` is for its server."""
-    user = "user root;" if os.geteuid() == 0 else ""
-    (place / "nginx.conf").write_text(_NGINX.format(place=place, upstream=upstream, port=port, user=user, more=more))
-    command = ["nginx", "-p", str(place), "-c", str(place / "nginx.conf"), "-e", f"{place}/error.log"]
-    with subprocess.Popen(command) as process:
+    http = _NGINX.format(place=place, upstream=upstream, port=port, more=more)
+    with subprocess.Popen(command_with(place, http)) as process:
         try:
             await_port(port, process)
             yield
