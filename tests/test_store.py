@@ -1156,6 +1156,27 @@ class TestFile:
             other.close()
             await store.close()
 
+    @pytest_twisted.ensureDeferred
+    async def test_settings_are_there_while_a_change_waits(self, path: Path) -> None:
+        """Who creates a task asks for them first, and waits for a lock once, not twice."""
+        store = Store(f"sqlite:///{path}", reactor=reactor)
+        await store.open()
+        other = sqlite3.connect(path, isolation_level=None)
+        try:
+            system = SystemSettings(settings=Settings(download_threads=7))
+            await store.save_settings(system)
+            assert system == await store.load_settings()
+            other.execute("BEGIN IMMEDIATE")
+            waiting = Deferred.fromCoroutine(store.insert(a_task()))
+            assert system == await store.load_settings()
+            assert not waiting.called
+            other.commit()
+            await waiting
+            assert [a_task()] == await store.tasks()
+        finally:
+            other.close()
+            await store.close()
+
     def test_another_program_keeps_the_lock(self, path: Path) -> None:
         """A lock that is held for longer than our patience is told as such, and the next write works."""
         database = Database(f"sqlite:///{path}")

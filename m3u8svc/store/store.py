@@ -127,6 +127,7 @@ class Store:
         self._thread: _OneThread | None = None
         self._queue: Mapping[str, int] | None = None  # known to the thread alone
         self._tally: Mapping[Status, int] | None = None  # likewise
+        self._settings: tuple[SystemSettings | None] | None = None  # what is saved; None while that is not known
         self._copied_at = 0.0
         self._refused = False  # whether the last write failed; known to the thread alone
         self.notices: tuple[M3u8svcError, ...] = ()
@@ -159,7 +160,7 @@ class Store:
         """
         if self._thread is not None:
             raise StoreError(reason="the store is open already")
-        self._queue = self._tally = None
+        self._queue = self._tally = self._settings = None
         self._thread = _OneThread()
         self._thread.start()
         opened = False
@@ -428,16 +429,24 @@ class Store:
 
     async def load_settings(self) -> SystemSettings | None:
         """
-        The system settings, None until somebody saved some.
+        The system settings, None until somebody saved some. They are remembered: every new task asks for them, and
+        would otherwise wait behind a write that waits for a lock, to wait once more with its own.
         """
-        return await self._read(_load_settings)
+        if self.file is None:  # others may share a PostgreSQL
+            return await self._read(_load_settings)
+        if self._settings is None:
+            self._settings = (await self._read(_load_settings),)
+        return self._settings[0]
 
     async def save_settings(self, system: SystemSettings) -> None:
         """
         Replace the system settings.
         """
         saved = Change(settings=rows.system_json(system))
-        await self._write(partial(_save_settings, system), lambda _: [saved])
+        try:
+            await self._write(partial(_save_settings, system), lambda _: [saved])
+        finally:
+            self._settings = None  # also what a read that began before has remembered
 
     # -- Events
 
