@@ -23,10 +23,11 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     terminalreporter.write_line(f"seeds: {SEEDS}")
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def only_new_garbage() -> None:
     """
-    What was imported is never garbage: looking at it again after each test would take most of the run.
+    What was imported, and what earlier files of tests left, is never garbage: looking at it again after each test would
+    take most of the run.
     """
     gc.collect()
     gc.freeze()
