@@ -21,7 +21,9 @@ async def expired(bench: Bench, **extensions: object) -> Task:
     """A task that has half of its film when its links expire, and its own with them."""
     late = {f"s{number}": "status=403" for number in range(2, COUNT)}
     draft = bench.draft("film", **late)
-    draft = attrs.evolve(draft, url=f"{draft.url}?{ONCE}", extensions=extensions)
+    # One after another, so that what works is there before the first link that does not.
+    one = {"advanced": True, "given": {"download_threads": 1}}
+    draft = attrs.evolve(draft, url=f"{draft.url}?{ONCE}", extensions=extensions, **one)
     task = await bench.service.create(draft)
     await bench.service.start()
     return await bench.until_status(task, PAUSED)

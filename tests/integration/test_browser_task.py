@@ -429,7 +429,7 @@ def test_a_map_of_a_hundred_thousand(stage: Stage) -> None:
 @in_browser_thread
 def test_speed_hosts_and_log(stage: Stage) -> None:
     """While it downloads, the page shows how fast, from whom, and what happens; the log can be narrowed."""
-    task_id = stage.service.add(stage.source.url("slow"), "film")
+    task_id = stage.service.add(stage.source.url("held"), "film")
     with stage.page() as (page, seen):
         open_task(stage, page, task_id)
         expect(page.locator(".hosts td").first).to_have_text(f"127.0.0.1:{stage.source.server_port}")
@@ -443,6 +443,7 @@ def test_speed_hosts_and_log(stage: Stage) -> None:
         expect(page.locator(".log .nothing")).to_be_visible()
         page.locator(".log select").select_option("debug")
         within(lambda: page.locator(".log li").count() >= everything)
+        stage.source.release.set()
         stage.service.becomes(task_id, "已完成")
         expect(page.locator(".head .state")).to_have_text("Done")
         assert_quiet(stage, seen)
@@ -562,6 +563,27 @@ def test_buttons_of_a_task(stage: Stage) -> None:
         late = [each for each in seen.complaints if "status of 404" in each]  # asked across the deletion
         for each in late:
             seen.complaints.remove(each)
+        assert_quiet(stage, seen)
+
+
+@in_browser_thread
+def test_buttons_stay_where_they_are(stage: Stage) -> None:
+    """A press that falls into a change of state meets the button that it was meant for."""
+    task_id = stage.service.add(stage.source.url("held"), "film")
+    with stage.page() as (page, seen):
+        for language in ("en", "zh"):
+            open_task(stage, page, task_id)
+            tops = []
+            delete = page.locator(".head button.remove")
+            for button, state in (("pause", "paused"), ("resume", "running")):
+                page.locator(f".head button.{button}").click()
+                expect(page.locator(f".one .head.{state}")).to_be_visible()
+                # A moment's figures are above them: how many lines they take is another matter.
+                within(lambda: (page.locator(".head .numbers").bounding_box() or {})["height"] < 30)
+                tops.append((delete.bounding_box() or {})["y"])
+            assert max(tops) - min(tops) < 2
+            page.click("#language")
+            expect(page.locator("html")).to_have_attribute("lang", "zh-CN" if language == "en" else "en")
         assert_quiet(stage, seen)
 
 

@@ -113,8 +113,7 @@ function Head({ task, text, send, refresh, open, onWatch }) {
     <div class="title"><h1 id="task-name">${name}</h1><span class="state">${doing}</span></div>
     <progress max="100" value=${task.progress ?? 0} aria-label=${name}></progress>
     <p class="numbers">${figures(task, text).map(each => html`<span>${each}</span>`)}</p>
-    ${(language.value === "zh" ? task.status_bar : step) && html`<p class="bar">${language.value === "zh" ? task.status_bar : step}</p>`}
-    ${task.err_msg && html`<div class="notice"><p>${said}</p>${todo && html`<p class="todo">${todo}</p>`}</div>`}
+    <p class="bar">${language.value === "zh" ? task.status_bar : step}</p>
     <div class="buttons">
       ${onWatch && html`<button type="button" class="main watch" aria-pressed=${open} onClick=${onWatch}><${Icon} name=${open ? "close" : "play"} />${open ? text.closePlayer : text.watch}</button>`}
       ${is(DONE) && hasFile(task) && !task.again && html`<a class="button download" href=${`api/tasks/file?id=${encodeURIComponent(task.id)}&download=true`} download><${Icon} name="down" />${text.download}</a>`}
@@ -123,6 +122,7 @@ function Head({ task, text, send, refresh, open, onWatch }) {
       ${task.url && html`<button type="button" class="curl" onClick=${() => copied(curlOf(task), text)}>${text.curl}</button>`}
       <button type="button" class="remove danger" onClick=${remove}><${Icon} name="trash" />${text.remove}</button>
     </div>
+    ${task.err_msg && html`<div class="notice"><p>${said}</p>${todo && html`<p class="todo">${todo}</p>`}</div>`}
     <dl class="facts">
       <dt>${text.link}</dt><dd><code>${task.url || "—"}</code></dd>
       ${task.output && html`<dt>${text.file}</dt><dd class="output"><code>${task.output}</code></dd>`}
