@@ -168,9 +168,9 @@ def test_idling(tmp_path: Path) -> None:
 
 def _look_at_idling(service: Service) -> None:
     time.sleep(SETTLED_S)
-    used, written = _used_s(service.pid), _counted(service, "write_bytes")
+    used, written = used_s(service.pid), _counted(service, "write_bytes")
     time.sleep(IDLE_S)
-    share, more = (_used_s(service.pid) - used) / IDLE_S, _counted(service, "write_bytes") - written
+    share, more = (used_s(service.pid) - used) / IDLE_S, _counted(service, "write_bytes") - written
     print(f"\nidle: {share * 100:.2f} % of a core, {more} bytes written in {IDLE_S:.0f} s")
     assert share <= IDLE_SHARE
     assert 0 == more
@@ -189,14 +189,15 @@ def test_how_soon_get_asks(tmp_path: Path) -> None:
                 with connection:
                     connection.recv(1)
                     times.append(time.monotonic() - began)
-                    used.append(_used_s(process.pid))
+                    used.append(used_s(process.pid))
                 process.kill()
     print(f"\nget asks after {statistics.median(times):.2f} s ({min(times):.2f} to {max(times):.2f})")
     print(f"and {statistics.median(used):.2f} s of processor ({min(used):.2f} to {max(used):.2f})")
     assert statistics.median(used) < START_S
 
 
-def _used_s(pid: int) -> float:
+def used_s(pid: int) -> float:
+    """Processor time that a process has used."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 

@@ -322,18 +322,37 @@ def open_stage(temporary: Path, *, with_token: bool = False) -> Iterator[Stage]:
     """
     Everything started, in a directory of its own below `temporary`. Without Chromium: skipped, or failed with CI=true.
     """
-    if not CHROMIUM.exists():
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(f"needs Chromium at {CHROMIUM}")
+    require_chromium()
     stream = stream_in(temporary / "browser-stream")
     directory = temporary / f"browser-{time.monotonic_ns()}"
     directory.mkdir()
-    with serve(directory, with_token=with_token) as service, serving(Source(stream)) as source:
-        started = _THREAD.submit(_start_browser).result()
-        try:
-            yield Stage(browser=started[1], service=service, source=source)
-        finally:
-            _THREAD.submit(_stop_browser, *started).result()
+    with (
+        serve(directory, with_token=with_token) as service,
+        serving(Source(stream)) as source,
+        chromium() as browser,
+    ):
+        yield Stage(browser=browser, service=service, source=source)
     shutil.rmtree(directory)
+
+
+def require_chromium() -> None:
+    """
+    Skip the test where there is none, or fail it with CI=true.
+    """
+    if not CHROMIUM.exists():
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(f"needs Chromium at {CHROMIUM}")
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """
+    A browser, which lives in its thread.
+    """
+    started = _THREAD.submit(_start_browser).result()
+    try:
+        yield started[1]
+    finally:
+        _THREAD.submit(_stop_browser, *started).result()
 
 
 def _start_browser() -> tuple[Any, Browser]:  # Any: Playwright's driver has no public type for its synchronous half
