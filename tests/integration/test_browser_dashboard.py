@@ -220,6 +220,80 @@ def test_adding_with_a_key_held_down(stage: Stage) -> None:
         assert_quiet(stage, seen)
 
 
+class Lost:
+    """
+    Creations reach the service; the answers of the first ones, so many, do not reach the page. `keys` are those sent.
+    """
+
+    def __init__(self, page: Page, count: int) -> None:
+        self.keys: list[str] = []
+        self._count = count
+        page.route("**/api/tasks", self._let)
+
+    def _let(self, route: Route) -> None:
+        if route.request.method != "POST":
+            route.fallback()
+            return
+        self.keys.append(route.request.headers["idempotency-key"])
+        answer = route.fetch()
+        if len(self.keys) > self._count:
+            route.fulfill(response=answer)
+        else:
+            route.abort()
+
+
+@in_browser_thread
+def test_adding_again_when_the_answer_was_lost(stage: Stage) -> None:
+    """Whoever presses again has one task; the same link once more, later, is another."""
+    url = stage.source.url("held")
+    with stage.page(locale="en") as (page, _seen):
+        open_page(stage, page)
+        lost = Lost(page, 1)
+        page.fill("#url", f"{url} once")
+        add(page)
+        expect(page.locator("#url-says")).to_have_text("Offline")
+        add(page)
+        expect(page.locator("#url")).to_have_value("")
+        assert ["once"] == [task["filename"] for task in stage.service.tasks()]
+        page.fill("#url", f"{url} once")
+        add(page)
+        expect(row(page, "once")).to_have_count(2)
+        assert lost.keys[0] == lost.keys[1] != lost.keys[2]
+
+
+@in_browser_thread
+def test_adding_equal_lines_when_an_answer_was_lost(stage: Stage) -> None:
+    """Two lines are two tasks, and those whose answers were lost are not made again."""
+    url = stage.source.url("held")
+    with stage.page(locale="en") as (page, _seen):
+        open_page(stage, page)
+        lost = Lost(page, 1)
+        page.fill("#url", f"{url} twin\n{url} twin")
+        add(page)
+        expect(page.locator("#url")).to_have_value(f"{url} twin")
+        add(page)
+        expect(page.locator("#url")).to_have_value("")
+        assert [lost.keys[0]] == lost.keys[2:] and lost.keys[0] != lost.keys[1]
+        assert 2 == len(stage.service.tasks())
+
+
+@in_browser_thread
+def test_adding_again_what_was_removed_meanwhile(stage: Stage) -> None:
+    """The answer was lost and the task is gone: who adds it again wants it."""
+    with stage.page(locale="en") as (page, _seen):
+        open_page(stage, page)
+        Lost(page, 1)
+        page.fill("#url", stage.source.url("held"))
+        page.fill("#filename", "removed")
+        add(page)
+        expect(page.locator("#url-says")).not_to_have_text("")
+        first = named(stage, "removed")["id"]
+        stage.service.ask("DELETE", f"/api/tasks?id={first}")
+        add(page)
+        expect(page.locator("#url")).to_have_value("")
+        assert first != named(stage, "removed")["id"]
+
+
 @in_browser_thread
 def test_adding_a_curl_command_that_cannot_be_used(stage: Stage) -> None:
     """What is wrong with it is said beside it, and it stays to be mended."""

@@ -1,7 +1,7 @@
 // Adding tasks: links as `url name` lines, a curl command, the text or the file of a playlist; and what a task would
 // do, before it does it.
 
-import { ask } from "./api.js";
+import { ask, call, taskPath } from "./api.js";
 import { Icon, IconButton, clock, html, signal, size, useEffect, useRef } from "./view.js";
 import { language, say, text, words as wordsOf } from "./state.js";
 import { Fields, bodyOf, showProblem, typed } from "./fields.js";
@@ -97,6 +97,34 @@ async function uncurl() {
 }
 const kindOf = (name, value) => name === "http_headers" ? "headers" : typeof value === "boolean" ? "bool" : name === "limit_rate" ? "rate" : "text";
 
+// -- Adding --
+
+let unanswered = [];      // of the last creations those that made no task as far as we know: { body, sent, key }
+
+// The bodies, each with a key: the one it had when it was sent before, so that a lost answer makes no second task.
+function keyed(bodies) {
+  const before = unanswered;
+  unanswered = bodies.map(body => {
+    const sent = JSON.stringify(body), at = before.findIndex(each => each.sent === sent);
+    return at < 0 ? { body, sent, key: newKey() } : before.splice(at, 1)[0];
+  });
+  return unanswered;
+}
+
+// Not randomUUID, which a page without HTTPS lacks.
+const newKey = () => [...crypto.getRandomValues(new Uint8Array(16))].map(byte => byte.toString(16).padStart(2, "0")).join("");
+
+async function create(creation) {
+  const { value, headers } = await call("POST", "api/tasks", creation.body, { "Idempotency-Key": creation.key });
+  const gone = headers.get("Idempotent-Replayed") && await ask("GET", taskPath(value.id)).then(() => false, error => error.status === 404);
+  if (gone) {           // it was made, and removed by somebody since: this is about another one
+    creation.key = newKey();
+    return create(creation);
+  }
+  unanswered = unanswered.filter(each => each !== creation);
+  return value;
+}
+
 async function add(form) {
   if (busy.peek() === "add") return;
   forgetPlans();
@@ -107,10 +135,10 @@ async function add(form) {
   if (more && !list.length) problems.value = { url: text.peek().noLink };
   const warnings = [], failed = [];
   let last = null, done = 0;
-  for (const each of list) {
-    const { line: _line, file: _file, ...body } = each;
+  const creations = keyed(list.map(({ line: _line, file: _file, ...body }) => ({ ...more, ...body })));
+  for (const [place, each] of list.entries()) {
     try {
-      const answer = await ask("POST", "api/tasks", { ...more, ...body });
+      const answer = await create(creations[place]);
       warnings.push(...answer.warnings ?? []);
       done += 1;
     } catch (error) {

@@ -29,8 +29,8 @@ export class Refusal extends Error {
 const upper = text => text.slice(0, 1).toUpperCase() + text.slice(1);
 
 // { value, total, headers }: the answer's JSON, and X-Total-Count where there is one (else null).
-export async function call(method, path, body) {
-  const options = { method, headers: {} };
+export async function call(method, path, body, headers = {}) {
+  const options = { method, headers: { ...headers } };
   if (body !== undefined) {
     options.headers["Content-Type"] = "application/json";
     options.body = JSON.stringify(body);
