@@ -180,6 +180,16 @@ class Client:
         """
         return self._task(self._ask("GET", {"id": task_id}))
 
+    def tally(self) -> dict[str, int]:
+        """
+        How many tasks there are of each state that any is in.
+        """
+        answer = self._object("/api/counts", self._ask("GET", {}, path="/api/counts"))
+        found = {status.value: answer.get(status.value) for status in Status}
+        if not all(type(count) is int for count in found.values()):
+            raise self._not_ours(words.WRONG_SHAPE.said(name="/api/counts"))
+        return {status: count for status, count in found.items() if count}
+
     def plugins(self) -> Mapping[str, Any]:
         """
         The object of GET /api/plugins: ``plugins`` is a list of objects.

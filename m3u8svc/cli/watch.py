@@ -6,8 +6,9 @@ On a terminal a table that is drawn over and over; into a pipe a line whenever a
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any  # Any: JSON values
 
 import click
 from rich.console import Console, Group
@@ -18,6 +19,7 @@ from m3u8svc.cli import words
 from m3u8svc.cli.client import EXIT_REFUSED, Client, RemoteTask
 from m3u8svc.cli.examples import taught
 from m3u8svc.cli.options import complete_ids, server_option
+from m3u8svc.cli.picture import Picture
 from m3u8svc.cli.tables import draws_plainly, task_name, task_state, task_table, terminal
 from m3u8svc.redact import escape_controls
 from m3u8svc.tasks.pace import rate_text
@@ -40,11 +42,12 @@ def watch(task_id: str | None, until_done: bool, server: str, as_json: bool) -> 
     Poll and show, until nothing is active or Ctrl-C.
     """
     client = Client(server)
+    picture = Picture(client)
     only = None if task_id is None else client.find(task_id).id
     followed = set() if only is None else {only}
     with nullcontext(JsonLines()) if as_json else _display(terminal()) as show:
         while True:
-            tasks = client.tasks() if only is None else [client.task(only)]
+            tasks = picture.look() if only is None else [client.task(only)]
             followed.update(task.id for task in tasks if task.is_active)
             show(tasks)
             if until_done and not any(task.is_active for task in tasks):
@@ -125,16 +128,16 @@ class JsonLines:
     """
 
     def __init__(self) -> None:
-        self._said: dict[str, str] = {}
+        self._said: dict[str, Mapping[str, Any]] = {}
 
     def __call__(self, tasks: Sequence[RemoteTask]) -> None:
         """What is new."""
-        now = {task.id: json.dumps(dict(task.source), ensure_ascii=False) for task in tasks}
+        now = {task.id: task.source for task in tasks}
         for task_id in self._said.keys() - now.keys():
             click.echo(json.dumps({"id": task_id, "removed": True}, ensure_ascii=False))
-        for task_id, line in now.items():
-            if self._said.get(task_id) != line:
-                click.echo(line)
+        for task_id, source in now.items():
+            if self._said.get(task_id) != source:
+                click.echo(json.dumps(dict(source), ensure_ascii=False))
         self._said = now
 
 

@@ -4,6 +4,7 @@ A service for the thin clients to talk to: real HTTP in a thread, the documented
 
 import json
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from m3u8svc.cli import program
+from m3u8svc.tasks.task import Status
 from tests.visited import VisitedServer
 
 ENGLISH, CHINESE = "C.UTF-8", "zh_CN.UTF-8"
@@ -64,7 +66,7 @@ class StubService(VisitedServer):
     The API over `tasks`; `visits` is what it was asked, `answer` replaces every answer, `before_get` runs before a list
     is given (a test moves tasks on with it). `keys` are the Idempotency-Keys it got and `authorizations` the headers of
     that name; `losing` says after how many bytes of its body each of the next answers breaks off, -1 for one that never
-    begins; `degraded` is what is wrong with it.
+    begins; `degraded` is what is wrong with it; `counting` is whether it has /api/counts.
     """
 
     daemon_threads = True
@@ -80,6 +82,7 @@ class StubService(VisitedServer):
         self.authorizations: list[str | None] = []
         self.losing: list[int] = []
         self.degraded: list[dict[str, str]] | None = []
+        self.counting = True
 
     @property
     def url(self) -> str:
@@ -104,8 +107,7 @@ class StubService(VisitedServer):
         if visit.method == "GET":
             self.before_get()
             if "id" not in visit.query:
-                wanted = visit.query.get("status")
-                return _json([each for each in self.tasks.values() if wanted in (None, each["status"])])
+                return _json(self.listed(visit.query))
         if not visit.query.get("id"):
             return _refusal(400, "任务ID不能为空", "missing_task_id")
         found = self.tasks.get(visit.query["id"])
@@ -116,6 +118,21 @@ class StubService(VisitedServer):
         if visit.method == "PUT" and found["status"] == "已完成":
             return _refusal(400, "任务不能从“已完成”变为“等待中”", "invalid_transition")
         return _json({"status": "success"} | ({"warnings": self.warnings} if self.warnings else {}))
+
+    def listed(self, query: Mapping[str, str]) -> list[dict[str, Any]]:
+        """By the filters that a test needs; the queue is in order of creation."""
+        wanted = query.get("status")
+        found = [each for each in self.tasks.values() if wanted in (None, each["status"])]
+        if query.get("order") == "desc":
+            found.reverse()
+        return found[: int(query.get("limit", len(found)))]
+
+    def counts(self) -> Raw:
+        """How many there are of each state, if it is not too old to say."""
+        if not self.counting:
+            return _refusal(404, "路径不存在", "not_found")
+        tally = Counter(each["status"] for each in self.tasks.values())
+        return _json({"total": len(self.tasks), **{status.value: tally[status.value] for status in Status}})
 
 
 class StubRequest(BaseHTTPRequestHandler):
@@ -131,6 +148,8 @@ class StubRequest(BaseHTTPRequestHandler):
         self.server.authorizations.append(self.headers.get("Authorization"))
         if url.path == "/api/health":
             return self._answer(_health(self.server.degraded))
+        if url.path == "/api/counts":
+            return self._answer(self.server.counts())
         assert url.path in ("/api/tasks", "/api/plugins")
         visit = Visit(
             method=self.command,

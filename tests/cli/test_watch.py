@@ -86,6 +86,17 @@ def test_changes_for_programs(service: StubService, invoke: Invoke) -> None:
     assert service.tasks["a1"] == lines[-1]
 
 
+def test_changes_among_very_many_tasks(service: StubService, invoke: Invoke) -> None:
+    """All are shown and asked for once; after that a line is a change, and the question is what moves."""
+    service.put(*(task(f"old{number}", status="已完成") for number in range(2_000)), task("a1"))
+    moves = itertools.chain([0] * 4, itertools.repeat(1))  # a look is several questions
+    service.before_get = lambda: service.tasks["a1"].update(status="已完成" if next(moves) else "下载中")
+    result = invoke("watch", "--until-done")
+    lines = result.stdout.splitlines()
+    assert (0, 2_002, "a1 completed 0% film") == (result.exit_code, len(lines), lines[-1])
+    assert 1 == sum(visit.query == {} for visit in service.visits)
+
+
 def test_a_task_that_is_removed_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     """Once, to programs that would wait for it."""
     show = JsonLines()
