@@ -8,6 +8,7 @@ from twisted.web.server import Request
 
 from m3u8svc.errors import M3u8svcError
 from m3u8svc.waiting import settled
+from m3u8svc.web.apologies import NOT_READY
 from m3u8svc.web.contract import Health
 from m3u8svc.web.errors import Answer, put, refusal, respond, success
 from m3u8svc.web.render import health_object
@@ -43,5 +44,5 @@ class HealthAPI:
         try:
             await self._health.ready()
         except M3u8svcError as error:
-            return refusal(503, "暂时无法接受任务", "no task can be taken now", error.code, retry_after_s=RETRY_AFTER_S)
+            return refusal(503, *NOT_READY, error.code, retry_after_s=RETRY_AFTER_S)
         return success({"status": "ready"})

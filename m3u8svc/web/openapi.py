@@ -49,6 +49,7 @@ from m3u8svc.tasks.plugins import PluginState
 from m3u8svc.tasks.search import MAX_TEXT, Sort
 from m3u8svc.tasks.task import Extensions, Incident, Phase, Settings, Status, SystemSettings
 from m3u8svc.web import gate, openapi_texts
+from m3u8svc.web.apologies import ANYWHERE, NOT_READY, OUR_FAULT
 from m3u8svc.web.fields import SHAPES
 from m3u8svc.web.openapi_texts import FIELDS, SHOWN
 from m3u8svc.web.queries import MOST_TRACKS, ORDERS
@@ -449,6 +450,13 @@ def _described(operation: Operation, method: str, path: str) -> Json:
     return described
 
 
+_UNAVAILABLE: Mapping[str, str] = {
+    "/readyz": NOT_READY[0],
+    "/ws/progress": TooManySockets().text(),
+    "/api/tasks/media": NotThereYet(what="00007.ts").text(),
+}
+"""What a 503 says where it is not that the database is locked."""
+
 _WITHOUT_LOGIN = frozenset({"/", "/healthz", "/readyz", "/favicon.ico"})
 
 
@@ -480,7 +488,7 @@ def _responses(operation: Operation, method: str, path: str) -> dict[str, Json]:
         found["200"]["headers"] = {"ETag": {"$ref": "#/components/headers/ETag"}}
         found["304"] = {"description": "It is still what `If-None-Match` says."}
     for status, codes in sorted(_errors(operation, method, path).items()):
-        found[str(status)] = _error(status, sorted(set(codes)), method)
+        found[str(status)] = _error(status, sorted(set(codes)), method, path)
     return found
 
 
@@ -510,8 +518,12 @@ def _errors(operation: Operation, method: str, path: str) -> dict[int, list[str]
     return found
 
 
-def _error(status: int, codes: list[str], method: str) -> Json:
+def _error(status: int, codes: list[str], method: str, path: str) -> Json:
     says, example = openapi_texts.STATUSES[status]
+    if status == 500:
+        example, _ = OUR_FAULT.get((method, path), ANYWHERE)
+    if status == 503:
+        example = _UNAVAILABLE.get(path, example)
     headers: dict[str, Json] = {
         "X-Error-Code": {
             "required": True,

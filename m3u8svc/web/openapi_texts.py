@@ -6,6 +6,8 @@ means the same wherever it is used.
 from collections.abc import Mapping
 from typing import Any  # Any: JSON values
 
+from m3u8svc.errors import DatabaseLocked, RangeNotSatisfiable, TooManyRequests
+
 ABOUT = """\
 Give it the address of an HLS (m3u8) stream, get back one verified MP4.
 
@@ -213,12 +215,21 @@ STATUSES: Mapping[int, tuple[str, str]] = {
     409: ("The task has no file that could be sent, now or at all.", "任务尚未完成，还没有结果文件"),
     413: ("The body is too large.", "请求体过大"),
     415: ("A body that is not `application/json`.", "请求体必须是 application/json"),
-    416: ("The range has no byte of the file; `Content-Range` says how many there are.", "请求的范围超出文件"),
+    416: (
+        "The range has no byte of the file; `Content-Range` says how many there are.",
+        RangeNotSatisfiable(size=1_048_576).text(),
+    ),
     421: ("`Host` is not an address of the service.", "请求的主机名不是本服务的地址"),
-    429: ("Too much at once, or too much that was wrong; `Retry-After` says when to come back.", "请求过于频繁"),
+    429: (
+        "Too much at once, or too much that was wrong; `Retry-After` says when to come back.",
+        TooManyRequests(per_s=50, seconds=1).text(),
+    ),
     431: ("Too many headers, or too long ones.", "请求头过大"),
     500: ("A failure of the service; the log has the reason.", "服务器内部错误"),
-    503: ("Not now: the database or a disk is busy or away, or what is wanted is yet to come.", "暂时无法接受任务"),
+    503: (
+        "Not now: the database or a disk is busy or away, or what is wanted is yet to come.",
+        DatabaseLocked(seconds=5).text(),
+    ),
 }
 """What each status of an error means, and a text such an answer has."""
 

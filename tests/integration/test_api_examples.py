@@ -3,6 +3,7 @@ The examples of /api/openapi.json, as a client finds them there: every body is s
 and every error that can be had by asking has the text of its example.
 """
 
+import re
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -14,12 +15,17 @@ import pytest
 from m3u8svc.web import openapi
 from m3u8svc.web.openapi_texts import EXAMPLES, STATUSES
 from tests.integration.conftest import require
+from tests.integration.media import Stream
+from tests.integration.nginx_server import Nginx
 from tests.integration.service_child import Answer, Service, running
 from tests.integration.test_access import PASSWORD, make_token
+from tests.integration.test_database import database, locked
+from tests.integration.test_disks import filled
+from tests.needs import memory_disk
 
 TASK = {"url": "http://127.0.0.1:9/index.m3u8", "filename": "film"}
 NOT_BY_ASKING = {416, 429, 500, 503}
-"""Errors that take a finished file, very many requests, or a service that is broken."""
+"""Errors that take a finished file, very many requests, or a service that is broken: those are provoked below."""
 
 
 @pytest.fixture(scope="module")
@@ -118,3 +124,69 @@ def test_errors(service: Service, ask: Callable[..., Answer], token: str) -> Non
     assert {status: STATUSES[status][1] for status in found} == {
         status: answer.value for status, answer in found.items() if answer.status == status
     }
+
+
+# -- Errors that take more than a question ---------------------------------------------------------------------------
+
+
+def described(method: str, path: str, answer: Answer) -> tuple[str, bool]:
+    """
+    What the document says that such an answer of this operation says, numbers aside, and whether it knows its code and
+    the header that says when to come back.
+    """
+    document = openapi.document(version="1", mergers=("mp4", "ts", "none"), storages=("disk",))
+    response = document["paths"][path][method.lower()]["responses"][str(answer.status)]
+    headers = response["headers"]
+    known = answer.headers["x-error-code"] in headers["X-Error-Code"]["schema"]["enum"]
+    later = ("retry-after" in answer.headers) <= ("Retry-After" in headers)
+    return numbers_aside(response["content"]["application/json"]["example"]), known and later
+
+
+def numbers_aside(text: str) -> str:
+    """How many bytes, how many seconds: the machine's."""
+    return re.sub(r"\d+", "N", text)
+
+
+def assert_described(method: str, path: str, status: int, answer: Answer) -> None:
+    """The answer has this status, and is what the document says of it."""
+    assert status == answer.status, answer.text
+    assert (numbers_aside(answer.value), True) == described(method, path, answer)
+
+
+def test_a_range_that_the_file_has_not(
+    start_service: Callable[..., Service], nginx: Nginx, streams: dict[str, Stream]
+) -> None:
+    """416."""
+    service = start_service()
+    task = service.finish(nginx.base + streams["plain"].path, "film")
+    answer = service.ask("GET", f"/api/tasks/file?id={task['id']}", None, "Range: bytes=999999999-")
+    assert_described("GET", "/api/tasks/file", 416, answer)
+
+
+def test_too_many_requests(start_service: Callable[..., Service], tmp_path: Path) -> None:
+    """429, from a service that answers one a second."""
+    (tmp_path / "c.toml").write_text("[web]\nrequests_per_s = 1\nowner_requests_per_s = 1\nrequests_burst = 1\n")
+    service = start_service("--config", str(tmp_path / "c.toml"))
+    deadline = time.monotonic() + 60
+    while (answer := service.ask("GET", "/api/counts")).status == 200:
+        assert time.monotonic() < deadline
+    assert_described("GET", "/api/counts", 429, answer)
+
+
+def test_a_database_that_is_locked(start_service: Callable[..., Service]) -> None:
+    """503 to who would change something, and to who asks whether one could."""
+    service = start_service()
+    with locked(database(service)):
+        assert_described("POST", "/api/tasks", 503, service.ask("POST", "/api/tasks", TASK))
+        assert_described("GET", "/readyz", 503, service.ask("GET", "/readyz"))
+
+
+def test_a_disk_that_is_full(tmp_path: Path) -> None:
+    """500: what could not be done, and not why."""
+    place = tmp_path / "service"
+    place.mkdir()
+    with memory_disk(place / "home", "2m") as home:
+        home.chmod(0o700)
+        with running(place) as service, filled(home):
+            assert_described("POST", "/api/tasks", 500, service.ask("POST", "/api/tasks", TASK))
+            assert_described("POST", "/api/settings", 500, service.ask("POST", "/api/settings", {}))

@@ -16,7 +16,7 @@ from m3u8svc.tasks.livelog import Line, Live, Standing
 from m3u8svc.tasks.search import Overview, Space
 from m3u8svc.tasks.task import Extensions, Incident, Progress, Settings, Status, SystemSettings, Task, TaskSpec
 from m3u8svc.web import gate
-from m3u8svc.web.errors import OUR_FAULT
+from m3u8svc.web.apologies import OUR_FAULT
 from m3u8svc.web.openapi import PATH, STATIC, body_schema, document, operations
 from m3u8svc.web.openapi_texts import FIELDS, INCIDENT, OUTLINE, PLUGIN, REASON, SANDBOX, SHOWN
 from m3u8svc.web.render import (
