@@ -229,9 +229,10 @@ class Service:
 
 
 @contextmanager
-def serve(directory: Path, *, with_token: bool = False) -> Iterator[Service]:
+def serve(directory: Path, *options: str, with_token: bool = False, site: Path | None = None) -> Iterator[Service]:
     """
-    A service on a free port, ended at the end; with a token for an admin, if that is wanted.
+    A service on a free port, ended at the end; with a token for an admin, if that is wanted, and with the plugins that
+    are installed in `site`.
     """
     home = ["--home", str(directory / "home")]
     token = ""
@@ -240,8 +241,12 @@ def serve(directory: Path, *, with_token: bool = False) -> Iterator[Service]:
         token = subprocess.run(create, check=True, capture_output=True, text=True).stdout.strip()
     log_path, saved = directory / "service.log", directory / "saved"
     command = [sys.executable, "-m", "m3u8svc", "serve", "--listen", "tcp:0:interface=127.0.0.1"]
-    command += [*home, "--save-dir", str(saved)]
-    with log_path.open("w") as log, subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT) as child:
+    command += [*home, "--save-dir", str(saved), *options]
+    found_in = {**os.environ, "PYTHONPATH": str(site)} if site else None
+    with (
+        log_path.open("w") as log,
+        subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=found_in) as child,
+    ):
         try:
             address = re.compile(r"listening on (http://\S+)\n")
             within(lambda: address.search(log_path.read_text()) or child.poll() is not None, seconds=STARTS_WITHIN_S)
@@ -318,16 +323,17 @@ class Stage:
 
 
 @contextmanager
-def open_stage(temporary: Path, *, with_token: bool = False) -> Iterator[Stage]:
+def open_stage(temporary: Path, *options: str, with_token: bool = False, site: Path | None = None) -> Iterator[Stage]:
     """
-    Everything started, in a directory of its own below `temporary`. Without Chromium: skipped, or failed with CI=true.
+    Everything started, in a directory of its own below `temporary`; the rest is for `serve`. Without Chromium: skipped,
+    or failed with CI=true.
     """
     require_chromium()
     stream = stream_in(temporary / "browser-stream")
     directory = temporary / f"browser-{time.monotonic_ns()}"
     directory.mkdir()
     with (
-        serve(directory, with_token=with_token) as service,
+        serve(directory, *options, with_token=with_token, site=site) as service,
         serving(Source(stream)) as source,
         chromium() as browser,
     ):

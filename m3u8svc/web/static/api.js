@@ -13,9 +13,11 @@ export class Refusal extends Error {
     return language === "en" && this.en ? upper(this.en) : this.zh;
   }
 
-  // { field: text } of an invalid_request; what names no field is under "".
+  // { field: text } of an invalid_request; what names no field is under "". What a plugin says of its options stands beside
+  // the field of all plugins, and begins with its name.
   fields(language) {
     const found = {};
+    if (this.code === "bad_option") return { plugins: (language === "en" && this.en || this.zh).replace(/^(解析请求失败：)?plugins\./, "") };
     if (this.code !== "invalid_request") return found;
     const told = language === "en" && this.en ? this.en.replace(/^[^:]*cannot be understood: /, "") : this.zh.replace(/^解析请求失败：/, "");
     for (const each of told.split("; ")) {
