@@ -3,22 +3,19 @@ Finished files looked at once more: a child process with libav reads a file, and
 file's report says (DESIGN 5.5). All blocking: the service does this in threads.
 """
 
-import contextlib
 import itertools
 import json
 import math
 import os
 import re
-import subprocess
-import sys
-import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any  # Any: JSON values
 
+from m3u8svc.errands import Errands, Stopping
 from m3u8svc.errors import CannotVerify
-from m3u8svc.reins import BEGIN_BYTES, BEGIN_S, Allowance, hold
+from m3u8svc.reins import BEGIN_BYTES, BEGIN_S, Allowance
 from m3u8svc.sandbox.level import Box, read_box
 from m3u8svc.tasks.task import CompanionFile
 from m3u8svc.wording import Said
@@ -46,9 +43,7 @@ class Checks:
             boxed: told of the box of every child, in the thread of its caller.
         """
         self._boxed = boxed
-        self._running: set[subprocess.Popen[bytes]] = set()
-        self._lock = threading.Lock()
-        self._stopped = False
+        self._errands = Errands()
 
     def check(
         self, path: Path, report: Mapping[str, Any] | None, *, decode: bool, parts: Sequence[Path] = ()
@@ -84,76 +79,36 @@ class Checks:
         """
         End them all; their callers get an error.
         """
-        with self._lock:
-            self._stopped = True
-            for child in self._running:
-                child.kill()
+        self._errands.stop()
 
     def _look(self, path: Path, *, decode: bool) -> dict[str, Any]:
-        argv = [sys.executable, "-I", "-m", CHILD_MODULE, str(os.getpid())]
         order = json.dumps({"path": os.path.abspath(path), "decode": decode}).encode() + b"\n"
-        allowance = _allowance(path, decode=decode)
-        with self._lock:
-            if self._stopped:
-                raise CannotVerify(path=path, reason=Said("服务正在停止", "the service is stopping"))
-            child = subprocess.Popen(
-                argv,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                env={"LC_ALL": "C.UTF-8"},
-                cwd="/",
-            )
-            self._running.add(child)
         try:
-            unheld = hold(child.pid, allowance)
-            output, late = _answer(child, order)
-        finally:
-            child.kill()
-            child.wait()
-            for pipe in (child.stdin, child.stdout):
-                if pipe is not None:
-                    with contextlib.suppress(OSError):  # it went with its order unread
-                        pipe.close()
-            with self._lock:
-                self._running.discard(child)
-        if late:
+            ended = self._errands.run(
+                CHILD_MODULE,
+                order,
+                _allowance(path, decode=decode),
+                longest_s=LONGEST_S,
+                most_bytes=MOST_ANSWER_BYTES,
+            )
+        except Stopping:
+            raise CannotVerify(path=path, reason=Said("服务正在停止", "the service is stopping")) from None
+        if ended.late:
             raise CannotVerify(
                 path=path, reason=Said(f"{LONGEST_S:.0f} 秒内没有结果", f"no result within {LONGEST_S:.0f} s")
             )
         try:
-            found = looked_at(json.loads(output))
-            self._boxed(read_box(found.pop("box"), unheld))
+            found = looked_at(json.loads(ended.output))
+            self._boxed(read_box(found.pop("box"), ended.unheld))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise CannotVerify(
                 path=path,
                 reason=Said(
-                    f"校验进程意外退出（{child.returncode}）",
-                    f"the process that checks it ended unexpectedly ({child.returncode})",
+                    f"校验进程意外退出（{ended.status}）",
+                    f"the process that checks it ended unexpectedly ({ended.status})",
                 ),
             ) from None
         return found
-
-
-def _answer(child: subprocess.Popen[bytes], order: bytes) -> tuple[bytes, bool]:
-    """What a child answers, no more than that may be, and whether it took too long."""
-    assert child.stdin is not None
-    assert child.stdout is not None
-    late = threading.Event()
-
-    def end() -> None:
-        late.set()
-        child.kill()
-
-    timer = threading.Timer(LONGEST_S, end)
-    timer.start()
-    try:
-        with contextlib.suppress(BrokenPipeError):  # its answer tells
-            child.stdin.write(order)
-            child.stdin.close()
-        return child.stdout.read(MOST_ANSWER_BYTES), late.is_set()
-    finally:
-        timer.cancel()
 
 
 def looked_at(found: Any) -> dict[str, Any]:
