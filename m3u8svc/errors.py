@@ -295,6 +295,17 @@ class NotThereYet(M3u8svcError):
     todo_en = "ask again a little later"
 
 
+class NoPicture(M3u8svcError):
+    """A picture is asked for of a segment that is there, and of which none can be made."""
+
+    code = "no_picture"
+    fault = Fault.CALLER
+    zh = "分片 {name} 没有画面：{reason}"
+    en = "there is no picture of segment {name}: {reason}"
+    todo_zh = "换一个分片，或直接播放这一段"
+    todo_en = "ask for another segment, or play it"
+
+
 class SkipExpressionError(M3u8svcError):
     """`skip_ts_info` holds an item outside its grammar."""
 

@@ -66,6 +66,7 @@ from m3u8svc.offerings import (
     Storage,
     TrackInfo,
 )
+from m3u8svc.pictures import DEMUXERS
 from m3u8svc.places import publish_path
 from m3u8svc.probe import Probe
 from m3u8svc.redact import redact_text, redact_url
@@ -98,7 +99,7 @@ from m3u8svc.tasks.merged import Merged
 from m3u8svc.tasks.names import result_name
 from m3u8svc.tasks.remembered import write_presentation
 from m3u8svc.tasks.retry import MAY_BE_EXPIRED
-from m3u8svc.tasks.segmentmap import GroupSpan, SegmentMap, TrackStates, groups_of_plan, kind_of
+from m3u8svc.tasks.segmentmap import GroupSpan, SegmentMap, TrackStates, groups_of_plan, kind_of, with_pictures
 from m3u8svc.tasks.task import CompanionFile, Incident, Phase, Progress, Task
 from m3u8svc.tasks.tracker import Tracker
 from m3u8svc.throttle import Throttle
@@ -177,6 +178,15 @@ class Planned:
     presentation: Presentation
     plan: DownloadPlan
     whole: DownloadPlan
+
+
+def is_pictured(download: Download, position: int) -> bool:
+    """
+    Whether a picture can be made of a segment of the main track, now.
+    """
+    place = (MAIN, position)
+    found = download.fate(place)
+    return isinstance(found, MediaFile) and found.kind in DEMUXERS and not download.is_let_go(place)
 
 
 def makes_file(task: Task) -> bool:
@@ -352,13 +362,14 @@ class Job:
         """
         if self._showing is None:
             return None
-        states = self._showing.download.states
+        download = self._showing.download
+        states = download.states
         return SegmentMap(
             tracks=tuple(
                 TrackStates(kind=kind_of(each.track), name=each.name, states=states.text(each.track))
                 for each in self._tracks
             ),
-            groups=self._groups,
+            groups=with_pictures(self._groups, lambda position: is_pictured(download, position)),
         )
 
     def showing(self) -> Showing | None:

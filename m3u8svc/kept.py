@@ -12,7 +12,7 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from pathlib import Path
 
 import attrs
@@ -365,6 +365,17 @@ def kept_piece(kept: Path, track: int, position: int, *, init: bool) -> Path | N
     prefix = "" if name == MAIN else f"{name}-"
     candidates = [kept / f"{prefix}{position:05d}{suffix}" for suffix in _KIND]
     return next((each for each in candidates if each.is_file()), None)
+
+
+def kept_positions(kept: Path, kinds: Container[str]) -> frozenset[int]:
+    """
+    The positions of the main track's segments of these kinds that a kept directory lists. Blocking.
+    """
+    return frozenset(
+        position
+        for track, position, name, _init in _kept_files(kept)
+        if track == MAIN and _KIND[os.path.splitext(name)[1]] in kinds
+    )
 
 
 def _position_in(name: str) -> int:

@@ -47,6 +47,12 @@ class ResultFile:
             raise FileGone(path=self.path)
         return piece
 
+    def fileno(self) -> int:
+        """
+        Its descriptor, for a child; as long as it is open.
+        """
+        return self._descriptor
+
     def close(self) -> None:
         """
         Closing twice is closing once. Not while a `read` is waited for: that ends first, also when it is cancelled.

@@ -25,6 +25,7 @@ from m3u8svc.checking import Checks, parts_published
 from m3u8svc.counting import Traffic
 from m3u8svc.degraded import Degraded
 from m3u8svc.diskwatch import DiskWatch, places_of
+from m3u8svc.download import segment_label
 from m3u8svc.errors import (
     CannotVerify,
     DiskFull,
@@ -43,7 +44,9 @@ from m3u8svc.errors import (
     UnsafePath,
 )
 from m3u8svc.hls.outline import Outline
+from m3u8svc.hls.playlist import MAIN
 from m3u8svc.job import Job, Tools, has_segments, leaves_no_segments, makes_file, work_path
+from m3u8svc.pictures import Footage, Key, Picture, Pictures
 from m3u8svc.planning import plan_task
 from m3u8svc.redact import redact_text, redact_url
 from m3u8svc.replacing import Past
@@ -63,16 +66,21 @@ from m3u8svc.tasks.names import result_name
 from m3u8svc.tasks.reserve import DISK_CODES
 from m3u8svc.tasks.schedule import parse_schedule
 from m3u8svc.tasks.search import Found, Overview, Search, Space
-from m3u8svc.tasks.segmentmap import SegmentMap, map_of_report
+from m3u8svc.tasks.segmentmap import SegmentMap
 from m3u8svc.tasks.task import CompanionFile, Progress, Status, SystemSettings, Task, TaskChange, TaskDraft, TaskSpec
 from m3u8svc.tasks.viewing import Wanted
 from m3u8svc.telling import Telling
 from m3u8svc.waiting import few_at_once, in_background, log_failure, settled
 from m3u8svc.waitingroom import WaitingRoom
 from m3u8svc.watching import (
+    footage_at_end,
+    footage_at_rest,
+    footage_while_running,
     list_at_rest,
     list_while_running,
+    map_at_end,
     map_at_rest,
+    open_footage,
     open_piece,
     piece_at_rest,
     piece_while_running,
@@ -95,6 +103,8 @@ PLANS_AT_ONCE = 4
 PLANS_WAITING = 32
 CHECKS_WAITING = 8
 MAPS_WAITING = 32
+PICTURES_AT_ONCE = 2
+PICTURES_WAITING = 64
 READING = 4
 """Threads that read files for clients at once: disks that hang leave half of all to the downloads."""
 LOGS_KEPT = 20
@@ -145,7 +155,7 @@ class DownloadService:
             save_roots: where alone results and segments may lie; None: anywhere else.
             disks: judges the disks of tasks, by default with the default reserve.
             degraded: is told while the store fails.
-            boxed: is told of the box of every checking child.
+            boxed: is told of the box of every child that checks a file or makes a picture.
         """
         self._store = store
         self._tools = tools
@@ -161,8 +171,10 @@ class DownloadService:
         self._planning = WaitingRoom(places=PLANS_AT_ONCE, seats=PLANS_WAITING, retry_after_s=10)
         self._verifying = WaitingRoom(places=1, seats=CHECKS_WAITING, retry_after_s=60)
         self._in_reading = few_at_once(tools.in_thread, READING)
+        self._picturing = WaitingRoom(places=PICTURES_AT_ONCE, seats=PICTURES_WAITING, retry_after_s=2)
         self._mapping = WaitingRoom(places=1, seats=MAPS_WAITING, retry_after_s=5)
         self._checks = Checks(boxed)
+        self._pictures = Pictures(boxed)
         self._looking: Deferred[None] | None = None
         self._disks = disks or DiskWatch(clock=tools.clock, in_thread=tools.in_thread)
         self._telling = Telling(store, tools.plugins.hooks)
@@ -224,6 +236,7 @@ class DownloadService:
         self._active = False
         self._tools.throttle.stop()
         self._checks.stop()
+        self._pictures.stop()
         for loop in self._loops:
             if loop.running:
                 loop.stop()
@@ -500,7 +513,7 @@ class DownloadService:
         async with self._mapping.turn():
             if task.status is Status.COMPLETED:
                 report = await self._store.report(task_id, task.output_id)
-                made = self._tools.in_thread(map_of_report, report) if report is not None else None
+                made = self._tools.in_thread(map_at_end, task, report) if report is not None else None
             else:
                 made = self._tools.in_thread(map_at_rest, task, await self._store.segments(task_id))
             found: SegmentMap = SegmentMap() if made is None else await settled(made)
@@ -581,8 +594,57 @@ class DownloadService:
             raise NotThereYet(what=Said("播放列表", "the playlist"))
         else:
             piece = await settled(self._in_reading(piece_at_rest, task, wanted))
-        file: ResultFile = await settled(self._in_reading(open_piece, piece, self._in_reading))
+        file: ResultFile = await settled(self._in_reading(open_piece, piece.path, self._in_reading))
         return file, piece.media
+
+    async def picture(self, task_id: str, position: int) -> bytes:
+        """
+        A small JPEG of a segment of the main track, wherever that is now: in the work directory, kept, or in the
+        result. Nothing is fetched for it. May be cancelled.
+
+        Raises:
+            TaskNotFound, SegmentAbsent, NoPicture, FileGone.
+            NotThereYet: the task runs, and has it not yet.
+            TooBusy: too many wait for the same.
+        """
+        name = segment_label(MAIN, position)
+        try:
+            return (await self._picture(task_id, position)).shown(name)
+        except NotThereYet:  # it may have gone into the result just now
+            return (await self._picture(task_id, position)).shown(name)
+
+    async def _picture(self, task_id: str, position: int) -> Picture:
+        task = await self._store.load(task_id)
+        run = self._runs.get(task_id)
+        is_done = task.status is Status.COMPLETED and task.again is None
+        showing = None if run is None or is_done else run.job.showing()
+        footage = None if showing is None else footage_while_running(showing, position)
+        version = f"{task.output_id} {task.updated_at}" if footage is None else str(footage.path)
+        key = (task_id, position, version)
+        if (known := self._pictures.known(key)) is not None:
+            return known
+        async with self._picturing.turn():
+            if (known := self._pictures.known(key)) is not None:  # whoever was before us asked for the same
+                return known
+            if footage is None and task.status is Status.COMPLETED:
+                report = await self._store.report(task_id, task.output_id)
+                footage = await settled(self._in_reading(footage_at_end, task, position, report))
+            elif footage is None:
+                footage = await settled(self._in_reading(footage_at_rest, task, position))
+            made: Picture = await settled(self._tools.in_thread(self._make_picture, key, footage))
+        return made
+
+    def _make_picture(self, key: Key, footage: Footage) -> Picture:
+        """
+        Blocking.
+        """
+        media, init = open_footage(footage, self._in_reading)
+        try:
+            return self._pictures.make(key, footage, media, init)
+        finally:
+            for file in (media, init):
+                if file is not None:
+                    file.close()
 
     async def remove(self, task_id: str, *, with_files: bool) -> None:
         """

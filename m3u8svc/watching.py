@@ -4,13 +4,15 @@ What there is to see of a task's segments: the map of where each stands, and the
 A run can be watched as soon as it is planned: a local playlist lists the whole film, and each segment is sent from the
 work directory, decrypted as it lies there. One that is not there yet is waited for, and fetched next. Of a task that
 has ended only kept segments can be watched; its file can be, too, and better, but that is another matter.
+
+Small pictures are had of any segment that is somewhere, also in the file: nobody waits for one, and nothing is fetched.
 """
 
 import errno
 import os
 import stat
 import zlib
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 
 import attrs
@@ -19,24 +21,27 @@ from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IReactorTime
 
 from m3u8svc.download import segment_label
-from m3u8svc.errors import NothingToWatch, NotThereYet, SegmentAbsent, TooBusy, WatchTheFile, from_os_error
+from m3u8svc.errors import FileGone, NothingToWatch, NotThereYet, SegmentAbsent, TooBusy, WatchTheFile, from_os_error
 from m3u8svc.hls.groups import parse_groups
 from m3u8svc.hls.plan import Place, init_identity
 from m3u8svc.hls.playlist import MAIN
-from m3u8svc.job import Showing, work_path
-from m3u8svc.kept import LocalSegment, find_kept, kept_piece, master_of, media_of, served_playlist
-from m3u8svc.nofollow import open_file, read_file
+from m3u8svc.job import Showing, makes_file, work_path
+from m3u8svc.kept import LocalSegment, find_kept, kept_piece, kept_positions, master_of, media_of, served_playlist
+from m3u8svc.nofollow import Folder, open_file, read_file
 from m3u8svc.offerings import Gap, MediaFile
+from m3u8svc.pictures import DEMUXERS, FILM, NO_VIDEO, Footage
 from m3u8svc.refresh import MEMORY
-from m3u8svc.results import ResultFile
-from m3u8svc.tasks.ledger import Ledger
+from m3u8svc.results import ResultFile, open_result
+from m3u8svc.tasks.completeness import Report
+from m3u8svc.tasks.ledger import Ledger, file_name
 from m3u8svc.tasks.names import result_name
-from m3u8svc.tasks.remembered import pieces_by_track
-from m3u8svc.tasks.segmentmap import SegmentMap, map_of_record
+from m3u8svc.tasks.remembered import main_track, pieces_by_track
+from m3u8svc.tasks.segmentmap import SegmentMap, candidates, map_of_record, map_of_report, with_pictures
 from m3u8svc.tasks.task import Status, Task
 from m3u8svc.tasks.viewing import Wanted
 from m3u8svc.waiting import InThread
 from m3u8svc.wording import Said, in_english
+from m3u8svc.workdir import NEW
 
 WAIT_S = 30.0
 """How long a request waits for a segment."""
@@ -53,6 +58,14 @@ MEDIA_TYPES: dict[str, str] = {
     "ac3": "audio/ac3",
     "vtt": "text/vtt",
 }
+
+
+KINDS: dict[str, str] = {".ts": "ts", ".aac": "aac", ".mp3": "mp3", ".ac3": "ac3", ".vtt": "vtt"}
+"""Of kept segments, by suffix; the others are fMP4."""
+NOT_PLANNED = Said("播放列表中没有，或按设置跳过", "the playlist has none, or it is skipped")
+LET_GO = Said("已并入结果文件并删除（low_disk）", "it is in the result, and gone (low_disk)")
+_UNKNOWN = (OSError, zlib.error, ValueError, KeyError, TypeError, AttributeError)
+"""How it shows that what is on record is not there, not ours, or damaged."""
 
 
 @attrs.frozen(kw_only=True)
@@ -72,10 +85,28 @@ def map_at_rest(task: Task, ledger: Ledger) -> SegmentMap:
     labels = [each.segment for each in task.incidents if each.segment] if task.status is Status.FAILED else []
     kept = parse_groups(task.spec.extensions.groups)
     try:
-        with read_file(work_path(task) / MEMORY) as file:
-            return map_of_record(pieces_by_track(file.read()), ledger, labels[-1:], kept)
-    except (OSError, zlib.error, ValueError, KeyError, TypeError, AttributeError):
+        stored = _remembered(task)
+        found = map_of_record(pieces_by_track(stored), ledger, labels[-1:], kept)
+        wanted = {position for group in found.groups for position in candidates(group)}
+        there = _footage_at_rest(task, stored, wanted)
+        return attrs.evolve(found, groups=with_pictures(found.groups, there.__contains__))
+    except _UNKNOWN:
         return SegmentMap()  # not there, not ours, or damaged: nothing is known
+
+
+def map_at_end(task: Task, report: Report) -> SegmentMap:
+    """
+    The map of a finished task. Blocking.
+    """
+    kept = _find_kept(task)
+    positions = frozenset() if kept is None else kept_positions(kept, DEMUXERS)
+    return map_of_report(report, kept=positions, is_film=_is_film(task))
+
+
+def _remembered(task: Task) -> bytes:
+    """What is on record of the playlists that a task was planned by."""
+    with read_file(work_path(task) / MEMORY) as file:
+        return file.read()
 
 
 # -- Playlists -------------------------------------------------------------------------------------------------------
@@ -176,9 +207,9 @@ async def piece_while_running(showing: Showing, wanted: Wanted, clock: IReactorT
     download = showing.download
     place = (showing.tracks[wanted.track].track, wanted.position)
     if showing.plan.jobs.find(place) < 0:
-        raise _absent(place, Said("播放列表中没有，或按设置跳过", "the playlist has none, or it is skipped"))
+        raise _absent(place, NOT_PLANNED)
     if download.is_let_go(place):
-        raise _absent(place, Said("已并入结果文件并删除（low_disk）", "it is in the result, and gone (low_disk)"))
+        raise _absent(place, LET_GO)
     download.look(place)
     if wanted.init and (init := download.init_there(place)) is not None:
         return Piece(path=init, media=MEDIA_TYPES["fmp4"])
@@ -218,11 +249,10 @@ def piece_at_rest(task: Task, wanted: Wanted) -> Piece:
     if path is None:
         label = segment_label(MAIN if not wanted.track else f"track{wanted.track}", wanted.position)
         raise SegmentAbsent(name=label, reason=Said("没有保留", "it was not kept"))
-    kind = {".ts": "ts", ".aac": "aac", ".mp3": "mp3", ".ac3": "ac3", ".vtt": "vtt"}.get(path.suffix, "fmp4")
-    return Piece(path=path, media=MEDIA_TYPES[kind])
+    return Piece(path=path, media=MEDIA_TYPES[KINDS.get(path.suffix, "fmp4")])
 
 
-def open_piece(piece: Piece, in_thread: InThread) -> ResultFile:
+def open_piece(path: Path, in_thread: InThread) -> ResultFile:
     """
     The file of a piece. Blocking.
 
@@ -230,25 +260,147 @@ def open_piece(piece: Piece, in_thread: InThread) -> ResultFile:
         NotThereYet: it went away meanwhile; whoever asks again is told why.
     """
     try:
-        descriptor = open_file(str(piece.path), os.O_RDONLY | os.O_NONBLOCK)
+        descriptor = open_file(str(path), os.O_RDONLY | os.O_NONBLOCK)
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
-            raise NotThereYet(what=piece.path.name) from error
-        raise from_os_error(error, piece.path) from error
-    found = ResultFile(str(piece.path), descriptor, in_thread)
+            raise NotThereYet(what=path.name) from error
+        raise from_os_error(error, path) from error
+    found = ResultFile(str(path), descriptor, in_thread)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         found.close()
-        raise NotThereYet(what=piece.path.name)
+        raise NotThereYet(what=path.name)
     return found
+
+
+# -- Pictures --------------------------------------------------------------------------------------------------------
+
+
+def footage_while_running(showing: Showing, position: int) -> Footage:
+    """
+    Where a picture of a segment of the main track of a run is to come from.
+
+    Raises:
+        SegmentAbsent, NotThereYet, NoPicture: from nowhere.
+    """
+    download, place = showing.download, (MAIN, position)
+    if showing.plan.jobs.find(place) < 0:
+        raise _absent(place, NOT_PLANNED)
+    if download.is_let_go(place):
+        raise _absent(place, LET_GO)
+    found = download.fate(place)
+    if isinstance(found, Gap):
+        raise _absent(place, _why(found))
+    if not isinstance(found, MediaFile):
+        raise NotThereYet(what=segment_label(*place))
+    return _footage(place, found.path, found.kind, found.init)
+
+
+def footage_at_rest(task: Task, position: int) -> Footage:
+    """
+    The same for a task that is not finished and does not run. Blocking.
+
+    Raises:
+        SegmentAbsent: from nowhere.
+    """
+    try:
+        found = _footage_at_rest(task, _remembered(task), {position})
+    except _UNKNOWN:
+        found = {}
+    if position not in found:
+        raise _absent((MAIN, position), Said("没有下载", "it was not downloaded"))
+    return found[position]
+
+
+def footage_at_end(task: Task, position: int, report: Report | None) -> Footage:
+    """
+    The same for a finished task: a kept segment, or its place in the result. Blocking.
+
+    Raises:
+        SegmentAbsent, NoPicture: from nowhere.
+    """
+    place = (MAIN, position)
+    kept = _find_kept(task)
+    if kept is not None and (path := kept_piece(kept, 0, position, init=False)) is not None:
+        return _footage(place, path, KINDS.get(path.suffix, "fmp4"), kept_piece(kept, 0, position, init=True))
+    lines = () if report is None or not _is_film(task) else report.lines()
+    line = next((each for each in lines if (each.track, each.position) == place), None)
+    if line is None or line.from_s is None:
+        raise _absent(place, Said("不在结果中，也没有保留", "it is not in the result, and was not kept"))
+    path, identity = _part(task, line.file or 1)
+    return Footage(path=path, demuxer=FILM, at_s=line.from_s, identity=identity)
+
+
+def open_footage(footage: Footage, in_thread: InThread) -> tuple[ResultFile, ResultFile | None]:
+    """
+    Its file, and that of its init section. Blocking.
+
+    Raises:
+        NotThereYet: a segment went away meanwhile.
+        FileGone: the result is not what it was.
+    """
+    if footage.identity:
+        return open_result(str(footage.path), footage.identity, in_thread), None
+    init = None if footage.init is None else open_piece(footage.init, in_thread)
+    return open_piece(footage.path, in_thread), init
+
+
+def _footage(place: Place, path: Path, kind: str, init: Path | None) -> Footage:
+    if kind not in DEMUXERS:
+        NO_VIDEO.shown(segment_label(*place))
+    return Footage(path=path, demuxer=DEMUXERS[kind], init=init)
+
+
+def _footage_at_rest(task: Task, stored: bytes, wanted: Container[int]) -> dict[int, Footage]:
+    """
+    What lies in the work directory of these segments of the main track. Where there are several init sections nobody
+    knows which of them a segment needs.
+    """
+    inits, pieces = main_track(stored)
+    with Folder.at(work_path(task)) as folder:
+        names = frozenset(folder.names())
+    init = f"init-{inits[0]}.mp4" if len(inits) == 1 else ""
+    found: dict[int, Footage] = {}
+    for piece in pieces:
+        for kind, demuxer in DEMUXERS.items() if piece.position in wanted else ():
+            name = file_name(piece.position, piece.identity, kind)
+            name = name if name in names else f"{name}{NEW}"
+            if name in names and (demuxer != FILM or init in names):
+                needed = work_path(task) / init if demuxer == FILM else None
+                found[piece.position] = Footage(path=work_path(task) / name, demuxer=demuxer, init=needed)
+    return found
+
+
+def _is_film(task: Task) -> bool:
+    """Whether the result is a file here, of the kind whose places can be found."""
+    return makes_file(task) and os.path.isabs(task.output) and task.output.endswith(f".{FILM}")
+
+
+def _part(task: Task, number: int) -> tuple[Path, str]:
+    """
+    The file of the result with this number, from 1, and its identity.
+
+    Raises:
+        FileGone: there is none.
+    """
+    if number == 1:
+        return Path(task.output), task.output_id
+    part = next((each for each in task.companions if each.suffix == f"p{number}.{FILM}"), None)
+    if part is None:
+        raise FileGone(path=task.output)
+    return Path(part.output), part.output_id
 
 
 def _kept(task: Task) -> Path:
     if task.status is not Status.COMPLETED:
         raise NothingToWatch(status=Said(task.status.value, task.status.name.lower()))
-    kept = find_kept(Path(task.spec.settings.save_location), result_name(task.spec), task.id)
+    kept = _find_kept(task)
     if kept is None:
         raise WatchTheFile()
     return kept
+
+
+def _find_kept(task: Task) -> Path | None:
+    return find_kept(Path(task.spec.settings.save_location), result_name(task.spec), task.id)
 
 
 def _absent(place: Place, reason: Said) -> SegmentAbsent:

@@ -57,7 +57,8 @@ _VECTORS = 512
 FOLDER_TRIES = 20
 _KINDS: tuple[MediaKind, ...] = get_args(MediaKind)
 _BOOT = "boot"
-_NEW = ".new"
+NEW = ".new"
+"""Ends the name of a segment that is not synced yet."""
 
 
 @attrs.frozen(kw_only=True)
@@ -140,7 +141,7 @@ class Files(Mapping[tuple[int, str], Stored]):
             position=position,
             identity=identity,
             kind=kind,
-            path=self._folder / (file_name(position, identity, kind) + ("" if synced else _NEW)),
+            path=self._folder / (file_name(position, identity, kind) + ("" if synced else NEW)),
             size_bytes=self._sizes[at],
             synced=synced,
         )
@@ -247,7 +248,7 @@ class WorkDir:
         A verified part becomes a segment: readable at once, synced a little later.
         """
         path = self.segment_path(position, identity, kind)
-        fresh = path.with_name(path.name + _NEW)
+        fresh = path.with_name(path.name + NEW)
         size = await part.complete(fresh, modified_at=modified_at)
         stored = Stored(
             position=position,
@@ -299,7 +300,7 @@ class WorkDir:
             position=position,
             identity=identity,
             kind=kind,
-            path=path if synced else path.with_name(path.name + _NEW),
+            path=path if synced else path.with_name(path.name + NEW),
             size_bytes=size_bytes,
             synced=synced,
             digest=digest,
@@ -525,7 +526,7 @@ def _open(path: Path, expected: Mapping[tuple[int, str], int], boot_id: str) -> 
             if usable and expected.get(key, stored.size_bytes) == stored.size_bytes:
                 found.put(stored)
                 continue
-        if stored is not None or name.endswith((".part", _NEW)):
+        if stored is not None or name.endswith((".part", NEW)):
             folder.remove(name)
         elif name.startswith("init-"):
             inits.add(name)
@@ -563,8 +564,8 @@ def _stored(folder: Folder, name: str) -> Stored | None:
     status = folder.status(name)
     if stat.S_ISLNK(status.st_mode):  # we make none: somebody wants to lead us, or a merger, elsewhere
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), name)
-    synced = not name.endswith(_NEW)
-    match = _NAME.fullmatch(name.removesuffix(_NEW))
+    synced = not name.endswith(NEW)
+    match = _NAME.fullmatch(name.removesuffix(NEW))
     if match is None:
         return None
     if not stat.S_ISREG(status.st_mode):
@@ -614,7 +615,7 @@ def _unlink(there: Callable[[], Folder], segments: list[Stored]) -> None:
     folder = there()
     for stored in segments:
         folder.remove(stored.final.name)
-        folder.remove(stored.final.name + _NEW)
+        folder.remove(stored.final.name + NEW)
 
 
 def _sync_file(folder: Folder, name: str) -> None:

@@ -59,7 +59,16 @@ from m3u8svc.loading import load_builtins
 from m3u8svc.merge import Muxing
 from m3u8svc.planning import TOTAL_S
 from m3u8svc.plugin import hookimpl
-from m3u8svc.service import LOGS_KEPT, PLANS_AT_ONCE, PLANS_WAITING, STOP_S, SWEEP_S, DownloadService
+from m3u8svc.service import (
+    LOGS_KEPT,
+    PICTURES_AT_ONCE,
+    PICTURES_WAITING,
+    PLANS_AT_ONCE,
+    PLANS_WAITING,
+    STOP_S,
+    SWEEP_S,
+    DownloadService,
+)
 from m3u8svc.store import Store
 from m3u8svc.tap import boot_id, disk_threads
 from m3u8svc.tasks import headers
@@ -75,6 +84,7 @@ from m3u8svc.tasks.viewing import Wanted
 from m3u8svc.testing.origin import Origin
 from m3u8svc.testing.playlists import RenditionLine, SegmentLine, VariantLine, master_playlist, media_playlist
 from m3u8svc.throttle import Throttle
+from m3u8svc.waiting import InThread
 from tests.needs import memory_disk
 
 reactor: Any = _reactor  # a module to mypy, the reactor to everybody else
@@ -1649,7 +1659,7 @@ async def test_where_segments_stand_through_a_life(bench: Bench, segments: list[
     await bench.service.start()
     await until(lambda: shows("drfd"))
     [group] = (await bench.service.segment_map(task.id)).groups
-    assert (1, 1, COUNT, float(COUNT), True) == attrs.astuple(group)
+    assert (1, 1, COUNT, float(COUNT), True, COUNT // 2) == attrs.astuple(group)
     await bench.service.change(task.id, PAUSE)
     await until(lambda: shows("dr.d"))
     bench.origin.put("/2.ts", b"<html>no media at all", content_type="text/html")
@@ -1769,3 +1779,81 @@ async def test_kept_segments_are_watched_after_the_end(bench: Bench, segments: l
     ]
     assert (segments[3], "video/mp2t") == await read_whole(bench, task, Wanted(position=4))
     assert "segment_absent" == await refused(bench.service.piece_to_watch(task.id, Wanted(position=COUNT + 1)))
+
+
+class HeldPictures:
+    """
+    Threads for a service in which the making of pictures waits for `gate`, or does not if that is None. `made` counts.
+    """
+
+    def __init__(self, in_thread: InThread) -> None:
+        self._in_thread = in_thread
+        self.gate: Deferred[Any] | None = Deferred()
+        self.made = 0
+
+    def __call__(self, function: Callable[..., Any], *arguments: Any, **named: Any) -> Deferred[Any]:
+        """As `deferToThread`."""
+        if getattr(function, "__name__", "") != "_make_picture":
+            return self._in_thread(function, *arguments, **named)
+        self.made += 1
+        if self.gate is None:
+            return self._in_thread(function, *arguments, **named)
+        opened: Deferred[Any] = Deferred()
+        self.gate.chainDeferred(opened)
+        return opened.addCallback(lambda answer: answer or self._in_thread(function, *arguments, **named))
+
+
+@test
+async def test_a_picture_of_what_goes_into_the_file_meanwhile(bench: Bench) -> None:
+    """It is made of the file then; asked for again, it is in memory; a service that stops makes none."""
+    threads = HeldPictures(bench.tools.in_thread)
+    tools = attrs.evolve(bench.tools, in_thread=threads)
+    bench.service = make_service(bench.store, tools, bench.folder)
+    await bench.service.start()
+    task = await bench.create(s3="times=1&hang=body")
+
+    async def is_there() -> bool:
+        return [2] == [each.picture for each in (await bench.service.segment_map(task.id)).groups]
+
+    await until(is_there)
+    got: list[Any] = []
+    Deferred.fromCoroutine(bench.service.picture(task.id, 2)).addBoth(got.append)
+    await until(lambda: threads.made)
+    await bench.service.change(task.id, PAUSE)
+    await bench.service.change(task.id, RESUME)
+    await bench.until_status(task, COMPLETED)
+    await until(lambda: not work_path(task).exists())
+    gate, threads.gate = threads.gate, None
+    assert gate is not None
+    gate.callback(None)
+    await until(lambda: got)
+    assert got[0].startswith(b"\xff\xd8"), got
+    assert 2 == threads.made
+    assert got[0] == await bench.service.picture(task.id, 2)
+    assert 2 == threads.made
+    await bench.service.stop()
+    with pytest.raises(NotThereYet):
+        await bench.service.picture(task.id, 3)
+
+
+@test
+async def test_only_so_many_pictures_wait(bench: Bench) -> None:
+    """The next is sent away; of the same one those who waited are not made again."""
+    threads = HeldPictures(bench.tools.in_thread)
+    bench.service = make_service(bench.store, attrs.evolve(bench.tools, in_thread=threads), bench.folder)
+    await bench.service.start()
+    task = await bench.create()
+    await bench.until_status(task, COMPLETED)
+    ended: list[Any] = []
+    asked = PICTURES_AT_ONCE + PICTURES_WAITING + 1
+    for _ in range(asked):
+        Deferred.fromCoroutine(bench.service.picture(task.id, 1)).addBoth(ended.append)
+    await until(lambda: ended and threads.made == PICTURES_AT_ONCE)
+    assert [TooBusy] == [each.type for each in ended]
+    gate, threads.gate = threads.gate, None
+    assert gate is not None
+    gate.callback(None)
+    await until(lambda: len(ended) == asked, seconds=60)
+    assert [b"\xff\xd8"] * (asked - 1) == [each[:2] for each in ended[1:]]
+    assert PICTURES_AT_ONCE == threads.made
+    await bench.service.stop()

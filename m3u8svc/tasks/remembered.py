@@ -15,7 +15,7 @@ from typing import Any  # Any: JSON values
 import attrs
 
 from m3u8svc.hls.plan import init_identity
-from m3u8svc.hls.playlist import Presentation, Stream
+from m3u8svc.hls.playlist import MAIN, Presentation, Stream
 from m3u8svc.hls.rematch import Comparison, Piece, compare, pieces_of
 
 VERSION = 1
@@ -63,6 +63,20 @@ def pieces_by_track(stored: bytes) -> Iterator[tuple[str, Iterable[Piece]]]:
         zlib.error, ValueError, KeyError, TypeError, AttributeError: it is not ours, or damaged.
     """
     return ((str(head["track"]), pieces) for head, pieces in _tracks(_split(stored)))
+
+
+def main_track(stored: bytes) -> tuple[list[str], Iterable[Piece]]:
+    """
+    The identities of the init sections of the main track, and its pieces.
+
+    Raises:
+        zlib.error, ValueError, KeyError, TypeError, AttributeError: it is not ours, or damaged; also while the pieces
+            are taken.
+    """
+    for head, pieces in _tracks(_split(stored)):
+        if head["track"] == MAIN:
+            return list(map(str, head["inits"])), pieces
+    return [], ()
 
 
 def recollect(stored: bytes, presentation: Presentation, there: Set[tuple[int, str]]) -> Recollection:

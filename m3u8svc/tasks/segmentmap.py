@@ -7,7 +7,7 @@ written down: the report of a finished task, else the playlists beside its segme
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Final, Literal
 
 import attrs
@@ -51,7 +51,7 @@ class TrackStates:
 class GroupSpan:
     """
     A stretch of the main track between two discontinuities, numbered from 1: its first and last segment, its seconds,
-    and whether any of it is wanted.
+    whether any of it is wanted, and the segment that a picture of it can be made of, None where none can.
     """
 
     number: int
@@ -59,6 +59,7 @@ class GroupSpan:
     last: int
     duration_s: float
     kept: bool
+    picture: int | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -124,15 +125,50 @@ def groups_of_plan(playlist: MediaPlaylist, plan: DownloadPlan) -> tuple[GroupSp
     )
 
 
-def map_of_report(report: Report) -> SegmentMap:
+def candidates(group: GroupSpan) -> tuple[int, ...]:
     """
-    The map of a result. Costs time in proportion to its size.
+    The segments that may stand for a group, the best one first. Where it begins there is often nothing but black.
+    """
+    return tuple(dict.fromkeys(((group.first + group.last) // 2, group.first, group.last)))
+
+
+def with_pictures(groups: Iterable[GroupSpan], is_there: Callable[[int], bool]) -> tuple[GroupSpan, ...]:
+    """
+    The groups, with the segments that pictures of them can be made of: those that are there.
+    """
+    return tuple(attrs.evolve(each, picture=next(filter(is_there, candidates(each)), None)) for each in groups)
+
+
+def map_of_report(report: Report, *, kept: Container[int] = (), is_film: bool = False) -> SegmentMap:
+    """
+    The map of a result. Pictures can be made of segments that are `kept`, by position, and of those whose place in the
+    result is known, if that `is_film`. Costs time in proportion to its size.
     """
     letters: dict[str, bytearray] = {}
+    placed = bytearray()
     for line in report.lines():
+        if line.track == MAIN:
+            placed.append(is_film and line.from_s is not None)
         state = _OF_REPORT.get(line.outcome) or (DONE if line.attempts <= 1 else RETRIED)
         letters.setdefault(line.track, bytearray()).append(ord(state))
+
+    def is_there(position: int) -> bool:
+        if position in kept:
+            return not streams or "video" in streams  # where nobody merged, nobody tells
+        return "video" in streams and bool(placed[position - 1])
+
     summary = json.loads(report.summary)
+    streams = {each.get("kind") for track in summary["tracks"] for each in track["streams"]}
+    groups = (
+        GroupSpan(
+            number=each["number"],
+            first=int(each["positions"].partition("-")[0]),
+            last=int(each["positions"].partition("-")[2]),
+            duration_s=each["duration_s"],
+            kept=each["kept"],
+        )
+        for each in summary["groups"]
+    )
     return SegmentMap(
         tracks=tuple(
             TrackStates(
@@ -142,16 +178,7 @@ def map_of_report(report: Report) -> SegmentMap:
             )
             for each in summary["tracks"]
         ),
-        groups=tuple(
-            GroupSpan(
-                number=each["number"],
-                first=int(each["positions"].partition("-")[0]),
-                last=int(each["positions"].partition("-")[2]),
-                duration_s=each["duration_s"],
-                kept=each["kept"],
-            )
-            for each in summary["groups"]
-        ),
+        groups=with_pictures(groups, is_there),
     )
 
 

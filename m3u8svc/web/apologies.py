@@ -11,6 +11,7 @@ OUR_FAULT: Mapping[tuple[str, str], tuple[str, str]] = {
     ("GET", "/api/tasks/live"): ("获取任务动态失败", "what the task does could not be read"),
     ("GET", "/api/tasks/play"): ("播放任务失败", "the task could not be played"),
     ("GET", "/api/tasks/media"): ("播放任务失败", "the task could not be played"),
+    ("GET", "/api/tasks/picture"): ("生成画面失败", "the picture could not be made"),
     ("GET", "/api/tasks/file"): ("读取结果文件失败", "the result file could not be read"),
     ("HEAD", "/api/tasks/file"): ("读取结果文件失败", "the result file could not be read"),
     ("PUT", "/api/tasks"): ("更新任务失败", "the task could not be changed"),

@@ -156,6 +156,11 @@ class Downloads(Protocol):
     async def piece_to_watch(self, task_id: str, wanted: Wanted) -> tuple[ResultFile, str]:
         """A segment of it, open to be read, and its media type; the same errors. May be cancelled."""
 
+    async def picture(self, task_id: str, position: int) -> bytes:
+        """
+        A small JPEG of a segment; `SegmentAbsent`, `NoPicture`, `NotThereYet`, `FileGone`, `TooBusy`. May be cancelled.
+        """
+
     async def result(self, task_id: str) -> ResultFile:
         """The file of a finished task, open to be read; `ResultNotReady`, `NoResultFile`, `FileGone`."""
 

@@ -19,6 +19,7 @@ from m3u8svc.errors import (
     Fault,
     FileGone,
     M3u8svcError,
+    NoPicture,
     NoResultFile,
     NothingToWatch,
     NotThereYet,
@@ -99,7 +100,7 @@ def answer_to(error: Exception, method: str, path: str) -> Answer:
         return refusal_by(503, error, retry_after_s=STORE_RETRY_AFTER_S)
     if isinstance(error, NotThereYet):
         return refusal_by(503, error, retry_after_s=WATCH_RETRY_AFTER_S)
-    if isinstance(error, TaskNotFound | FileGone | SegmentAbsent):
+    if isinstance(error, TaskNotFound | FileGone | SegmentAbsent | NoPicture):
         return refusal_by(404, error)
     if isinstance(error, ResultNotReady | NoResultFile | NothingToWatch | WatchTheFile):
         return refusal_by(409, error)
@@ -175,6 +176,16 @@ def body_of(request: Request) -> bytes:
     """
     body: bytes = request.content.read() if request.content is not None else b""
     return body
+
+
+def headers_of(request: Request, *names: str) -> dict[str, list[str]]:
+    """
+    The values of the request's headers of these names, in lower case.
+    """
+    return {
+        name: [value.decode("latin-1") for value in request.requestHeaders.getRawHeaders(name.encode(), [])]
+        for name in names
+    }
 
 
 def put(request: Request, answer: Answer) -> bytes:

@@ -9,7 +9,7 @@ from twisted.web.server import Request
 from m3u8svc.errors import RangeNotSatisfiable
 from m3u8svc.results import ResultFile
 from m3u8svc.web.contract import Downloads
-from m3u8svc.web.errors import Answer, refusal_by, respond
+from m3u8svc.web.errors import Answer, headers_of, refusal_by, respond
 from m3u8svc.web.queries import Query, parse_flag, parse_task_id
 from m3u8svc.web.ranges import Headers, Span, Version, disposition, is_known, media_type, range_of, wanted_span
 
@@ -30,10 +30,7 @@ class FileAPI:
     @app.route("/api/tasks/file", methods=["GET", "HEAD"])
     async def get(self, request: Request) -> bytes:
         """The file as it is now, whole or in part."""
-        headers = {
-            name: [value.decode("latin-1") for value in request.requestHeaders.getRawHeaders(name.encode(), [])]
-            for name in ("range", "if-range", "if-none-match")
-        }
+        headers = headers_of(request, "range", "if-range", "if-none-match")
         return await respond(request, self._send(request.args, headers, bodiless=request.method == b"HEAD"))
 
     async def _send(self, query: Query, headers: Headers, *, bodiless: bool) -> Answer:
@@ -57,7 +54,7 @@ def answer_with(file: ResultFile, headers: Headers, *, download: bool, bodiless:
         ("Accept-Ranges", "bytes"),
         ("Content-Disposition", disposition(file.name, download=download)),
     ]
-    if is_known(headers, version):
+    if is_known(headers, version.etag):
         return Answer(status=304, body=b"", headers=tuple(about))
     try:
         span = None if bodiless else wanted_span(range_of(headers, version), size)

@@ -38,6 +38,7 @@ ROUTES: Mapping[str, tuple[str, ...]] = {
     "/api/tasks/segments": ("GET",),
     "/api/tasks/play": ("GET",),
     "/api/tasks/media": ("GET",),
+    "/api/tasks/picture": ("GET",),
     "/api/settings": ("GET", "POST"),
     "/api/plugins": ("GET",),
     "/api/health": ("GET",),

@@ -24,6 +24,7 @@ from m3u8svc.errors import (
     Forbidden,
     ForeignOrigin,
     HeadersTooLarge,
+    NoPicture,
     NoResultFile,
     NothingToWatch,
     NotJson,
@@ -70,6 +71,7 @@ Json = dict[str, Any]
 PATH = "/api/openapi.json"
 STATIC = gate.STATIC + "{name}"
 FILE = "/api/tasks/file"
+PICTURE = "/api/tasks/picture"
 
 SECURITY_SCHEMES: Mapping[str, Json] = {
     "token": {"type": "http", "scheme": "bearer", "description": "A token made by `m3u8svc token create`."},
@@ -128,6 +130,12 @@ TRACK = Parameter(
     name="track",
     says="Which track, 0 the main one.",
     shape={"type": "integer", "minimum": 0, "maximum": MOST_TRACKS},
+)
+SEGMENT = Parameter(
+    name="segment",
+    says="Which segment, from 1.",
+    shape={"type": "integer", "minimum": 1, "maximum": 2**31 - 1},
+    required=True,
 )
 FLAG: Json = {"type": "string", "enum": ["true", "false"]}
 
@@ -283,15 +291,22 @@ def operations(limits: WebLimits) -> Mapping[tuple[str, str], Operation]:
             parameters=(
                 ID,
                 TRACK,
-                Parameter(
-                    name="segment",
-                    says="Which segment, from 1.",
-                    shape={"type": "integer", "minimum": 1, "maximum": 2**31 - 1},
-                    required=True,
-                ),
+                SEGMENT,
                 Parameter(name="init", says="Its Media Initialization Section in its place.", shape=FLAG),
             ),
             errors=watched | busy,
+        ),
+        ("GET", PICTURE): Operation(
+            name="getPictureOfSegment",
+            says="A small picture of a segment of the main track, wherever that is: its first key frame.",
+            answer=_BYTES,
+            media="image/jpeg",
+            parameters=(ID, SEGMENT),
+            errors=busy
+            | {
+                404: [TaskNotFound.code, SegmentAbsent.code, NoPicture.code, FileGone.code],
+                503: [NotThereYet.code],
+            },
         ),
         ("GET", "/api/settings"): Operation(
             name="getSettings",
@@ -484,7 +499,7 @@ def _responses(operation: Operation, method: str, path: str) -> dict[str, Json]:
             },
             "content": {operation.media: {"schema": operation.answer}},
         }
-    if path in (PATH, "/api/docs", FILE, "/", STATIC, "/favicon.ico"):
+    if path in (PATH, "/api/docs", FILE, PICTURE, "/", STATIC, "/favicon.ico"):
         found["200"]["headers"] = {"ETag": {"$ref": "#/components/headers/ETag"}}
         found["304"] = {"description": "It is still what `If-None-Match` says."}
     for status, codes in sorted(_errors(operation, method, path).items()):
@@ -789,6 +804,7 @@ def _segment_map() -> Json:
         "last": {"type": "integer", "minimum": 1},
         "duration": {"type": "number", "minimum": 0},
         "kept": {"type": "boolean"},
+        "picture": {"type": ["integer", "null"], "minimum": 1},
     }
     tracks, groups = (
         _array(_fields_of({name: shape | {"description": texts[name]} for name, shape in each.items()}, {}), says)

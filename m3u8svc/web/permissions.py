@@ -16,6 +16,7 @@ THINGS: Mapping[str, Thing] = {
     "/api/tasks/segments": Thing.TASKS,
     "/api/tasks/play": Thing.TASKS,
     "/api/tasks/media": Thing.TASKS,
+    "/api/tasks/picture": Thing.TASKS,
     "/api/settings": Thing.SETTINGS,
     "/api/plugins": Thing.PLUGINS,
     "/api/health": Thing.HEALTH,

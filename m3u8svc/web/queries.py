@@ -142,6 +142,19 @@ def parse_track(query: Query) -> int | None:
     return None if given is None else _integer("track", given, 0, MOST_TRACKS)
 
 
+def parse_position(query: Query) -> int:
+    """
+    The number of a segment, from 1.
+
+    Raises:
+        InvalidRequest: there is none.
+    """
+    given = _one(query, "segment")
+    if given is None:
+        raise InvalidRequest(problems=Said("segment: 缺少必填字段", "segment: is needed"))
+    return _integer("segment", given, 1, 2**31 - 1)
+
+
 def parse_piece(query: Query) -> Wanted:
     """
     Which segment a player asks for.
@@ -149,14 +162,8 @@ def parse_piece(query: Query) -> Wanted:
     Raises:
         InvalidRequest: it does not say so.
     """
-    given = _one(query, "segment")
-    if given is None:
-        raise InvalidRequest(problems=Said("segment: 缺少必填字段", "segment: is needed"))
-    return Wanted(
-        track=parse_track(query) or 0,
-        position=_integer("segment", given, 1, 2**31 - 1),
-        init=parse_flag(query, "init"),
-    )
+    position = parse_position(query)
+    return Wanted(track=parse_track(query) or 0, position=position, init=parse_flag(query, "init"))
 
 
 def _integer(name: str, given: str, least: int, most: int) -> int:

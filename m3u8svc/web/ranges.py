@@ -85,17 +85,23 @@ class Version:
     @classmethod
     def of(cls, identity: str, modified_at: float) -> "Version":
         """That of a file with this identity and time, in seconds since the epoch."""
-        digest = hashlib.sha256(identity.encode()).hexdigest()[:20]
         moment = datetime.fromtimestamp(max(0, int(modified_at)), UTC)
-        return cls(etag=f'"{digest}"', last_modified=format_datetime(moment, usegmt=True))
+        return cls(etag=etag_of(identity.encode()), last_modified=format_datetime(moment, usegmt=True))
 
 
-def is_known(headers: Headers, version: Version) -> bool:
+def etag_of(content: bytes) -> str:
     """
-    Whether who asks has this content already (``If-None-Match``).
+    The ETag of what is answered, where that is at hand.
+    """
+    return f'"{hashlib.sha256(content).hexdigest()[:20]}"'
+
+
+def is_known(headers: Headers, etag: str) -> bool:
+    """
+    Whether who asks has the content of this ETag already (``If-None-Match``).
     """
     tags = [tag.strip().removeprefix("W/") for line in headers.get("if-none-match", ()) for tag in line.split(",")]
-    return "*" in tags or version.etag in tags
+    return "*" in tags or etag in tags
 
 
 def range_of(headers: Headers, version: Version) -> str:

@@ -80,6 +80,7 @@ def segment_map_object(found: SegmentMap) -> dict[str, Any]:
                 "last": each.last,
                 "duration": each.duration_s,
                 "kept": each.kept,
+                "picture": each.picture,
             }
             for each in found.groups
         ],

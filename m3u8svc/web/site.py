@@ -68,6 +68,7 @@ def make_site(
         "/api/tasks/segments": (watching := WatchingAPI(service).app.resource()),
         "/api/tasks/play": watching,
         "/api/tasks/media": watching,
+        openapi.PICTURE: watching,
         "/api/settings": SettingsAPI(service, mergers=mergers, storages=storages).app.resource(),
         "/api/plugins": PluginsAPI(plugins).app.resource(),
         "/api/health": (wellbeing := HealthAPI(health, version=version).app.resource()),

@@ -20,6 +20,7 @@ TABLE = {
     "GET /api/tasks/segments": "rua",
     "GET /api/tasks/play": "rua",
     "GET /api/tasks/media": "rua",
+    "GET /api/tasks/picture": "rua",
     "GET /api/settings": "rua",
     "POST /api/settings": "a",
     "GET /api/plugins": "rua",

@@ -1,5 +1,6 @@
 """
-Hostile segments through the real muxing child and the real checking child, watched by a canary.
+Hostile segments through the real muxing child, the real checking child and the one that makes pictures, watched by a
+canary.
 
 A batch is a handful of segments in one merge, damaged by seed; what it ends in is one word. Every batch ends by itself:
 with a file, with a named error, with a child that the service outlives. Anything else is raised.
@@ -20,13 +21,17 @@ from m3u8svc.errors import CannotVerify, M3u8svcError
 from m3u8svc.hls.media import MediaKind
 from m3u8svc.merge import Muxing
 from m3u8svc.offerings import MediaFile, MergeJob, Part
+from m3u8svc.pictures import DEMUXERS, Footage, Pictures
 from m3u8svc.sandbox.level import Box
 from m3u8svc.tasks.task import Task, TaskSpec
+from m3u8svc.watching import open_footage
 from tests.hostile.mutate import mutated
 from tests.hostile.watch import MARK, Canary
 
 TASK = Task(id="hostile", spec=TaskSpec(url="http://origin.invalid/list.m3u8", filename="film"))
 IN_A_BATCH = 10
+PICTURED = 2
+"""Of how many segments of a batch a picture is asked for."""
 MOST_MEMORY_KB = (3 << 29) // 1024
 """What the address space of a child is limited to."""
 
@@ -91,6 +96,7 @@ class Rig:
         self._boxes: list[Box] = []
         self._muxing = Muxing(reactor=reactor, in_thread=in_thread, boxed=self._boxes.append)
         self._checks = Checks(self._boxes.append)
+        self._pictures = Pictures(self._boxes.append)
 
     async def batch(self, seed: str) -> str:
         """
@@ -145,6 +151,8 @@ class Rig:
         target = self._folder / f".{work.name}.part.mp4"
         job = MergeJob(task=TASK, target=target, sources=(work,), expected_duration_s=float(len(parts)))
         self._boxes.clear()
+        for part in parts[:PICTURED]:
+            await self._in_thread(self._picture, part, seed)
         try:
             result = await self._muxing.merge(job, _feed(parts), lambda done: None)
         except M3u8svcError as error:
@@ -155,6 +163,15 @@ class Rig:
         target.unlink(missing_ok=True)
         self._insist(ended)
         return ended
+
+    def _picture(self, part: MediaFile, seed: str) -> None:
+        if part.kind not in DEMUXERS:
+            return
+        footage = Footage(path=part.path, demuxer=DEMUXERS[part.kind], init=part.init)
+        media, init = open_footage(footage, self._in_thread)
+        made = self._pictures.make((seed, part.position, ""), footage, media, init)
+        if MARK in made.jpeg:
+            raise Escape("the canary is in a picture")
 
     def _check(self, target: Path, seed: str) -> None:
         content = target.read_bytes()

@@ -535,6 +535,77 @@ def test_groups_dropped_and_merged_again(stage: Stage) -> None:
 
 
 @in_browser_thread
+def test_pictures_of_groups(stage: Stage) -> None:
+    """
+    Each group shows what it is: of a task that runs as far as its segments are there, of a finished one out of its
+    file; and one that is dropped then keeps its picture as long as the page is open, so that it can be brought back.
+    """
+    cut = (*"012", "#EXT-X-DISCONTINUITY", *"34", "#EXT-X-DISCONTINUITY", *"5678")
+    url = playlist(stage, "pictured.m3u8", *cut)
+    held = stage.service.add(url.replace("/plain/", "/held/"), "held")
+    done = stage.service.add(url, "done")
+    stage.service.becomes(done, "已完成")
+    within(lambda: states(stage.service, held).startswith("ddd"))
+    with stage.page() as (page, seen):
+        open_task(stage, page, held)
+        pictures = page.locator(".groups tbody img")
+        expect(pictures).to_have_count(1)
+        expect(pictures).to_have_attribute("alt", "Picture of group 1")
+        within(lambda: drawn(pictures) == [(160, 90)])
+        assert (96, 54) == size_of(page.locator(".groups tbody .frame").nth(2))
+        open_task(stage, page, done)
+        expect(page.locator(".one h1")).to_have_text("done")
+        expect(pictures).to_have_count(3)
+        within(lambda: drawn(pictures) == [(160, 90)] * 3)
+        assert [(96, 54)] * 3 == [size_of(each) for each in pictures.all()]
+        assert ["lazy"] * 3 == [each.get_attribute("loading") for each in pictures.all()]
+        page.locator(".groups").get_by_label("Keep group 2").uncheck()
+        page.locator(".groups").get_by_role("button", name="Merge again").click()
+        within(lambda: [True, False, True] == [each["kept"] for each in groups_of(stage.service, done)])
+        within(lambda: groups_of(stage.service, done)[1]["picture"] is None)
+        expect(page.locator(".groups").get_by_label("Keep group 2")).not_to_be_checked()
+        assert [(160, 90)] * 3 == drawn(pictures)
+        page.click("#language")
+        expect(pictures.first).to_have_attribute("alt", "第 1 组的画面")
+        assert_quiet(stage, seen)
+
+
+@in_browser_thread
+def test_a_picture_that_cannot_be_had(stage: Stage) -> None:
+    """Its place stays empty, and as large as it was."""
+    cut = (*"012", "#EXT-X-DISCONTINUITY", *"345")
+    task_id = stage.service.add(playlist(stage, "unpictured.m3u8", *cut), "film")
+    stage.service.becomes(task_id, "已完成")
+    with stage.page() as (page, _seen):
+        page.route("**/api/tasks/picture?*segment=2", lambda route: route.fulfill(status=404))
+        open_task(stage, page, task_id)
+        expect(page.locator(".groups tbody tr")).to_have_count(2)
+        pictures = page.locator(".groups tbody img")
+        expect(pictures).to_have_count(1)
+        within(lambda: drawn(pictures) == [(160, 90)])
+        assert [(96, 54)] * 2 == [size_of(each) for each in page.locator(".groups .frame").all()]
+
+
+def groups_of(service: Service, task_id: str) -> list[dict[str, Any]]:
+    """As the API says."""
+    found: list[dict[str, Any]] = service.ask("GET", f"/api/tasks/segments?id={task_id}")["groups"]
+    return found
+
+
+def drawn(pictures: Locator) -> list[tuple[int, int]]:
+    """How large these pictures are by themselves; (0, 0) for one that is not there."""
+    return [
+        tuple(each) for each in pictures.evaluate_all("all => all.map(each => [each.naturalWidth, each.naturalHeight])")
+    ]
+
+
+def size_of(shown: Locator) -> tuple[int, int]:
+    """How large it is on the page."""
+    box = shown.bounding_box() or {}
+    return round(box["width"]), round(box["height"])
+
+
+@in_browser_thread
 def test_buttons_of_a_task(stage: Stage) -> None:
     """Pause, go on, delete with and without the file: each does what it says; deleting asks first."""
     task_id = stage.service.add(stage.source.url("held"), "film")

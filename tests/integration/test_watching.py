@@ -14,7 +14,9 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 import pytest
 
@@ -235,3 +237,75 @@ def test_kept_segments_play_when_all_is_done(service: Service, source: Source, t
     whole = tmp_path / "whole.ts"
     ffmpeg(*OPEN, "-i", play_link(service, done["id"]), "-c", "copy", whole)
     assert SECONDS * 25 == packets(whole)["h264"]
+
+
+# -- Pictures --------------------------------------------------------------------------------------------------------
+
+
+def picture(service: Service, task_id: str, number: int) -> tuple[int, str]:
+    """What is answered: the status, and the size of the picture, or the error."""
+    try:
+        with urlopen(f"{service.base}/api/tasks/picture?id={task_id}&segment={number}", timeout=WITHIN_S) as answer:
+            kind, content = answer.headers["content-type"], answer.read()
+    except HTTPError as error:
+        with error:
+            return error.code, error.headers["x-error-code"]
+    assert "image/jpeg" == kind
+    wanted = ["-show_entries", "stream=codec_name,width,height", "-of", "csv=p=0"]
+    ran = subprocess.run(["ffprobe", "-v", "error", *wanted, "-"], input=content, capture_output=True, check=True)
+    return 200, ran.stdout.decode().strip()
+
+
+def shown(service: Service, task_id: str) -> list[int | None]:
+    """Which segment stands for each group."""
+    return [group["picture"] for group in service.ask("GET", f"/api/tasks/segments?id={task_id}").value["groups"]]
+
+
+JPEG = (200, "mjpeg,160,90")
+
+
+@pytest.mark.parametrize("name", ["plain", "aes"])
+def test_pictures_through_the_life_of_a_task(service: Service, source: Source, name: str) -> None:
+    """While it runs, paused, and when its segments have gone into the file: whatever is there has a picture."""
+    source.hold(*(f"/{name}/index{number}.ts" for number in range(2, SECONDS)))
+    task = service.add(source.url(f"/{name}/index.m3u8"), f"pictured {name}")
+    until(lambda: states(service, task)[0:1] != [] and states(service, task)[0][:2] == "dd")
+    assert [JPEG, JPEG] == [picture(service, task, number) for number in (1, 2)]
+    assert (503, "not_there_yet") == picture(service, task, 3)
+    assert (404, "segment_absent") == picture(service, task, SECONDS + 1)
+    assert [1] == shown(service, task)
+    service.ask("PUT", f"/api/tasks?id={task}", {"status": "已暂停"})
+    service.wait(task, "已暂停")
+    until(lambda: picture(service, task, 1) == JPEG)
+    assert (404, "segment_absent") == picture(service, task, 3)
+    assert [1] == shown(service, task)
+    source.release()
+    service.ask("PUT", f"/api/tasks?id={task}", {"status": "等待中"})
+    service.wait(task, "已完成")
+    assert [JPEG, JPEG] == [picture(service, task, number) for number in (1, SECONDS)]
+    assert [(1 + SECONDS) // 2] == shown(service, task)
+    Path(service.task(task)["output"]).write_bytes(b"no film")
+    assert (404, "file_gone") == picture(service, task, 2)
+    assert JPEG == picture(service, task, 1)  # it is in memory
+
+
+def test_pictures_of_fmp4(service: Service, source: Source) -> None:
+    """Of the main track, with its init section; of sound there are none."""
+    source.hold(*(f"/{kind}/index{number}.m4s" for kind in ("video", "audio") for number in range(5, SECONDS)))
+    task = service.add(source.url("/apart.m3u8"), "pictured apart")
+    until(lambda: [each[:5] for each in states(service, task)] == ["ddddd"] * 2)
+    assert JPEG == picture(service, task, 3)
+    service.ask("PUT", f"/api/tasks?id={task}", {"status": "已暂停"})
+    service.wait(task, "已暂停")
+    until(lambda: picture(service, task, 4) == JPEG)
+    source.release()
+    sound = service.finish(source.url("/audio/index.m3u8"), "pictured sound", keep_ts_files=True)
+    assert (404, "no_picture") == picture(service, sound["id"], 1)
+    assert [None] == shown(service, sound["id"])
+
+
+def test_pictures_of_kept_segments(service: Service, source: Source) -> None:
+    """They are there without a film, and so is a picture of what no file has."""
+    task = service.finish(source.url("/plain/index.m3u8"), "pictured kept", no_merge_ts=True)["id"]
+    assert [JPEG, JPEG] == [picture(service, task, number) for number in (1, SECONDS)]
+    assert [(1 + SECONDS) // 2] == shown(service, task)

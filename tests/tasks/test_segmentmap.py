@@ -21,6 +21,7 @@ from m3u8svc.tasks.segmentmap import (
     groups_of_plan,
     map_of_record,
     map_of_report,
+    with_pictures,
 )
 from m3u8svc.testing.playlists import SegmentLine, media_playlist
 
@@ -80,6 +81,41 @@ def test_map_of_a_report() -> None:
     report = make_report(evidence, url="https://h.test/list.m3u8", made_at="", result={})
     groups = (*GROUPS[:2], attrs.evolve(GROUPS[2], kept=False))
     assert SegmentMap(tracks=(TrackStates(kind="video", states="drsxx"),), groups=groups) == map_of_report(report)
+
+
+def test_pictures_of_groups() -> None:
+    """The segment in the middle stands for a group, else its first or its last one, if that is there."""
+    groups = [GroupSpan(number=1, first=3, last=8, duration_s=1.0, kept=True)]
+    shown = [with_pictures(groups, there.__contains__)[0].picture for there in ({5, 3, 8}, {3, 8}, {7, 8}, {4, 6, 7})]
+    assert [5, 3, 8, None] == shown
+
+
+@pytest.mark.parametrize(
+    ("kept", "is_film", "kind", "expected"),
+    [
+        ((), True, "video", [1, None, None]),
+        ((), True, "audio", [None, None, None]),
+        ((), False, "video", [None, None, None]),
+        ((3, 5), True, "video", [1, 3, 5]),
+        ((3, 5), False, "audio", [None, None, None]),
+        ((3, 5), False, "", [None, 3, 5]),
+    ],
+)
+def test_pictures_of_a_result(kept: tuple[int, ...], is_film: bool, kind: str, expected: list[int | None]) -> None:
+    """Of what is in a film whose merger tells where, and of segments that are kept; what is sound has none."""
+    evidence = Evidence(
+        presentation=PRESENTATION,
+        whole=plan_presentation(PRESENTATION, {}),
+        plan=PLAN,
+        rows={(MAIN, position): row(position) for position in (1, 2, 4)},
+        lost={},
+        details={
+            "spans": [{"track": MAIN, "n": 1, "file": 1, "from": 0.0, "to": 2.0}],
+            "tracks": [{"track": MAIN, "kind": kind, "packets": 9}] if kind else [],
+        },
+    )
+    report = make_report(evidence, url="", made_at="", result={})
+    assert expected == [each.picture for each in map_of_report(report, kept=kept, is_film=is_film).groups]
 
 
 def test_map_of_what_was_written_down() -> None:

@@ -202,6 +202,13 @@ class RecordingService:
             await self.arrival
         return self.piece, "video/mp2t"
 
+    async def picture(self, task_id, position):
+        self._called("picture", task_id, position)
+        self._found(task_id)
+        if self.arrival is not None:
+            await self.arrival
+        return b"\xff\xd8 a picture \xff\xd9"
+
     async def remove(self, task_id, *, with_files):
         self._called("remove", task_id, with_files)
         self._found(task_id)

@@ -7,7 +7,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionLost
 from twisted.python.failure import Failure
 
-from m3u8svc.errors import NothingToWatch, NotThereYet, SegmentAbsent, TooBusy, WatchTheFile
+from m3u8svc.errors import FileGone, NoPicture, NothingToWatch, NotThereYet, SegmentAbsent, TooBusy, WatchTheFile
 from m3u8svc.tasks.segmentmap import GroupSpan, SegmentMap, TrackStates
 from m3u8svc.tasks.task import Task, TaskSpec
 from m3u8svc.tasks.viewing import Wanted
@@ -22,7 +22,7 @@ def test_segments(wire, service):
     held(service)
     service.map = SegmentMap(
         tracks=(TrackStates(kind="video", states="dr.f"), TrackStates(kind="audio", name="Ton", states="sx")),
-        groups=(GroupSpan(number=1, first=1, last=4, duration_s=8.5, kept=True),),
+        groups=(GroupSpan(number=1, first=1, last=4, duration_s=8.5, kept=True, picture=2),),
     )
     reply = wire.ask("GET", "/api/tasks/segments?id=t1")
     assert 200 == reply.status
@@ -31,7 +31,7 @@ def test_segments(wire, service):
             {"kind": "video", "name": "", "total": 4, "states": "dr.f"},
             {"kind": "audio", "name": "Ton", "total": 2, "states": "sx"},
         ],
-        "groups": [{"number": 1, "first": 1, "last": 4, "duration": 8.5, "kept": True}],
+        "groups": [{"number": 1, "first": 1, "last": 4, "duration": 8.5, "kept": True, "picture": 2}],
     } == reply.value
 
 
@@ -155,13 +155,76 @@ def test_what_cannot_be_watched(wire, service, failures, error, expected):
     assert [] == failures
 
 
-def test_whoever_hangs_up_waits_no_more(wire, service, build_request, failures):
+# -- Pictures --------------------------------------------------------------------------------------------------------
+
+
+def test_picture(wire, service):
+    """A JPEG that is nobody else's, and that a browser asks for anew, which costs little."""
+    held(service)
+    reply = wire.ask("GET", "/api/tasks/picture?id=t1&segment=17")
+    assert (200, "image/jpeg", "private, no-cache", "nosniff") == (
+        reply.status,
+        *(reply.headers[name] for name in ("content-type", "cache-control", "x-content-type-options")),
+    )
+    assert reply.body.startswith(b"\xff\xd8")
+    assert str(len(reply.body)) == reply.headers["content-length"]
+    again = wire.ask(
+        "GET", "/api/tasks/picture?id=t1&segment=17", headers={"If-None-Match": f'"x", {reply.headers["etag"]}'}
+    )
+    assert (304, b"", reply.headers["etag"]) == (again.status, again.body, again.headers["etag"])
+    other = wire.ask("GET", "/api/tasks/picture?id=t1&segment=17", headers={"If-None-Match": '"x"'})
+    assert 200 == other.status
+    assert [("picture", "t1", 17)] * 3 == service.calls
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        ("/api/tasks/picture?segment=1", (400, "missing_task_id")),
+        ("/api/tasks/picture?id=t2&segment=1", (404, "task_not_found")),
+        ("/api/tasks/picture?id=t1", (400, "invalid_request")),
+        ("/api/tasks/picture?id=t1&segment=", (400, "invalid_request")),
+        ("/api/tasks/picture?id=t1&segment=0", (400, "invalid_request")),
+        ("/api/tasks/picture?id=t1&segment=-1", (400, "invalid_request")),
+        ("/api/tasks/picture?id=t1&segment=1&segment=1", (400, "invalid_request")),
+        ("/api/tasks/picture?id=t1&segment=2147483648", (400, "invalid_request")),
+    ],
+)
+def test_picture_of_nothing(wire, service, target, expected):
+    """What is wrong is said as everywhere, and names the field."""
+    held(service)
+    reply = wire.ask("GET", target)
+    assert expected == (reply.status, reply.headers["x-error-code"])
+    assert expected[1] != "invalid_request" or "segment: " in reply.value
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (SegmentAbsent(name="00007.ts", reason="skipped"), (404, "segment_absent", None)),
+        (NoPicture(name="00007.ts", reason="sound"), (404, "no_picture", None)),
+        (FileGone(path="/srv/films/film.mp4"), (404, "file_gone", None)),
+        (NotThereYet(what="00007.ts"), (503, "not_there_yet", "1")),
+        (TooBusy(limit=64, seconds=2), (429, "too_busy", "2")),
+    ],
+)
+def test_no_picture(wire, service, failures, error, expected):
+    """Each by its own code, and none is a fault of ours."""
+    held(service)
+    service.broken = error
+    reply = wire.ask("GET", "/api/tasks/picture?id=t1&segment=7")
+    assert expected == (reply.status, reply.headers["x-error-code"], reply.headers.get("retry-after"))
+    assert [] == failures
+
+
+@pytest.mark.parametrize("target", ["media?id=t1&segment=9", "picture?id=t1&segment=9"])
+def test_whoever_hangs_up_waits_no_more(wire, service, build_request, failures, target):
     """A seek elsewhere: the wait in the service is cancelled, and nothing is logged of it."""
     held(service)
     cancelled = []
     service.arrival = Deferred(cancelled.append)
     channel, written = wire.connect()
-    channel.dataReceived(build_request("GET", "/api/tasks/media?id=t1&segment=9"))
+    channel.dataReceived(build_request("GET", f"/api/tasks/{target}"))
     assert ([], b"") == (cancelled, written.value())
     channel.connectionLost(Failure(ConnectionLost()))
     assert ([service.arrival], []) == (cancelled, failures)

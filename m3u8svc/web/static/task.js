@@ -241,15 +241,27 @@ function Groups({ task, text, send, groups, onPlay }) {
   return html`<section class="card groups" aria-labelledby="groups-title">
     <h2 id="groups-title">${text.groups}</h2>
     <p class="hint">${text.groupsHint}</p>
-    <div class="scroll" role="group" tabindex="0" aria-labelledby="groups-title"><table><thead><tr><th scope="col">${text.group}</th><th scope="col">${text.groupSegments}</th><th scope="col">${text.groupLength}</th><th scope="col"><span class="unseen">${text.watch}</span></th></tr></thead><tbody>
-      ${groups.map(({ number, first, last, duration }) => html`<tr key=${number} class=${chosen.has(number) ? "" : "dropped"}>
+    <div class="scroll" role="group" tabindex="0" aria-labelledby="groups-title"><table><thead><tr><th scope="col">${text.group}</th><th scope="col">${text.picture}</th><th scope="col">${text.groupSegments}</th><th scope="col">${text.groupLength}</th><th scope="col"><span class="unseen">${text.watch}</span></th></tr></thead><tbody>
+      ${groups.map(({ number, first, last, duration, picture }) => html`<tr key=${number} class=${chosen.has(number) ? "" : "dropped"}>
         <td><label><input type="checkbox" checked=${chosen.has(number)} aria-label=${text.keep(number)} onChange=${() => turn(number)} />${number}</label></td>
+        <td class="picture"><${Picture} key=${`${task.id} ${first} ${last}`} task=${task} segment=${picture} label=${text.pictureOf(number)} /></td>
         <td>${first === last ? first : `${first}–${last}`}</td><td>${clock(duration)}</td>
         <td><button type="button" class="plain" aria-label=${text.playGroup(number)} title=${text.playGroup(number)} onClick=${() => onPlay(first - 1)}><${Icon} name="play" /></button></td></tr>`)}
     </tbody></table></div>
     <div class="buttons"><button type="button" class="apply" disabled=${same || !chosen.size || Boolean(task.again)} onClick=${apply}>${finished ? text.mergeAgain : text.applyGroups}</button>
       <span class="hint">${same ? text.unchanged : text.kept(chosen.size)}</span></div>
   </section>`;
+}
+
+// What a group looks like. Once there is a picture it stays, whatever becomes of the segment.
+function Picture({ task, segment, label }) {
+  const last = useRef(null);
+  const [failed, setFailed] = useState(null);
+  last.current = segment ?? last.current;
+  const shown = last.current;
+  if (!shown || failed === shown) return html`<span class="frame"></span>`;
+  return html`<img class="frame" loading="lazy" decoding="async" width="96" height="54" alt=${label} onError=${() => setFailed(shown)}
+    src=${`api/tasks/picture?id=${encodeURIComponent(task.id)}&segment=${shown}`} />`;
 }
 
 // -- What went wrong, and the log --

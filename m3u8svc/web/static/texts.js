@@ -31,7 +31,7 @@ export const ERRORS = {
   result_not_ready: "The task is not finished: there is no file yet", no_result_file: "The result is not one file on this machine",
   file_gone: "The file is gone, or was changed", range_not_satisfiable: "The file ends before that",
   nothing_to_watch: "There is nothing to play now: the task does not run", watch_the_file: "Play the finished file: its segments are gone",
-  segment_absent: "That segment is not there", not_there_yet: "That is not there yet",
+  segment_absent: "That segment is not there", not_there_yet: "That is not there yet", no_picture: "There is no picture of that segment",
   wrong_host: "This is not an address of the service", foreign_origin: "Requests from other sites are refused",
   not_json: "The request is not JSON", not_found: "There is no such page", method_not_allowed: "This cannot be done here",
   bad_http: "The request is not valid HTTP", headers_too_large: "The request's headers are too large",

@@ -1,0 +1,166 @@
+"""
+The child that makes a picture, given real files in its real box: what it shows, and what it says where it cannot.
+"""
+
+import io
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import pytest
+
+from m3u8svc.errors import NotThereYet
+from m3u8svc.mux.picture import fitted
+from m3u8svc.pictures import Footage, Picture, Pictures
+from m3u8svc.results import ResultFile
+from m3u8svc.sandbox.level import Box, offered
+from tests.mux.conftest import AAC, X264, run_ffmpeg
+
+COLOURS = {"red": (254, 0, 0), "blue": (0, 0, 254)}
+
+
+@pytest.fixture(scope="module")
+def footage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two seconds of red and two of blue with a tone, as TS, as fMP4 and as a film; and what is no film."""
+    folder = tmp_path_factory.mktemp("footage")
+    coloured = ("-f", "lavfi", "-i", "color=red:s=640x360:r=25:d=2[a];color=blue:s=640x360:r=25:d=2[b];[a][b]concat")
+    tone = ("-f", "lavfi", "-i", "sine=d=4")
+    run_ffmpeg(*coloured, *tone, *X264, *AAC, folder / "film.mp4")
+    cut = ("-c", "copy", "-f", "hls", "-hls_time", "2", "-hls_playlist_type", "vod")
+    run_ffmpeg("-i", folder / "film.mp4", *cut, "-hls_segment_filename", folder / "%d.ts", folder / "ts.m3u8")
+    fragments = ("-hls_segment_type", "fmp4", "-hls_segment_filename", folder / "%d.m4s")
+    run_ffmpeg("-i", folder / "film.mp4", *cut, *fragments, folder / "fmp4.m3u8")
+    run_ffmpeg("-i", folder / "0.ts", "-c", "copy", "-vn", folder / "sound.ts")
+    whole = (folder / "1.ts").read_bytes()
+    (folder / "garbage.ts").write_bytes(os.urandom(200_000))
+    (folder / "empty.ts").write_bytes(b"")
+    (folder / "damaged.ts").write_bytes(whole[:2000] + bytes(len(whole) - 2000))
+    huge = ("-f", "lavfi", "-i", "color=s=16000x8000:r=1:d=1", "-c:v", "libx264", "-preset", "ultrafast", "-bf", "0")
+    run_ffmpeg(*huge, folder / "huge.ts")
+    run_ffmpeg("-f", "lavfi", "-i", "color=s=64x64:d=1", "-c:v", "mjpeg", "-pix_fmt", "yuvj420p", folder / "other.mp4")
+    (folder / "list.ts").write_text(f"#EXTM3U\n#EXTINF:2,\nfile://{folder}/0.ts\n#EXT-X-ENDLIST\n")
+    return folder
+
+
+def opened(path: Path) -> ResultFile:
+    return ResultFile(str(path), os.open(path, os.O_RDONLY), lambda *_: None)
+
+
+def picture(
+    path: Path, *, init: Path | None = None, at_s: float | None = None, pictures: Pictures | None = None
+) -> Picture:
+    """What the child makes of it."""
+    demuxer = "mpegts" if path.suffix == ".ts" else "mp4"
+    where = Footage(path=path, demuxer=demuxer, init=init, at_s=at_s)
+    return (pictures or Pictures()).make(("t", 1, ""), where, opened(path), None if init is None else opened(init))
+
+
+def colour(made: Picture) -> str:
+    """Which of the colours it shows, and that it is a small JPEG."""
+    assert "" == made.none
+    assert len(made.jpeg) < 20_000
+    with av.open(io.BytesIO(made.jpeg), format="jpeg_pipe") as container:
+        frame = next(container.decode(video=0))
+    assert (160, 90) == (frame.width, frame.height)
+    seen = bytes(frame.reformat(16, 16, format="rgb24").planes[0])[:3]
+    return min(COLOURS, key=lambda name: sum(abs(int(a) - b) for a, b in zip(seen, COLOURS[name], strict=True)))
+
+
+def test_of_a_ts(footage: Path) -> None:
+    """Each segment shows what it holds."""
+    assert ["red", "blue"] == [colour(picture(footage / f"{number}.ts")) for number in (0, 1)]
+
+
+def test_of_fmp4(footage: Path) -> None:
+    """With the init section in front."""
+    assert ["red", "blue"] == [
+        colour(picture(footage / f"{number}.m4s", init=footage / "init.mp4")) for number in (0, 1)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("at_s", "expected"), [(0.0, "red"), (1.0, "red"), (1.1, "blue"), (2.0, "blue"), (1.02, "red")]
+)
+def test_of_a_film(footage: Path, at_s: float, expected: str) -> None:
+    """The first key frame from that time on; there is one each second, and times may be rounded."""
+    assert expected == colour(picture(footage / "film.mp4", at_s=at_s))
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("sound.ts", "no_video"),
+        ("garbage.ts", "undecodable"),
+        ("empty.ts", "undecodable"),
+        ("huge.ts", "undecodable"),
+        ("list.ts", "undecodable"),
+        ("other.mp4", "no_video"),
+    ],
+)
+def test_of_what_has_none(footage: Path, name: str, expected: str) -> None:
+    """Each says why; a picture as large as a bomb is not decoded, nor what no film is coded in."""
+    assert expected == picture(footage / name).none
+
+
+def test_of_what_is_damaged(footage: Path) -> None:
+    """There is one or there is none, and it is no death."""
+    assert picture(footage / "damaged.ts").none != "died"
+
+
+def test_beyond_the_end(footage: Path) -> None:
+    """Nothing is shown for what is not there."""
+    assert "no_key_frame" == picture(footage / "film.mp4", at_s=3.5).none
+
+
+def test_fragments_without_their_init_section(footage: Path) -> None:
+    """They cannot be read."""
+    assert "undecodable" == picture(footage / "0.m4s").none
+
+
+def test_its_box(footage: Path) -> None:
+    """Every wall that this machine offers is up around it."""
+    boxes: list[Box] = []
+    picture(footage / "0.ts", pictures=Pictures(boxes.append))
+    assert [offered().level] == [each.level for each in boxes]
+
+
+@pytest.fixture
+def endless() -> Iterator[Path]:
+    """A file that never ends and holds nothing."""
+    reading, writing = os.pipe()
+    yield Path(f"/proc/self/fd/{reading}")
+    os.close(reading)
+    os.close(writing)
+
+
+def test_that_takes_too_long(endless: Path) -> None:
+    """It is ended, and there is no picture."""
+    descriptor = os.open(endless, os.O_RDONLY)
+    file = ResultFile(str(endless), descriptor, lambda *_: None)
+    made = Pictures(longest_s=0.5).make(("t", 1, ""), Footage(path=endless, demuxer="mpegts"), file, None)
+    assert "died" == made.none
+
+
+def test_while_the_service_stops(footage: Path) -> None:
+    """No child is started any more."""
+    pictures = Pictures()
+    pictures.stop()
+    with pytest.raises(NotThereYet):
+        picture(footage / "0.ts", pictures=pictures)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "shape", "expected"),
+    [
+        (1920, 1080, 1.0, (160, 90)),
+        (1080, 1920, 1.0, (90, 160)),
+        (720, 576, 64 / 45, (160, 90)),
+        (64, 64, 1.0, (160, 160)),
+        (16384, 2, 1.0, (160, 2)),
+        (2, 16384, 10.0, (2, 160)),
+    ],
+)
+def test_size(width: int, height: int, shape: float, expected: tuple[int, int]) -> None:
+    """The longer side is always as long, the shape that of the film, as far as there are pixels for it."""
+    assert expected == fitted(width, height, shape)
