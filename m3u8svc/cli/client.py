@@ -6,6 +6,7 @@ given: no proxy from the environment, no redirect, an end to every wait and ever
 """
 
 import json
+import re
 import socket
 import ssl
 import time
@@ -33,6 +34,8 @@ REPEATS_S = (1.0, 2.0, 4.0)
 """How long to wait each time before a request whose answer was lost is sent again."""
 EXIT_REFUSED = 1
 EXIT_NO_SERVICE = 3
+
+_COULD_BE_AN_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 ACTIVE = (Status.WAITING.value, Status.DOWNLOADING.value)
 
@@ -229,9 +232,9 @@ class Client:
         try:
             return self.task(given)
         except Refused as refusal:
-            if refusal.status != 404:
+            if refusal.status != 404 or not _COULD_BE_AN_ID.fullmatch(given):
                 raise
-            matching = [task for task in self.tasks() if task.id.startswith(given)]
+            matching = [task for task in self.tasks(q=given) if task.id.startswith(given)]
             if not matching:
                 raise
         if len(matching) > 1:

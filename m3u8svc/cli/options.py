@@ -456,10 +456,12 @@ def complete_ids(ctx: click.Context, param: click.Parameter, incomplete: str) ->
         token, file = given.get("token"), given.get("token_file")
         if not server.authorization and (token or file):
             server = Server(server, f"Bearer {token or _token_in(str(file))}")
-        tasks = Client(server, timeout_s=COMPLETION_TIMEOUT_S).tasks()
+        most = None if incomplete else MOST_COMPLETIONS  # who looks for text finds it in names as well
+        client = Client(server, timeout_s=COMPLETION_TIMEOUT_S)
+        tasks = client.tasks(q=incomplete or None, order="desc", limit=most)
     except (CommandFailed, click.UsageError):
         return []
-    found = [task for task in reversed(tasks) if task.id.startswith(incomplete)]
+    found = [task for task in tasks if task.id.startswith(incomplete)]
     return [CompletionItem(task.id, help=escape_controls(task.filename)) for task in found[:MOST_COMPLETIONS]]
 
 

@@ -121,8 +121,9 @@ class StubService(VisitedServer):
 
     def listed(self, query: Mapping[str, str]) -> list[dict[str, Any]]:
         """By the filters that a test needs; the queue is in order of creation."""
-        wanted = query.get("status")
+        wanted, text = query.get("status"), query.get("q", "")
         found = [each for each in self.tasks.values() if wanted in (None, each["status"])]
+        found = [each for each in found if any(text in each[name] for name in ("id", "filename", "url"))]
         if query.get("order") == "desc":
             found.reverse()
         return found[: int(query.get("limit", len(found)))]

@@ -261,6 +261,16 @@ def test_start_of_an_id_is_enough(service: StubService, invoke: Invoke) -> None:
     assert "xyz" == json.loads(invoke("show", "x", "--json").stdout)["id"]
 
 
+def test_the_start_of_an_id_is_looked_for(service: StubService, invoke: Invoke) -> None:
+    """By the service, which may have very many tasks; what no id could have is not."""
+    service.put(task("abc1"), task("xyz", filename="abc"))
+    assert "abc1" == json.loads(invoke("show", "abc", "--json").stdout)["id"]
+    assert [{"id": "abc"}, {"q": "abc"}] == [visit.query for visit in service.visits]
+    for given in ("no id", "a" * 65, "é"):
+        assert 1 == invoke("show", given).exit_code
+    assert 3 == sum("id" in visit.query for visit in service.visits[2:]) == len(service.visits[2:])
+
+
 @pytest.mark.parametrize(
     ("locale", "said"),
     [

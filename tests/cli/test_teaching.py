@@ -200,3 +200,12 @@ def test_ids_are_completed_by_the_service(service: StubService) -> None:
     service.put(task("a1"), task("a2"), task("b1"))
     assert ["a2", "a1"] == completed("pause", "a", M3U8SVC_SERVER=service.url)
     assert [] == completed("pause", "a", M3U8SVC_SERVER="http://127.0.0.1:1")
+
+
+def test_ids_are_completed_among_very_many(service: StubService) -> None:
+    """Only those that can be shown are asked for."""
+    service.put(*(task(f"a{number}", filename="film") for number in range(200)), task("b1", filename="a film"))
+    newest = ["b1", *(f"a{number}" for number in range(199, 100, -1))]
+    assert newest == completed("pause", "", M3U8SVC_SERVER=service.url)
+    assert ["b1"] == completed("pause", "b", M3U8SVC_SERVER=service.url)
+    assert [{"order": "desc", "limit": "100"}, {"order": "desc", "q": "b"}] == [each.query for each in service.visits]
