@@ -51,7 +51,7 @@ async def finish(bench: Bench, count: int) -> None:
 def forget(bench: Bench) -> None:
     """
     What only the test holds: what was seen, and the log, which Twisted keeps until somebody begins to log. And the
-    statements that SQLAlchemy has compiled, 500 at most: one that writes so many rows at once for the first time is new.
+    statements that SQLAlchemy has compiled, 500 at most: one that writes so many rows for the first time is new.
     """
     bench.origin.forget()
     bench.seen.clear()
