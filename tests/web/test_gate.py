@@ -142,10 +142,10 @@ def test_paths_nobody_answers(path):
 
 def test_path_check_when_the_path_is_long():
     """Judging a path takes no longer than reading it."""
-    begun = time.monotonic()
+    begun = time.process_time()
     refused("GET", "/" + "a" * 16_000 + "!")
     refused("GET", "/" + "a/" * 8_000 + "!")
-    assert time.monotonic() - begun < 0.5
+    assert time.process_time() - begun < 0.5
 
 
 TYPES = [
