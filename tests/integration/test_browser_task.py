@@ -571,6 +571,36 @@ def test_pictures_of_groups(stage: Stage) -> None:
 
 
 @in_browser_thread
+def test_a_picture_stays_when_another_segment_is_offered(stage: Stage) -> None:
+    """Only the segment in the middle takes the place of another; so nothing flickers while a film is made again."""
+    cut = (*"012", "#EXT-X-DISCONTINUITY", *"345")
+    task_id = stage.service.add(playlist(stage, "offered.m3u8", *cut), "film")
+    stage.service.becomes(task_id, "已完成")
+    offered: tuple[int | None, int | None] = (1, 5)
+
+    def groups(route: Route) -> None:
+        answer = route.fetch().json()
+        for group, number in zip(answer["groups"], offered, strict=True):
+            group["picture"] = number
+        route.fulfill(json=answer)
+
+    with stage.page() as (page, seen):
+        page.route("**/api/tasks/segments?*", groups)
+        open_task(stage, page, task_id)
+        pictures = page.locator(".groups tbody img")
+        expect(pictures.nth(0)).to_have_attribute("src", re.compile("segment=1$"))
+        for now in ((2, None), (1, 4), (None, 6)):
+            offered = now
+            for _ in range(3):  # the answers before the last one are shown
+                with page.expect_response("**/api/tasks/segments?*"):
+                    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+            expect(pictures.nth(0)).to_have_attribute("src", re.compile("segment=2$"))
+            expect(pictures.nth(1)).to_have_attribute("src", re.compile("segment=5$"))
+        page.unroute_all(behavior="ignoreErrors")
+        assert_quiet(stage, seen)
+
+
+@in_browser_thread
 def test_a_picture_that_cannot_be_had(stage: Stage) -> None:
     """Its place stays empty, and as large as it was."""
     cut = (*"012", "#EXT-X-DISCONTINUITY", *"345")

@@ -244,7 +244,7 @@ function Groups({ task, text, send, groups, onPlay }) {
     <div class="scroll" role="group" tabindex="0" aria-labelledby="groups-title"><table><thead><tr><th scope="col">${text.group}</th><th scope="col">${text.picture}</th><th scope="col">${text.groupSegments}</th><th scope="col">${text.groupLength}</th><th scope="col"><span class="unseen">${text.watch}</span></th></tr></thead><tbody>
       ${groups.map(({ number, first, last, duration, picture }) => html`<tr key=${number} class=${chosen.has(number) ? "" : "dropped"}>
         <td><label><input type="checkbox" checked=${chosen.has(number)} aria-label=${text.keep(number)} onChange=${() => turn(number)} />${number}</label></td>
-        <td class="picture"><${Picture} key=${`${task.id} ${first} ${last}`} task=${task} segment=${picture} label=${text.pictureOf(number)} /></td>
+        <td class="picture"><${Picture} key=${`${task.id} ${first} ${last}`} task=${task} segment=${picture} middle=${Math.floor((first + last) / 2)} label=${text.pictureOf(number)} /></td>
         <td>${first === last ? first : `${first}–${last}`}</td><td>${clock(duration)}</td>
         <td><button type="button" class="plain" aria-label=${text.playGroup(number)} title=${text.playGroup(number)} onClick=${() => onPlay(first - 1)}><${Icon} name="play" /></button></td></tr>`)}
     </tbody></table></div>
@@ -253,12 +253,13 @@ function Groups({ task, text, send, groups, onPlay }) {
   </section>`;
 }
 
-// What a group looks like. Once there is a picture it stays, whatever becomes of the segment.
-function Picture({ task, segment, label }) {
-  const last = useRef(null);
+// What a group looks like. Once there is a picture it stays, whatever becomes of the segment; only the one in the middle,
+// which says most, takes the place of another.
+function Picture({ task, segment, middle, label }) {
+  const best = useRef(null);
   const [failed, setFailed] = useState(null);
-  last.current = segment ?? last.current;
-  const shown = last.current;
+  if (segment === middle || !best.current) best.current = segment;
+  const shown = best.current;
   if (!shown || failed === shown) return html`<span class="frame"></span>`;
   return html`<img class="frame" loading="lazy" decoding="async" width="96" height="54" alt=${label} onError=${() => setFailed(shown)}
     src=${`api/tasks/picture?id=${encodeURIComponent(task.id)}&segment=${shown}`} />`;
