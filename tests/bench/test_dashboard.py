@@ -278,16 +278,19 @@ def test_frames(browser: Browser, service: Service) -> None:
 def test_the_first_load(browser: Browser, service: Service) -> None:
     """From nothing to rows, and to an answer to a click: in every load a new profile."""
     loads = [load(browser, service) for _ in range(LOADS)]
-    rows, usable, used = zip(*loads, strict=True)
+    rows, usable, used, waited = zip(*loads, strict=True)
     print(f"\nrows after {spread(rows)}, an answer to a click after {spread(usable)}")
-    print(f"processor of page and service: {spread(used)}")
+    print(f"processor of page and service: {spread(used)}; for one they waited {spread(waited)}")
     print(f"load of the machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     assert statistics.median(used) < USABLE_S
 
 
-def load(browser: Browser, service: Service) -> tuple[float, float, float]:
-    """When there were rows, when a click was answered, and what of the processor page and service took."""
-    before = used_s(service.pid)
+def load(browser: Browser, service: Service) -> tuple[float, float, float, float]:
+    """
+    When there were rows, when a click was answered, what of the processor page and service took, and how long their
+    main threads were ready and had none: what others took.
+    """
+    before, waited = used_s(service.pid), waited_s(service.pid)
     with browser.new_context() as context:
         page = context.new_page()
         page.add_init_script(f"({USABLE})()")
@@ -295,8 +298,14 @@ def load(browser: Browser, service: Service) -> tuple[float, float, float]:
         page.goto(service.base + "/")
         rows, usable = within(lambda: page.evaluate("window.usable_ && [window.rows_, window.usable_]"))
         trace = read_trace(browser.stop_tracing())
-    used = sum(spent_s for _, _, spent_s in trace.tasks) + used_s(service.pid) - before
-    return rows / 1e3, usable / 1e3, used
+    lasted, used = (sum(each) for each in list(zip(*trace.tasks, strict=True))[1:])
+    waited = lasted - used + waited_s(service.pid) - waited
+    return rows / 1e3, usable / 1e3, used + used_s(service.pid) - before, waited
+
+
+def waited_s(pid: int) -> float:
+    """How long the main thread of a process was ready to run and did not."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text(encoding="ascii").split()[1]) / 1e9
 
 
 def spread(times: Sequence[float]) -> str:

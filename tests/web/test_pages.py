@@ -100,6 +100,23 @@ def test_page_keeps_its_own_policy():
     assert [] == re.findall(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(", scripts)
 
 
+def test_page_names_its_scripts():
+    """All that the first load takes is asked for at once, and not one after the other."""
+    named = re.findall(
+        r'<link rel="modulepreload" href="static/(.+)">', STATIC.joinpath("index.html").read_text("utf-8")
+    )
+    assert sorted(named) == sorted(imported("app.js") - {"app.js"})
+
+
+def imported(name, known=frozenset()):
+    """A script, and those that it cannot begin without."""
+    found = known | {name}
+    for other in re.findall(r'\bfrom\s*"\./([^"]+)"', STATIC.joinpath(name).read_text("utf-8")):
+        there = f"{name.rpartition('/')[0]}/{other}".lstrip("/")
+        found = found if there in found else imported(there, found)
+    return found
+
+
 def test_page_in_both_languages():
     """Every text exists in Chinese and in English, and is one that the page may ask for."""
     texts = [STATIC.joinpath(f"texts-{name}.js").read_text("utf-8") for name in ("zh", "en")]
