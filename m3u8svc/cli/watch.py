@@ -18,8 +18,8 @@ from rich.text import Text
 from m3u8svc.cli import words
 from m3u8svc.cli.client import EXIT_REFUSED, Client, RemoteTask
 from m3u8svc.cli.examples import taught
+from m3u8svc.cli.glance import Glance
 from m3u8svc.cli.options import complete_ids, server_option
-from m3u8svc.cli.picture import Picture
 from m3u8svc.cli.tables import draws_plainly, task_name, task_state, task_table, terminal
 from m3u8svc.redact import escape_controls
 from m3u8svc.tasks.pace import rate_text
@@ -42,12 +42,12 @@ def watch(task_id: str | None, until_done: bool, server: str, as_json: bool) -> 
     Poll and show, until nothing is active or Ctrl-C.
     """
     client = Client(server)
-    picture = Picture(client)
+    glance = Glance(client)
     only = None if task_id is None else client.find(task_id).id
     followed = set() if only is None else {only}
     with nullcontext(JsonLines()) if as_json else _display(terminal()) as show:
         while True:
-            tasks = picture.look() if only is None else [client.task(only)]
+            tasks = glance.look() if only is None else [client.task(only)]
             followed.update(task.id for task in tasks if task.is_active)
             show(tasks)
             if until_done and not any(task.is_active for task in tasks):

@@ -22,7 +22,7 @@ MOST_LEFT = 20
 """Tasks that are asked for one by one because they no longer download."""
 
 
-class Picture:
+class Glance:
     """
     The tasks as they were when they were last looked at.
     """
@@ -46,7 +46,7 @@ class Picture:
 
     def _look_at_what_moves(self) -> bool:
         """
-        Whether the picture is right with that.
+        Whether what is known is right with that.
         """
         try:
             running = self._client.tasks(Status.DOWNLOADING)

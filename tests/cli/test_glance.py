@@ -7,7 +7,7 @@ import json
 import pytest
 
 from m3u8svc.cli.client import Client, NoService
-from m3u8svc.cli.picture import ALL_AGAIN_S, FEW, MOST_LEFT, Picture
+from m3u8svc.cli.glance import ALL_AGAIN_S, FEW, MOST_LEFT, Glance
 from m3u8svc.tasks.task import Status
 from tests.cli.conftest import Raw, StubService, task
 
@@ -17,7 +17,7 @@ RUNNING, WAITING, DONE, PAUSED, FAILED = "下载中", "等待中", "已完成", 
 
 class Watched:
     """
-    A service with very many finished tasks before those of a test, a picture of it, and a clock that a test moves.
+    A service with very many finished tasks before those of a test, a glance at it, and a clock that a test moves.
     """
 
     def __init__(self, service: StubService, *tasks: dict[str, object], old: int = MANY) -> None:
@@ -26,13 +26,13 @@ class Watched:
         for number in range(old):
             service.put(task(f"old{number}", status=DONE, created_at=f"2025-01-01T00:00:{number:09}Z"))
         service.put(*tasks)
-        self._picture = Picture(Client(service.url), seconds=lambda: self.now)
+        self._glance = Glance(Client(service.url), seconds=lambda: self.now)
         self.look()
 
     def look(self) -> int:
         """Look once more: what is seen is what there is; how many tasks came over the wire for it."""
         visits = len(self.service.visits)
-        seen = self._picture.look()
+        seen = self._glance.look()
         assert list(self.service.tasks.values()) == [each.source for each in seen]
         return sum(self._weight(visit.query) for visit in self.service.visits[visits:])
 
