@@ -877,6 +877,16 @@ class TestSettings:
             await store.save_settings(SystemSettings(settings=Settings(download_threads=threads)))
         assert SystemSettings(settings=Settings(download_threads=2)) == await store.load_settings()
 
+    @pytest_twisted.ensureDeferred
+    async def test_options_of_plugins_are_nobody_elses(self, store: Store) -> None:
+        """What a plugin does with the options that it was given is not what the next task gets."""
+        await store.save_settings(SystemSettings(settings=Settings(), plugins={"one": {"names": ["a"]}}))
+        for _ in range(2):
+            found = await store.load_settings()
+            assert found is not None
+            assert {"one": {"names": ["a"]}} == found.plugins
+            found.plugins["one"]["names"].append("b")
+
 
 # -- The schema ------------------------------------------------------------------------------------------------------
 

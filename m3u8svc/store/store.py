@@ -127,7 +127,8 @@ class Store:
         self._thread: _OneThread | None = None
         self._queue: Mapping[str, int] | None = None  # known to the thread alone
         self._tally: Mapping[Status, int] | None = None  # likewise
-        self._settings: tuple[SystemSettings | None] | None = None  # what is saved; None while that is not known
+        # The text of what is saved; None while that is not known. Set in the thread alone, so in the order of commits.
+        self._settings: tuple[str | None] | None = None
         self._copied_at = 0.0
         self._refused = False  # whether the last write failed; known to the thread alone
         self.notices: tuple[M3u8svcError, ...] = ()
@@ -432,21 +433,16 @@ class Store:
         The system settings, None until somebody saved some. They are remembered: every new task asks for them, and
         would otherwise wait behind a write that waits for a lock, to wait once more with its own.
         """
-        if self.file is None:  # others may share a PostgreSQL
-            return await self._read(_load_settings)
-        if self._settings is None:
-            self._settings = (await self._read(_load_settings),)
-        return self._settings[0]
+        known = self._settings
+        text = await self._read(self._settings_text) if known is None else known[0]
+        return None if text is None else rows.system_of(text)  # anew: a plugin gets hold of its options
 
     async def save_settings(self, system: SystemSettings) -> None:
         """
         Replace the system settings.
         """
         saved = Change(settings=rows.system_json(system))
-        try:
-            await self._write(partial(_save_settings, system), lambda _: [saved])
-        finally:
-            self._settings = None  # also what a read that began before has remembered
+        await self._write(partial(self._save_settings, system), lambda _: [saved])
 
     # -- Events
 
@@ -580,6 +576,16 @@ class Store:
             tally = self._tally_now()
             total = sum(tally.values()) if search.status is None else tally.get(search.status, 0)
         return Found(ids=tuple(ids), total=total)
+
+    def _settings_text(self, connection: Connection) -> str | None:
+        text = connection.execute(select(SETTINGS.c.value).where(SETTINGS.c.id == ONLY_ROW)).scalar_one_or_none()
+        if self.file is not None:  # others may share a PostgreSQL
+            self._settings = (text,)
+        return text
+
+    def _save_settings(self, system: SystemSettings, connection: Connection) -> None:
+        self._settings = None  # whether this is committed is known to whoever reads it again
+        upsert(connection, SETTINGS, [{"id": ONLY_ROW, "value": rows.system_json(system)}])
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         if self._thread is None:
@@ -870,15 +876,6 @@ def _report(task_id: str, output_id: str, connection: Connection) -> Report | No
     query = query.where(REPORTS.c.task_id == task_id, REPORTS.c.output_id == output_id)
     row = connection.execute(query).one_or_none()
     return None if row is None else Report(summary=row.summary, segments=bytes(row.segments))
-
-
-def _load_settings(connection: Connection) -> SystemSettings | None:
-    text = connection.execute(select(SETTINGS.c.value).where(SETTINGS.c.id == ONLY_ROW)).scalar_one_or_none()
-    return None if text is None else rows.system_of(text)
-
-
-def _save_settings(system: SystemSettings, connection: Connection) -> None:
-    upsert(connection, SETTINGS, [{"id": ONLY_ROW, "value": rows.system_json(system)}])
 
 
 def _events(limit: int, connection: Connection) -> list[TaskEvent]:
