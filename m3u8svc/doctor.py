@@ -11,13 +11,16 @@ import ipaddress
 import json
 import os
 import resource
+import shutil
 import socket
 import sqlite3
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Literal  # Any: JSON values
 from urllib.parse import quote
@@ -365,37 +368,73 @@ def _database(configuration: Configuration) -> Iterator[Finding]:
 
 def _sqlite(path: Path, *, is_open: bool) -> Iterator[Finding]:
     """A file that is open is read as others read it; one that is not, without making anything beside it."""
-    advice = (
-        "停止服务后再启动：损坏的数据库会由备份恢复，见 docs/configuration.md",
-        "stop and start the service: a damaged database is restored from its backups, see docs/configuration.md",
-    )
-    options = "mode=ro" if is_open else "mode=ro&immutable=1"
-    wrong = "" if is_open else judge(path)
-    revisions: list[str] = []
+    log = Path(f"{path}-wal")
+    was_killed = not is_open and log.exists() and log.stat().st_size > 0
     try:
-        connection = sqlite3.connect(f"file:{quote(os.fsencode(path))}?{options}", uri=True, timeout=5.0)
-        try:
-            if is_open:
-                [found] = connection.execute("PRAGMA quick_check(1)").fetchone()
-                wrong = "" if found == "ok" else str(found)
-            revisions = [row[0] for row in connection.execute(f"SELECT version_num FROM {VERSION_TABLE}")]
-        finally:
-            connection.close()
+        if is_open:
+            revisions = _revisions(path, "mode=ro", check=True)
+        elif was_killed:
+            with _put_together(path, log) as whole:
+                revisions = _revisions_at_rest(whole)
+        else:
+            revisions = _revisions_at_rest(path)
     except sqlite3.Error as error:
-        wrong = wrong or str(error)
-    if wrong:
-        said = escape_controls(wrong)
-        yield _problem("database", f"数据库 {path} 损坏：{said}", f"the database {path} is damaged: {said}", *advice)
+        said = escape_controls(str(error))
+        yield _problem(
+            "database",
+            f"数据库 {path} 损坏：{said}",
+            f"the database {path} is damaged: {said}",
+            "停止服务后再启动：损坏的数据库会由备份恢复，见 docs/configuration.md",
+            "stop and start the service: a damaged database is restored from its backups, see docs/configuration.md",
+        )
+        return
+    except OSError as error:
+        yield Finding(
+            about="database",
+            status="warning",
+            zh=f"无法检查数据库 {path}：{error.strerror}",
+            en=f"the database {path} cannot be checked: {error.strerror}",
+            advice_zh="检查它的权限和临时目录的空间",
+            advice_en="look at its permissions, and at the room where temporary files go",
+        )
         return
     yield judged_schema(path, revisions)
-    wal = Path(f"{path}-wal")
-    if not is_open and wal.exists() and wal.stat().st_size:
+    if was_killed:
         yield Finding(
             about="database",
             status="ok",
             zh="上次没有正常停止，下次启动时检查并并入日志",
             en="the last stop was not clean; the next start checks it and takes in its log",
         )
+
+
+@contextmanager
+def _put_together(path: Path, log: Path) -> Iterator[Path]:
+    """
+    A copy of a database with what a killed service left in its log: without that the file may be half of anything.
+    """
+    with tempfile.TemporaryDirectory(prefix="m3u8svc-doctor-") as place:
+        whole = Path(place) / path.name
+        shutil.copyfile(path, whole)
+        shutil.copyfile(log, f"{whole}-wal")
+        with closing(sqlite3.connect(whole)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        yield whole
+
+
+def _revisions_at_rest(path: Path) -> list[str]:
+    if wrong := judge(path):
+        raise sqlite3.DatabaseError(wrong)
+    return _revisions(path, "mode=ro&immutable=1", check=False)
+
+
+def _revisions(path: Path, options: str, *, check: bool) -> list[str]:
+    with closing(sqlite3.connect(f"file:{quote(os.fsencode(path))}?{options}", uri=True, timeout=5.0)) as connection:
+        if check:
+            [found] = connection.execute("PRAGMA quick_check(1)").fetchone()
+            if found != "ok":
+                raise sqlite3.DatabaseError(str(found))
+        return [row[0] for row in connection.execute(f"SELECT version_num FROM {VERSION_TABLE}")]
 
 
 def judged_schema(path: Path, revisions: list[str]) -> Finding:

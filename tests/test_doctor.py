@@ -4,6 +4,7 @@ What the doctor finds, and that it changes nothing.
 
 import json
 import os
+import shutil
 import socket
 import sqlite3
 import subprocess
@@ -149,6 +150,23 @@ def test_a_damaged_database(configuration: Configuration, home: Path) -> None:
     [(status, text)] = found(configuration, "database")
     assert ("problem", True) == (status, "is damaged" in text)
     assert content == path.read_bytes()
+
+
+def test_a_database_whose_service_was_killed(configuration: Configuration, home: Path, tmp_path: Path) -> None:
+    """All there is may be in its log still: that is no damage, and neither file is touched."""
+    path, log = home / "m3u8svc.sqlite3", home / "m3u8svc.sqlite3-wal"
+    for each in home.glob("m3u8svc.sqlite3*"):
+        shutil.rmtree(each) if each.is_dir() else each.unlink()
+    database = Database(f"sqlite:///{tmp_path}/living.sqlite3")
+    database.open()
+    for name, target in (("living.sqlite3", path), ("living.sqlite3-wal", log)):
+        shutil.copyfile(tmp_path / name, target)
+    database.close()
+    before = path.read_bytes(), log.read_bytes()
+    assert b"tasks" not in before[0] and b"tasks" in before[1]
+    assert [("ok", True), ("ok", False)] == [(s, REVISION in text) for s, text in found(configuration, "database")]
+    assert before == (path.read_bytes(), log.read_bytes())
+    assert not (home / "m3u8svc.sqlite3-shm").exists()
 
 
 def test_a_database_of_another_version(configuration: Configuration, home: Path) -> None:
