@@ -8,6 +8,7 @@ of each test is collected at its end.
 
 import gc
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any  # Any: pytest does not export the type
 
 import pytest
@@ -23,20 +24,10 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     terminalreporter.write_line(f"seeds: {SEEDS}")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def only_new_garbage() -> None:
+@contextmanager
+def watched() -> Iterator[list[str]]:
     """
-    What was imported, and what earlier files of tests left, is never garbage: looking at it again after each test would
-    take most of the run.
-    """
-    gc.collect()
-    gc.freeze()
-
-
-@pytest.fixture(autouse=True)
-def no_unhandled_errors(request: pytest.FixtureRequest) -> Iterator[None]:
-    """
-    Fail on a critical log event, unless the test is marked with `logs_failures`.
+    What is logged as critical meanwhile, also by the garbage that is left at the end.
     """
     seen: list[str] = []
 
@@ -46,9 +37,31 @@ def no_unhandled_errors(request: pytest.FixtureRequest) -> Iterator[None]:
             seen.append(failure.getTraceback() if failure is not None else str(event.get("log_format")))
 
     globalLogPublisher.addObserver(watch)
-    yield
+    yield seen
     gc.collect()
     globalLogPublisher.removeObserver(watch)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def only_new_garbage() -> None:
+    """
+    What was imported, and what earlier files of tests left, is no garbage of a test: looking at all of it after each
+    would take most of the run. It is looked at once a file.
+    """
+    with watched() as seen:
+        gc.unfreeze()
+    gc.freeze()
+    if seen:
+        pytest.fail("unhandled, by an earlier file of tests:\n" + "\n".join(seen))
+
+
+@pytest.fixture(autouse=True)
+def no_unhandled_errors(request: pytest.FixtureRequest) -> Iterator[None]:
+    """
+    Fail on a critical log event, unless the test is marked with `logs_failures`.
+    """
+    with watched() as seen:
+        yield
     if seen and request.node.get_closest_marker("logs_failures") is None:
         pytest.fail("unhandled:\n" + "\n".join(seen))
 

@@ -123,7 +123,10 @@ async def test_the_disk_of_the_service_itself(origin: Origin, served: Path, tmp_
                 assert (503, "disk_full") == (ready.status, ready.headers["x-error-code"])
             service.wait(task_id, "已完成", within_s=RESUMES_WITHIN_S)
             assert 200 == service.ask("GET", "/readyz").status
-            while " no longer degraded: disk_full" not in service.log:  # said once all that was left undone is done
+            # Said once all that was left undone is done.
+            deadline = time.monotonic() + RESUMES_WITHIN_S
+            while " no longer degraded: disk_full" not in service.log:
+                assert time.monotonic() < deadline
                 time.sleep(0.05)
             service.stop()
             assert 1 == service.log.count(" no longer degraded: disk_full")
