@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IAddress, IProtocol, IProtocolNegotiatio
 from twisted.internet.protocol import Factory
 from zope.interface import implementer
 
-from m3u8svc.errors import ConfigError
+from m3u8svc.errors import CannotListen, ConfigError
 from m3u8svc.web import gate
 
 
@@ -87,7 +87,7 @@ async def bind(reactor: Any, description: str, *, where: str = "--listen") -> Li
         port: Any = await serverFromString(reactor, guarded(description)).listen(door)
     except CannotListenError as error:
         reason = getattr(error.socketError, "strerror", None) or error.socketError
-        raise ConfigError(where=where, reason=f"{description}: {reason}") from error
+        raise CannotListen(where=where, reason=f"{description}: {reason}") from error
     except OSError as error:  # a key, certificate or socket file
         reason = f"{_unnamed_file(description, error)}{error.strerror or error}"
         raise ConfigError(where=where, reason=f"{description}: {reason}") from error

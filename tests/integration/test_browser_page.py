@@ -267,7 +267,7 @@ def test_page_when_a_task_has_warnings(stage: Stage) -> None:
 @in_browser_thread
 def test_page_knows_every_error(stage: Stage) -> None:
     """English has words for every error a task or a request can have; those of starting up never come here."""
-    at_start = {"home_locked", "bad_config", "open_without_auth", "not_configured"}
+    at_start = {"home_locked", "bad_config", "cannot_listen", "open_without_auth", "not_configured"}
     with stage.page() as (page, _seen):
         open_page(stage, page)
         known = page.evaluate("import('/static/texts.js').then(texts => Object.keys(texts.ERRORS))")
