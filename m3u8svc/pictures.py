@@ -47,14 +47,14 @@ Key = tuple[str, int, str]
 @attrs.frozen(kw_only=True)
 class Footage:
     """
-    Where a picture is to come from: a segment, with its init section, or a finished film, at a time. `identity` is that
-    of the film.
+    Where a picture is to come from: a segment, with its init section, or a span of a finished film, in seconds, so that
+    none of what follows is shown. `identity` is that of the film.
     """
 
     path: Path
     demuxer: str
     init: Path | None = None
-    at_s: float | None = None
+    span: tuple[float, float] | None = None
     identity: str = ""
 
 
@@ -121,7 +121,7 @@ class Pictures:
             "media": media.fileno(),
             "init": None if init is None else init.fileno(),
             "demuxer": footage.demuxer,
-            "at_s": footage.at_s,
+            "span": footage.span,
         }
         try:
             ended = self._errands.run(

@@ -324,10 +324,10 @@ def footage_at_end(task: Task, position: int, report: Report | None) -> Footage:
         return _footage(place, path, KINDS.get(path.suffix, "fmp4"), kept_piece(kept, 0, position, init=True))
     lines = () if report is None or not _is_film(task) else report.lines()
     line = next((each for each in lines if (each.track, each.position) == place), None)
-    if line is None or line.from_s is None:
+    if line is None or line.from_s is None or line.to_s is None:
         raise _absent(place, Said("不在结果中，也没有保留", "it is not in the result, and was not kept"))
     path, identity = _part(task, line.file or 1)
-    return Footage(path=path, demuxer=FILM, at_s=line.from_s, identity=identity)
+    return Footage(path=path, demuxer=FILM, span=(line.from_s, line.to_s), identity=identity)
 
 
 def open_footage(footage: Footage, in_thread: InThread) -> tuple[ResultFile, ResultFile | None]:

@@ -252,10 +252,10 @@ def reported() -> Report:
 def test_footage_in_the_result(tmp_path: Path) -> None:
     """Its place in the file, or in the further one that it is in; what was skipped has none."""
     task, report = finished(tmp_path), reported()
-    assert Footage(path=tmp_path / "film.mp4", demuxer="mp4", at_s=6.0, identity="first") == footage_at_end(
+    assert Footage(path=tmp_path / "film.mp4", demuxer="mp4", span=(6.0, 8.0), identity="first") == footage_at_end(
         task, 3, report
     )
-    assert Footage(path=tmp_path / "film.p2.mp4", demuxer="mp4", at_s=8.0, identity="second") == footage_at_end(
+    assert Footage(path=tmp_path / "film.p2.mp4", demuxer="mp4", span=(8.0, 10.0), identity="second") == footage_at_end(
         task, 4, report
     )
     assert ["segment_absent"] * 2 == [ended(footage_at_end, task, each, report) for each in (2, 6)]
@@ -290,7 +290,7 @@ def test_footage_is_opened(tmp_path: Path) -> None:
     film, link = tmp_path / "film.mp4", tmp_path / "1.ts"
     film.write_bytes(b"film")
     link.symlink_to(film)
-    where = Footage(path=film, demuxer="mp4", at_s=1.0, identity=file_identity(film))
+    where = Footage(path=film, demuxer="mp4", span=(1.0, 2.0), identity=file_identity(film))
     opened, init = open_footage(where, lambda *_: Deferred())
     assert (4, None) == (opened.size_bytes, init)
     film.write_bytes(b"another film")

@@ -1,8 +1,8 @@
 """
 The child that makes a picture: ``python -I -m m3u8svc.mux.picture PARENT_PID``. Reads one order, a JSON line
-``{"media", "init", "demuxer", "at_s"}``: `media` and `init` are the numbers of descriptors that it was started with
-(`init` may be null), so it is given no name at all. Decodes one key frame, the first one from `at_s` on, or the first
-of all, and writes what came of it as one JSON object.
+``{"media", "init", "demuxer", "span"}``: `media` and `init` are the numbers of descriptors that it was started with
+(`init` may be null), so it is given no name at all. Decodes one key frame, the first one of this `span` of a film, two
+times in seconds, or the first of all where that is null, and writes what came of it as one JSON object.
 
 Exit status 0: there is a picture, or a word why there is none. Anything else is a death.
 """
@@ -12,6 +12,7 @@ import contextlib
 import errno
 import io
 import json
+import math
 import os
 import sys
 from collections.abc import Iterator
@@ -22,8 +23,13 @@ from m3u8svc.mux.box import close_box, enter_box
 
 SIDE = 160
 """The longer side of a picture, in pixels."""
-CODECS = frozenset({"h264", "hevc", "av1", "vp8", "vp9", "mpeg1video", "mpeg2video", "mpeg4"})
-"""What films in HLS are made of. Every further one would be a decoder more that hostile bytes could be for."""
+DECODERS = frozenset(
+    {"h264", "hevc", "libdav1d", "av1", "vp8", "vp9", "mpeg1video", "mpeg2video", "mpeg4"}  # as libav calls them
+)
+"""
+Of what films in HLS are made of. Every further one would be one more that hostile bytes could be for. libav runs
+decoders already to find out what a file holds, and is left these alone; none for sound is among them.
+"""
 MOST_PIXELS = 8192 * 4608
 MEDIA_BYTES = 16 << 20
 INIT_BYTES = 1 << 20
@@ -32,7 +38,7 @@ MOST_PACKETS = 20_000
 TRIES = 5
 """Key frames that are tried before we give up."""
 EARLY_S = 0.05
-"""A frame may be so much earlier than it was told: times are rounded."""
+"""A frame may be so much earlier than it was told, where its span is twice as long: times are rounded."""
 BITS = 4_000_000
 """A second, of which a picture is a twenty-fifth: some ten kilobytes, at most."""
 
@@ -45,24 +51,43 @@ class NoPicture(Exception):
     """
 
 
-def picture_of(media: BinaryIO, demuxer: str, at_s: float | None) -> bytes:
+Span = tuple[float, float]
+"""From when to when, in seconds."""
+
+
+def picture_of(media: BinaryIO, demuxer: str, span: Span | None) -> bytes:
     """
     A key frame of this media as a small JPEG.
 
     Raises:
         NoPicture: there is none.
     """
-    import av  # inside the box
-    import av.error
+    import av.error  # inside the box
 
     try:
-        with av.open(media, "r", format=demuxer, io_open=_refuse_open, metadata_errors="replace") as container:
+        with opened(media, demuxer) as container:
             stream = next((each for each in container.streams.video if _is_film(each)), None)
             if stream is None:
                 raise NoPicture(NO_VIDEO)
-            return _jpeg(_decoded(container, stream, at_s), _shape(stream))
+            return _jpeg(_decoded(container, stream, span), _shape(stream))
     except (av.error.FFmpegError, ValueError, IndexError, OverflowError, MemoryError) as error:
         raise NoPicture(UNDECODABLE) from error
+
+
+def opened(media: BinaryIO, demuxer: str) -> Any:
+    """
+    Its container; no other decoder than ours has seen it.
+    """
+    import av
+
+    return av.open(
+        media,
+        "r",
+        format=demuxer,
+        io_open=_refuse_open,
+        metadata_errors="replace",
+        options={"codec_whitelist": ",".join(sorted(DECODERS))},
+    )
 
 
 def fitted(width: int, height: int, shape: float) -> tuple[int, int]:
@@ -81,7 +106,7 @@ def _even(length: float) -> int:
 def _is_film(stream: Any) -> bool:
     import av
 
-    known = stream.codec_context is not None and stream.codec_context.codec.canonical_name in CODECS
+    known = stream.codec_context is not None and stream.codec_context.codec.name in DECODERS
     return known and not stream.disposition & av.stream.Disposition.attached_pic
 
 
@@ -91,7 +116,7 @@ def _shape(stream: Any) -> float:
     return float(said) if said and 0.1 <= said <= 10 else 1.0
 
 
-def _decoded(container: Any, stream: Any, at_s: float | None) -> Any:
+def _decoded(container: Any, stream: Any, span: Span | None) -> Any:
     """The frame."""
     import av.error
 
@@ -99,7 +124,7 @@ def _decoded(container: Any, stream: Any, at_s: float | None) -> Any:
     context.thread_count = 1
     context.options = {"max_pixels": str(MOST_PIXELS)}
     seen = False
-    for packet in _key_packets(container, stream, at_s):
+    for packet in _key_packets(container, stream, span):
         seen = True
         with contextlib.suppress(av.error.FFmpegError):  # the next one may be better
             frames = context.decode(packet) or context.decode(None)  # one at a time: nothing is waited for
@@ -109,15 +134,21 @@ def _decoded(container: Any, stream: Any, at_s: float | None) -> Any:
     raise NoPicture(UNDECODABLE if seen else NO_KEY_FRAME)
 
 
-def _key_packets(container: Any, stream: Any, at_s: float | None) -> Iterator[Any]:
-    """The first key frames from that time on."""
-    if at_s is not None:
-        container.seek(round(at_s / stream.time_base), stream=stream)
+def _key_packets(container: Any, stream: Any, span: Span | None) -> Iterator[Any]:
+    """The first key frames of the span."""
+    from_s, to_s = span or (-math.inf, math.inf)
+    early_s = min(EARLY_S, (to_s - from_s) / 2)
+    if span is not None:
+        container.seek(round(from_s / stream.time_base), stream=stream)
     left = TRIES
     for number, packet in enumerate(container.demux(stream)):
         if number >= MOST_PACKETS or not left:
             return
-        if packet.size and packet.is_keyframe and (at_s is None or _time(packet) >= at_s - EARLY_S):
+        if not packet.size or not packet.is_keyframe:
+            continue
+        if _time(packet) >= to_s - early_s:
+            return
+        if _time(packet) >= from_s - early_s:
             left -= 1
             yield packet
 
@@ -152,9 +183,9 @@ def _begin(descriptor: int, most: int) -> bytes:
 
 def _media(order: dict[str, Any]) -> BinaryIO:
     """
-    What is to be read: a film where a time is told, else a segment, in memory behind its init section.
+    What is to be read: a film where a span is told, else a segment, in memory behind its init section.
     """
-    if order["at_s"] is not None:
+    if order["span"] is not None:
         return os.fdopen(order["media"], "rb")
     init = b"" if order["init"] is None else _begin(order["init"], INIT_BYTES)
     return io.BytesIO(init + _begin(order["media"], MEDIA_BYTES))
@@ -174,7 +205,7 @@ def main() -> int:
     order = json.loads(sys.stdin.readline())
     found: dict[str, Any] = {"box": close_box(missing, read=())}
     try:
-        found["jpeg"] = base64.b64encode(picture_of(_media(order), order["demuxer"], order["at_s"])).decode("ascii")
+        found["jpeg"] = base64.b64encode(picture_of(_media(order), order["demuxer"], order["span"])).decode("ascii")
     except NoPicture as none:
         found["none"] = str(none)
     with open(answers, "w", encoding="ascii") as output:

@@ -11,7 +11,8 @@ import av
 import pytest
 
 from m3u8svc.errors import NotThereYet
-from m3u8svc.mux.picture import fitted
+from m3u8svc.mux.picture import DECODERS, fitted
+from m3u8svc.mux.picture import opened as looked_into
 from m3u8svc.pictures import Footage, Picture, Pictures
 from m3u8svc.results import ResultFile
 from m3u8svc.sandbox.level import Box, offered
@@ -48,11 +49,15 @@ def opened(path: Path) -> ResultFile:
 
 
 def picture(
-    path: Path, *, init: Path | None = None, at_s: float | None = None, pictures: Pictures | None = None
+    path: Path,
+    *,
+    init: Path | None = None,
+    span: tuple[float, float] | None = None,
+    pictures: Pictures | None = None,
 ) -> Picture:
     """What the child makes of it."""
     demuxer = "mpegts" if path.suffix == ".ts" else "mp4"
-    where = Footage(path=path, demuxer=demuxer, init=init, at_s=at_s)
+    where = Footage(path=path, demuxer=demuxer, init=init, span=span)
     return (pictures or Pictures()).make(("t", 1, ""), where, opened(path), None if init is None else opened(init))
 
 
@@ -80,11 +85,25 @@ def test_of_fmp4(footage: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("at_s", "expected"), [(0.0, "red"), (1.0, "red"), (1.1, "blue"), (2.0, "blue"), (1.02, "red")]
+    ("span", "expected"),
+    [
+        ((0.0, 4.0), "red"),
+        ((1.0, 4.0), "red"),
+        ((1.1, 4.0), "blue"),
+        ((2.0, 4.0), "blue"),
+        ((1.02, 2.0), "red"),
+        ((1.0, 1.001), "red"),
+    ],
 )
-def test_of_a_film(footage: Path, at_s: float, expected: str) -> None:
-    """The first key frame from that time on; there is one each second, and times may be rounded."""
-    assert expected == colour(picture(footage / "film.mp4", at_s=at_s))
+def test_of_a_film(footage: Path, span: tuple[float, float], expected: str) -> None:
+    """The first key frame of that span; there is one each second, and times may be rounded."""
+    assert expected == colour(picture(footage / "film.mp4", span=span))
+
+
+@pytest.mark.parametrize("span", [(1.1, 2.0), (1.1, 2.04), (1.1, 1.9), (3.5, 4.0)])
+def test_of_a_span_without_a_key_frame(footage: Path, span: tuple[float, float]) -> None:
+    """Nothing of what follows is shown for it, nor of what is before, nor what is not there."""
+    assert "no_key_frame" == picture(footage / "film.mp4", span=span).none
 
 
 @pytest.mark.parametrize(
@@ -103,14 +122,33 @@ def test_of_what_has_none(footage: Path, name: str, expected: str) -> None:
     assert expected == picture(footage / name).none
 
 
+@pytest.mark.parametrize(
+    ("codec", "pix_fmt"), [("mjpeg", "yuvj420p"), ("png", "rgb24"), ("prores", "yuv422p10le"), ("libx264", "yuv420p")]
+)
+def test_which_decoders_run(tmp_path: Path, codec: str, pix_fmt: str) -> None:
+    """To find out what a file holds libav runs decoders, and no others than ours: they tell of pixels."""
+    file = tmp_path / "film.mov"
+    run_ffmpeg("-f", "lavfi", "-i", "color=s=64x64:d=1", "-c:v", codec, "-pix_fmt", pix_fmt, file)
+    with open(file, "rb") as media, looked_into(media, "mp4") as container:
+        found = container.streams.video[0].codec_context
+        assert (64, 64, pix_fmt if codec == "libx264" else None) == (found.width, found.height, found.pix_fmt)
+
+
+def test_no_decoder_of_sound_runs(footage: Path) -> None:
+    """How samples are laid out is said by decoders only."""
+    with open(footage / "0.ts", "rb") as media, looked_into(media, "mpegts") as container:
+        assert container.streams.audio[0].codec_context.format is None
+
+
+def test_every_codec_of_films_is_decoded() -> None:
+    """There is one of each."""
+    films = {"h264", "hevc", "av1", "vp8", "vp9", "mpeg1video", "mpeg2video", "mpeg4"}
+    assert films == {av.Codec(name, "r").canonical_name for name in DECODERS}
+
+
 def test_of_what_is_damaged(footage: Path) -> None:
     """There is one or there is none, and it is no death."""
     assert picture(footage / "damaged.ts").none != "died"
-
-
-def test_beyond_the_end(footage: Path) -> None:
-    """Nothing is shown for what is not there."""
-    assert "no_key_frame" == picture(footage / "film.mp4", at_s=3.5).none
 
 
 def test_fragments_without_their_init_section(footage: Path) -> None:
