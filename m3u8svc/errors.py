@@ -1530,9 +1530,7 @@ class CannotListen(ConfigError):
     code = "cannot_listen"
     zh = "无法监听：{where}：{reason}"
     en = "cannot listen: {where}: {reason}"
-    todo_zh = (
-        "停止占用该端口的程序，或用 --listen 换一个，如 tcp:8081:interface=127.0.0.1；1024 以下的端口需要特权"
-    )
+    todo_zh = "停止占用该端口的程序，或用 --listen 换一个，如 tcp:8081:interface=127.0.0.1；1024 以下的端口需要特权"
     todo_en = (
         "stop the program that has that port, or name another with --listen, as tcp:8081:interface=127.0.0.1; "
         "ports below 1024 need privileges"

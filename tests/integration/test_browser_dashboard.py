@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from playwright.sync_api import Page, Route, expect
@@ -127,6 +128,21 @@ def test_adding_many_links_one_of_them_wrong(stage: Stage, locale: str, why: str
         expect(page.locator("#url")).to_have_value("ftp://source.example/a wrong")
         expect(page.locator("#url")).to_be_focused()
         expect(page.locator("#url")).to_have_attribute("aria-invalid", "true")
+
+
+@in_browser_thread
+def test_adding_links_with_spaces(stage: Stage) -> None:
+    """What cannot be a name is the rest of the link."""
+    base = f"http://127.0.0.1:{stage.source.server_port}/plain"
+    lines = (f"{base}/my films/电影 1.m3u8", f"{base}/film one.m3u8?a=b", f"{base}/index.m3u8 of a name")
+    with stage.page() as (page, seen):
+        open_page(stage, page)
+        page.fill("#url", "\n".join(lines))
+        add(page)
+        within(lambda: 3 == len(stage.service.tasks()))
+        tasks = {unquote(task["url"]): task.get("filename", "") for task in stage.service.tasks()}
+        assert {lines[0]: "", lines[1]: "", f"{base}/index.m3u8": "of a name"} == tasks
+        assert_quiet(stage, seen)
 
 
 @in_browser_thread

@@ -29,11 +29,13 @@ const setValue = (name, value) => {
 const isCurl = links => /^\s*curl(\.exe)?\s/.test(links);
 const isPlaylist = links => /^\s*#EXTM3U/.test(links);
 
-// [{ url, filename }] of the lines; a name is what stands behind the link.
+// [{ url, filename }] of the lines; a name is what stands behind the link. No name has a slash in it or is a playlist's:
+// such a thing is the rest of a link with a space.
+const isRest = name => /[\\/]|\.m3u8?([?#]|$)/i.test(name);
 export function linesOf(links) {
   return links.split("\n").map(line => line.trim()).filter(line => line && !line.startsWith("#")).map(line => {
     const [, url, filename] = /^(\S+)\s*(.*)$/.exec(line);
-    return { line, url, filename };
+    return isRest(filename) ? { line, url: line, filename: "" } : { line, url, filename };
   });
 }
 
