@@ -650,10 +650,13 @@ def holder(lock: Path) -> int:
     """
     try:
         pid = int(lock.read_text(encoding="ascii").strip() or "0")
-        os.kill(pid, 0)
-    except PermissionError:
-        return pid
     except (OSError, ValueError):
+        return 0
+    try:
+        os.kill(pid, 0)
+    except PermissionError:  # another user's
+        return pid
+    except OSError:
         return 0
     return pid
 

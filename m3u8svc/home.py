@@ -119,7 +119,10 @@ def find_home(path: Path) -> Home:
     Raises:
         M3u8svcError: as `open_home` does, without the lock.
     """
-    home = Home(path.expanduser().absolute())
+    try:
+        home = Home(path.expanduser().absolute())
+    except RuntimeError as error:  # the ~ of a user that there is not
+        raise DiskError(path=path, reason=str(error)) from error
     try:
         if not os.path.lexists(home.path):
             make_directory(home.path, 0o700)

@@ -195,7 +195,7 @@ def whole_service(options: Options) -> "WholeService":
 
     configuration = options["configuration"]
     limit = raise_limit()
-    held = open_home(Path(configuration.home).expanduser())
+    held = open_home(Path(configuration.home))
     use_monotonic_clock(reactor)
     counts = Counts()
     take_short_turns(reactor, counts.turns.add)

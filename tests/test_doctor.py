@@ -23,6 +23,7 @@ from m3u8svc.doctor import (
     Finding,
     examine,
     file_system,
+    holder,
     judged_box,
     judged_descriptors,
     judged_libav,
@@ -394,3 +395,12 @@ def test_nothing_is_written(home: Path, tmp_path: Path) -> None:
     assert ours
     writing = ("O_CREAT", "O_RDWR", "O_WRONLY")
     assert not [line for line in ours if any(flag in line for flag in writing) or "open" not in line]
+
+
+def test_a_lock_that_cannot_be_read_is_nobody_s(tmp_path: Path) -> None:
+    """Who looks at somebody else's state directory is not told of our mistakes."""
+    lock = tmp_path / "lock"
+    lock.write_text("1\n")
+    lock.chmod(0)
+    with needs.no_rights():
+        assert 0 == holder(lock)

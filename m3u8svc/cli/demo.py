@@ -7,6 +7,7 @@ one temporary directory, and whatever ends the demo, the service is stopped and 
 """
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -29,6 +30,7 @@ from m3u8svc.cli import words
 from m3u8svc.cli.client import Client, CommandFailed, RemoteTask
 from m3u8svc.cli.display import Bar, Display, Plain
 from m3u8svc.cli.examples import taught
+from m3u8svc.cli.options import expanded
 from m3u8svc.cli.tables import task_name
 from m3u8svc.tasks.task import Phase, Progress, Status
 
@@ -58,7 +60,7 @@ def demo(directory: Path | None) -> None:
     """
     Make, serve, download, describe.
     """
-    target = (directory or Path(DEFAULT_DIRECTORY)).expanduser().absolute()
+    target = expanded(directory or Path(DEFAULT_DIRECTORY), "--keep")
     with (
         unwinding_on_signals(),
         tempfile.TemporaryDirectory(prefix="m3u8svc-demo-") as place,
@@ -294,7 +296,7 @@ def save_directory(path: Path) -> Iterator[None]:
     """
     The directory for the MP4; if it was made for that, and holds nothing in the end, it goes again.
     """
-    existed = path.is_dir()
+    existed = os.path.isdir(path)  # what cannot be looked at cannot be made either
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -12,6 +12,7 @@ named by the template instead, and remembers the name that was chosen first.
 import gc
 import hashlib
 import json
+import os
 import sys
 from collections.abc import Callable, Mapping
 from datetime import date
@@ -27,7 +28,7 @@ from m3u8svc.cli.batch import BatchLine, parse_batch
 from m3u8svc.cli.display import Display, JsonLines, display, put_json, say
 from m3u8svc.cli.examples import taught
 from m3u8svc.cli.foreground import EXIT_FAILED, EXIT_INTERRUPTED, Ending, Foreground, State, failed, run
-from m3u8svc.cli.options import HeaderType, ProxyType, SkipType, Source, SourceType, choice_options, chosen
+from m3u8svc.cli.options import HeaderType, ProxyType, SkipType, Source, SourceType, choice_options, chosen, expanded
 from m3u8svc.cli.template import CHANGING, UNKNOWN, BadTemplate, Template, parse_template
 from m3u8svc.errors import InvalidUrl, M3u8svcError, UnsupportedScheme
 from m3u8svc.redact import escape_controls, redact_url
@@ -441,7 +442,7 @@ def _task(order: Order, wish: Wish, output: Path | None) -> Task:
             wire_url(source.url)
     except (InvalidUrl, UnsupportedScheme) as error:
         raise click.BadParameter(error.text(words.language()), param_hint="URL") from error
-    if output is not None and output.is_dir():
+    if output is not None and os.path.isdir(output):  # what cannot be looked at is no directory: the job says why
         raise click.BadParameter(words.OUTPUT_IS_DIRECTORY.said(path=output), param_hint="--output")
     target = Path.cwd() if output is None else output.absolute().parent
     merger = "mp4"
@@ -454,7 +455,7 @@ def _task(order: Order, wish: Wish, output: Path | None) -> Task:
         filename=source.name if output is None else output.name,
         headers=wish.headers,
         advanced=True,
-        settings=attrs.evolve(wish.settings, save_location=str(target.resolve())),
+        settings=attrs.evolve(wish.settings, save_location=os.path.realpath(target)),
         extensions=Extensions(merger=merger, **wish.choices),
         playlist_bytes=len(source.playlist.encode()),
     )
@@ -485,7 +486,7 @@ def _is_name(typed: str, result: str) -> bool:
 
 def _home(home: Path | None) -> Path:
     if home is not None:
-        return home.expanduser().absolute()
+        return expanded(home, "--home")
     from m3u8svc.config import default_home
 
     return default_home()

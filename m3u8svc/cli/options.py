@@ -223,13 +223,13 @@ class SourceType(click.ParamType):  # type: ignore[type-arg]  # not generic befo
         if value == "-":
             return Source(playlist=self._read(sys.stdin.buffer.read(DEFAULTS.playlist_bytes + 1), param, ctx))
         is_file = value.startswith(("file://", "/", "./", "../", "~/")) or value.lower().endswith((".m3u8", ".m3u"))
-        if "://" in value.removeprefix("file://") or not (is_file or Path(value).is_file()):
+        if "://" in value.removeprefix("file://") or not (is_file or os.path.isfile(value)):
             return Source(url=value)  # who answers says what is wrong with one that is none
-        path = Path(unquote(urlsplit(value).path) if value.startswith("file://") else value).expanduser()
         try:
+            path = Path(unquote(urlsplit(value).path) if value.startswith("file://") else value).expanduser()
             with open(path, "rb") as file:
                 content = file.read(DEFAULTS.playlist_bytes + 1)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: the ~ of a user that there is not
             reason = getattr(error, "strerror", None) or str(error)
             self.fail(words.BAD_SOURCE.said(reason=escape_controls(reason)), param, ctx)
         return Source(playlist=self._read(content, param, ctx), name=derived_name(quote(path.name)))
@@ -402,7 +402,7 @@ def _token_in(file: str) -> str:
     try:
         with open(Path(file).expanduser(), encoding="utf-8") as opened:
             return _as_token(opened.read(MAX_TOKEN_FILE_BYTES).strip())
-    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or no token
+    except (OSError, ValueError, RuntimeError) as error:  # not UTF-8, no token, the ~ of a user that there is not
         reason = getattr(error, "strerror", None) or words.BAD_TOKEN.said()
         raise click.UsageError(words.BAD_TOKEN_FILE.said(file=file, reason=reason)) from None
 
@@ -423,6 +423,16 @@ def _as_token(text: str) -> str:
 def _basic(username: str, password: str) -> str:
     pair = f"{unquote(username)}:{unquote(password)}".encode()
     return "Basic " + base64.b64encode(pair).decode("ascii")
+
+
+def expanded(path: Path, option: str) -> Path:
+    """
+    A path that `option` named, absolute, with what a ~ stands for.
+    """
+    try:
+        return path.expanduser().absolute()
+    except RuntimeError:
+        raise click.BadParameter(words.NO_SUCH_USER.said(path=path), param_hint=option) from None
 
 
 def id_argument(command: F) -> F:

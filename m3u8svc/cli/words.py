@@ -626,6 +626,7 @@ ONE_NAME_FOR_MANY = Phrase(
     zh="多个下载需要不同的文件名：应含 {{name}} 或 {{index}}",
     en="several downloads need several names: {{name}} or {{index}} has to be in it",
 )
+NO_SUCH_USER = Phrase(zh="{path}：没有这个用户", en="{path}: there is no such user")
 OUTPUT_IS_DIRECTORY = Phrase(zh="{path} 是目录", en="{path} is a directory")
 GET_NOT_BEGUN = Phrase(zh="没有开始", en="not begun")
 WOULD_BE = Phrase(zh="文件：{path}", en="File: {path}")

@@ -12,11 +12,14 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from twisted.internet.defer import Deferred, maybeDeferred
 
 from m3u8svc.cli.foreground import Journal, State
+from tests.cli.conftest import Invoke
+from tests.needs import no_rights
 from tests.visited import VisitedServer
 
 
@@ -242,6 +245,51 @@ def test_get_bad_usage_names_it(more: list[str], named: str, tmp_path: Path) -> 
     wrong = run([sys.executable, "-m", "m3u8svc", "get", *more, "--home", str(tmp_path)])
     assert 2 == wrong.returncode and named in wrong.stderr
     assert not re.search("[\u3000-\u9fff\uff00-\uffef]", wrong.stderr.replace("影", ""))
+
+
+@pytest.mark.parametrize("option", ["-o", "--home"])
+@pytest.mark.parametrize("place", ["loop/film.mp4", "x" * 256 + "/film.mp4"], ids=["links in a ring", "too long"])
+def test_get_place_that_the_system_does_not_know(place: str, option: str, tmp_path: Path, origin: Origin) -> None:
+    """One line that names it, status 1, no traceback, nothing asked."""
+    (tmp_path / "loop").symlink_to("loop")
+    line = [sys.executable, "-m", "m3u8svc", "get", origin.url, "--home", str(tmp_path / "home")]
+    failed = run([*line, option, str(tmp_path / place)])
+    assert (1, []) == (failed.returncode, origin.segments())
+    assert str(tmp_path / place)[:100] in failed.stderr or str(tmp_path / "loop") in failed.stderr
+    assert "Traceback" not in failed.stderr
+
+
+def test_get_place_that_cannot_be_entered(invoke: Invoke) -> None:
+    """Named, without a traceback: as a file to make, as a playlist, as a list and as a place for the state."""
+    with TemporaryDirectory() as outside:
+        shut = Path(outside, "shut")
+        shut.mkdir(mode=0o700 if os.geteuid() == 0 else 0)  # root is told by `no_rights` that it is not its own
+        Path(outside).chmod(0o711)
+        for command in ("get", "demo"):
+            invoke(command, "--help")  # what they import may be root's own, too
+        with no_rights():
+            written = invoke("get", "http://h/a.m3u8", "-o", f"{shut}/x.mp4", "--home", f"{shut}/home")
+            read = invoke("get", f"{shut}/a.m3u8")
+            listed = invoke("get", "-i", f"{shut}/list")
+            kept = invoke("demo", "--keep", f"{shut}/films")
+    assert (1, True) == (written.exit_code, f"no permission for {shut}/home" in written.stderr)
+    assert (2, True) == (read.exit_code, "Permission denied" in read.stderr)
+    assert (2, True) == (listed.exit_code, f"cannot read {shut}/list (Permission denied)" in listed.stderr)
+    assert (1, True) == (kept.exit_code, f"cannot write to {shut}/films (Permission denied)" in kept.stderr)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ["get", "~nobody-here/a.m3u8"],
+        ["get", "http://h/a.m3u8", "--home", "~nobody-here/x"],
+        ["demo", "--keep", "~nobody-here/x"],
+        ["list", "--token-file", "~nobody-here/x"],
+    ],
+)
+def test_home_of_a_user_that_there_is_not(invoke: Invoke, line: list[str]) -> None:
+    """A wrong line, not a traceback."""
+    assert 2 == invoke(*line).exit_code
 
 
 class RefusingProxy(BaseHTTPRequestHandler):
