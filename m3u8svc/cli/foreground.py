@@ -53,8 +53,10 @@ class State:
         """
         The state, locked; ends the process with status 75 if another one has it.
         """
+        from m3u8svc.places import make_directory
+
         try:
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_directory(directory, 0o700)  # with its parents: the service wants them its owner's alone, too
             lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             reason = from_os_error(error, directory).text(words.language())
@@ -93,7 +95,7 @@ class State:
         """
         self.known.update(news)
         part = self._file.with_suffix(".part")
-        with open(part, "w", encoding="utf-8") as file:
+        with open(part, "w", encoding="utf-8", opener=_private) as file:
             json.dump(self.known, file)
             file.flush()
             os.fsync(file.fileno())
@@ -306,6 +308,10 @@ def failure_line(error: M3u8svcError) -> str:
     line = words.GET_FAILED.said(code=error.code, text=error.text(words.language()))
     advice = error.advice(words.language())
     return f"{line}\n{words.ADVICE.said(text=advice)}" if advice else line
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CLOEXEC, 0o600)
 
 
 def _with_past(task: Task, known: Mapping[str, str]) -> Task:

@@ -312,11 +312,15 @@ def test_get_with_a_proxy_asks_nobody_else(origin: Origin, tmp_path: Path) -> No
     assert "[proxy_auth_failed]" in failed.stderr and "s3cret" not in failed.stderr + failed.stdout
 
 
-def test_get_state_is_small_and_private(origin: Origin, tmp_path: Path) -> None:
-    """One directory with a lock and a state file, nobody else's to read."""
-    assert 0 == run(command(origin, tmp_path)).returncode
-    (directory,) = (tmp_path / "home" / "get").iterdir()
-    assert 0o700 == directory.stat().st_mode & 0o777
+@pytest.mark.parametrize("umask", [0o022, 0])
+def test_get_state_is_small_and_private(origin: Origin, tmp_path: Path, umask: int) -> None:
+    """One directory with a lock and a state file, nobody else's to look into, nor the directories made on the way."""
+    line = [*command(origin, tmp_path), "--home", str(tmp_path / "new" / "home")]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=240, umask=umask)
+    assert 0 == done.returncode, done.stderr
+    (directory,) = (tmp_path / "new" / "home" / "get").iterdir()
+    modes = {path: path.stat().st_mode & 0o777 for path in [tmp_path / "new", *(tmp_path / "new").rglob("*")]}
+    assert {path: 0o700 if path.is_dir() else 0o600 for path in modes} == modes
     assert {"lock", "state.json"} == set(os.listdir(directory))
     assert str(tmp_path / "film.mp4") == json.loads((directory / "state.json").read_text())["output"]
 
