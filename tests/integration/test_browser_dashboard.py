@@ -590,7 +590,7 @@ def test_the_settings(stage: Stage) -> None:
         expect(page.locator("#s-limit_schedule")).to_be_focused()
         page.locator("#s-limit_schedule").fill("")
         save.click()
-        expect(page.locator("#notice")).to_contain_text("Saved")
+        expect(page.locator("#notice.good")).to_contain_text("Saved")
         settings = stage.service.ask("GET", "/api/settings")
         assert (True, 2 * 2**20, "") == (settings["keep_ts_files"], settings["limit_rate"], settings["limit_schedule"])
         expect(page.locator("#limit")).to_have_text(re.compile(r"^2\.00\sMB/s$"))

@@ -90,7 +90,7 @@ async function uncurl() {
     told = { filename, values: found };
     problems.value = {};
     open.value = true;
-    say([text.peek().fromCurl, ...(language.peek() === "en" && english ? english : warnings ?? [])].join(" · "), true);
+    say([text.peek().fromCurl, ...(language.peek() === "en" && english ? english : warnings ?? [])].join(" · "), warnings?.length ? "mild" : "good");
     return true;
   } catch (error) {
     if (!changed()) blame(error);
@@ -154,7 +154,7 @@ async function add(form) {
     if (!failed.length) { draft.value = EMPTY; open.value = false; plan.value = null; }
     else change({ links: failed.map(each => each.line).filter(Boolean).join("\n") || (failed.some(each => each.playlist && !each.file) ? draft.peek().links : ""),
       files: failed.map(each => each.file).filter(Boolean), values });
-    say([done > 1 ? text.peek().added(done) : "", ...new Set(warnings)].filter(Boolean).join("；"), true);
+    say([done > 1 ? text.peek().added(done) : "", ...new Set(warnings)].filter(Boolean).join("；"), warnings.length ? "mild" : "good");
     refresh();
   }
   if (last) blame(last.error, list.length > 1 ? last.each.line ?? last.each.filename : "");

@@ -63,7 +63,7 @@ function Degraded() {
 function Notice() {
   if (!notice.value) return null;
   return html`
-    <div id="notice" class="notice ${notice.value.mild ? "mild" : ""}" role="alert">
+    <div id="notice" class="notice ${notice.value.kind}" role="alert">
       <span>${notice.value.text}</span><${IconButton} icon="close" label=${text.value.close} onClick=${() => say("")} />
     </div>`;
 }

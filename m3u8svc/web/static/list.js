@@ -172,7 +172,7 @@ function More({ task }) {
           <button type="button" onClick=${() => moveBy(task, -1)}>${words.moveUp}</button>
           <button type="button" onClick=${() => moveBy(task, 1)}>${words.moveDown}</button>
           <button type="button" onClick=${() => act("PUT", taskPath(task.id), { queue: "last" })}>${words.last}</button>`}
-        ${task.url && navigator.clipboard && html`<button type="button" onClick=${() => navigator.clipboard.writeText(task.url).then(() => say(words.copied, true))}>${words.copy}</button>`}
+        ${task.url && navigator.clipboard && html`<button type="button" onClick=${() => navigator.clipboard.writeText(task.url).then(() => say(words.copied, "good"))}>${words.copy}</button>`}
       </form>
     </div>`;
 }

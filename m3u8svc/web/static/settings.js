@@ -35,7 +35,7 @@ async function save(form) {
       const answer = await ask("POST", "api/settings", body);
       await load();
       refresh();        // the head says the limit that holds now
-      say([text.peek().saved, ...answer.warnings ?? []].join(" · "), true);
+      say([text.peek().saved, ...answer.warnings ?? []].join(" · "), answer.warnings?.length ? "mild" : "good");
     } catch (error) {
       const { "": rest, ...named } = error.fields?.(language.peek()) ?? {};
       problems.value = named;

@@ -14,7 +14,7 @@ export const link = signal("polling");                    // live, polling, offl
 export const degraded = signal([]);
 export const session = signal({});
 export const dialog = signal(null);                       // a function that renders the one dialog there may be
-export const notice = signal(null);                       // { text, mild }
+export const notice = signal(null);                       // { text, kind }
 export const notify = signal(kept("notify") === "yes" && "Notification" in window && Notification.permission === "granted");
 
 // "#/task/ID" is { page: "task", id: "ID" }; "#/settings" is { page: "settings" }.
@@ -51,10 +51,10 @@ export async function switchNotify() {
 }
 
 let hush = 0;
-export function say(words, mild = false) {
+export function say(words, kind = "bad") {                // or "mild", a warning, or "good", neither of which stays
   clearTimeout(hush);
-  notice.value = words ? { text: words, mild } : null;
-  if (words && mild) hush = setTimeout(() => { notice.value = null; }, NOTICE_MS);
+  notice.value = words ? { text: words, kind } : null;
+  if (words && kind !== "bad") hush = setTimeout(() => { notice.value = null; }, NOTICE_MS);
 }
 
 export const words = error => error.text?.(language.peek()) ?? text.peek().offline;
@@ -63,7 +63,7 @@ export const words = error => error.text?.(language.peek()) ?? text.peek().offli
 export async function attempt(run) {
   try {
     const answer = await run();
-    say((answer?.warnings ?? []).join("；"), true);
+    say((answer?.warnings ?? []).join("；"), "mild");
     return true;
   } catch (error) {
     say(words(error));

@@ -147,7 +147,7 @@ const moment = when => new Date(when).toLocaleString(language.value === "zh" ? "
 async function copied(what, text) {
   try {
     await navigator.clipboard.writeText(what);
-    say(text.copied, true);
+    say(text.copied, "good");
   } catch {                       // plain http, or not allowed: the words themselves, to be taken by hand
     dialog.value = () => html`<${Copy} what=${what} text=${text} />`;
   }

@@ -162,7 +162,7 @@ export const can = {
 export async function act(method, path, body) {
   try {
     const answer = await ask(method, path, body);
-    say((answer.warnings ?? []).join("；"), true);
+    say((answer.warnings ?? []).join("；"), "mild");
     await refresh();
     return true;
   } catch (error) {

@@ -14,7 +14,7 @@ export const bookmarklet = base => `javascript:${encodeURIComponent(`(()=>{const
 
 export function ToolsPage() {
   const text = TOOLS_TEXTS[language.value];
-  const pressed = event => { event.preventDefault(); say(text.dragMe, true); };   // our policy runs no such link, and should not
+  const pressed = event => { event.preventDefault(); say(text.dragMe, "mild"); };   // our policy runs no such link, and should not
   return html`<article class="one tools">
     <h1>${text.tools}</h1>
     <p>${text.toolsIntro}</p>
