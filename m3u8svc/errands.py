@@ -5,14 +5,25 @@ suspicion (DESIGN 5.5). All blocking: the service does this in threads.
 
 import contextlib
 import os
+import selectors
+import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 
 import attrs
 
 from m3u8svc.reins import Allowance, hold
+
+PYTHON = (sys.executable, "-I", "-m")
+LOOK_S = 0.5
+"""How often whoever waits for a child looks whether the service stops."""
+END_S = 5.0
+"""How long a child may take to end that has said all, and one that is killed: on a disk that hangs it does not."""
+OTHERS = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT})
+"""By what others end a child: the kernel that is short of memory, whoever stops everything."""
 
 
 class Stopping(Exception):
@@ -25,12 +36,13 @@ class Stopping(Exception):
 class Ended:
     """
     How an errand ended: what the child said, not judged, its exit status, whether it was too late and so was killed,
-    and what of its limits could not be set (names as in `sandbox.level`).
+    whether somebody else than we killed it, and what of its limits could not be set (names as in `sandbox.level`).
     """
 
     output: bytes = attrs.field(repr=False)
     status: int
     late: bool
+    killed: bool = False
     unheld: tuple[str, ...]
 
 
@@ -39,7 +51,12 @@ class Errands:
     The children that are out now.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, python: Sequence[str] = PYTHON) -> None:
+        """
+        Args:
+            python: what runs a module.
+        """
+        self._python = python
         self._out: set[subprocess.Popen[bytes]] = set()
         self._lock = threading.Lock()
         self._stopped = False
@@ -55,7 +72,8 @@ class Errands:
         handed: Sequence[int] = (),
     ) -> Ended:
         """
-        Send a child, and wait for what it says, no more than `most_bytes`; it is gone when this returns.
+        Send a child, and wait for what it says, no more than `most_bytes`; it is gone when this returns, unless the
+        kernel does not let it go.
 
         Args:
             module: what it runs, with our process id as its argument.
@@ -64,13 +82,13 @@ class Errands:
             handed: descriptors that it is given, under the same numbers.
 
         Raises:
-            Stopping.
+            Stopping: now, or while it was out.
         """
         with self._lock:
             if self._stopped:
                 raise Stopping
             child = subprocess.Popen(
-                [sys.executable, "-I", "-m", module, str(os.getpid())],
+                [*self._python, module, str(os.getpid())],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -81,17 +99,21 @@ class Errands:
             self._out.add(child)
         try:
             unheld = hold(child.pid, allowance)
-            output, late = _answer(child, order, longest_s, most_bytes)
+            output, late = _answer(child, order, longest_s, most_bytes, lambda: self._stopped)
+            by_itself = _is_over(child, 0 if late or self._stopped or len(output) == most_bytes else END_S)
         finally:
             child.kill()
-            child.wait()
+            is_over = _is_over(child, END_S)
             for pipe in (child.stdin, child.stdout):
                 if pipe is not None:
                     with contextlib.suppress(OSError):  # it went with its order unread
                         pipe.close()
             with self._lock:
                 self._out.discard(child)
-        return Ended(output=output, status=child.returncode, late=late, unheld=unheld)
+        if self._stopped:
+            raise Stopping
+        status = child.returncode if is_over else -signal.SIGKILL
+        return Ended(output=output, status=status, late=late, killed=by_itself and -status in OTHERS, unheld=unheld)
 
     def stop(self) -> None:
         """
@@ -103,22 +125,38 @@ class Errands:
                 child.kill()
 
 
-def _answer(child: subprocess.Popen[bytes], order: bytes, longest_s: float, most_bytes: int) -> tuple[bytes, bool]:
-    """What a child answers, no more than that may be, and whether it took too long."""
+def _answer(
+    child: subprocess.Popen[bytes], order: bytes, longest_s: float, most_bytes: int, is_over: Callable[[], bool]
+) -> tuple[bytes, bool]:
+    """
+    What a child answers, no more than that may be, and whether it took too long. Nothing more is waited for once
+    `is_over`.
+    """
     assert child.stdin is not None
     assert child.stdout is not None
-    late = threading.Event()
+    deadline = time.monotonic() + longest_s
+    with contextlib.suppress(BrokenPipeError):  # its answer tells
+        child.stdin.write(order)
+        child.stdin.close()
+    said = bytearray()
+    with selectors.DefaultSelector() as selector:
+        selector.register(child.stdout, selectors.EVENT_READ)
+        while len(said) < most_bytes and not is_over():
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                return bytes(said), True
+            if selector.select(min(left_s, LOOK_S)):
+                piece = os.read(child.stdout.fileno(), most_bytes - len(said))
+                if not piece:
+                    break
+                said += piece
+    return bytes(said), False
 
-    def end() -> None:
-        late.set()
-        child.kill()
 
-    timer = threading.Timer(longest_s, end)
-    timer.start()
+def _is_over(child: subprocess.Popen[bytes], within_s: float) -> bool:
+    """Whether it ends so soon."""
     try:
-        with contextlib.suppress(BrokenPipeError):  # its answer tells
-            child.stdin.write(order)
-            child.stdin.close()
-        return child.stdout.read(most_bytes), late.is_set()
-    finally:
-        timer.cancel()
+        child.wait(within_s)
+    except subprocess.TimeoutExpired:
+        return False
+    return True

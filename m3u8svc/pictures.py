@@ -31,6 +31,7 @@ MOST_KEPT = 2000
 DEMUXERS: Mapping[str, str] = {"ts": "mpegts", "fmp4": "mp4"}
 """By what a segment is: those that may hold a picture."""
 FILM = "mp4"
+THE_PICTURE = Said("画面", "the picture")
 
 _DIED = "died"
 _WHY: Mapping[str, Said] = {
@@ -87,15 +88,22 @@ class Pictures:
     Makes pictures, and remembers the last ones. What is asked for most is what was shown last.
     """
 
-    def __init__(self, boxed: Callable[[Box], None] = lambda box: None, *, longest_s: float = LONGEST_S) -> None:
+    def __init__(
+        self,
+        boxed: Callable[[Box], None] = lambda box: None,
+        *,
+        longest_s: float = LONGEST_S,
+        errands: Errands | None = None,
+    ) -> None:
         """
         Args:
             boxed: told of the box of every child, in the thread of its caller.
             longest_s: how long a child may take.
+            errands: sends them.
         """
         self._longest_s = longest_s
         self._boxed = boxed
-        self._errands = Errands()
+        self._errands = errands or Errands()
         self._kept: OrderedDict[Key, Picture] = OrderedDict()
         self._bytes = 0
         self._lock = threading.Lock()
@@ -114,7 +122,7 @@ class Pictures:
         A picture of this file, and that of its init section. Blocking.
 
         Raises:
-            NotThereYet: the service stops.
+            NotThereYet: the service stops, or the child was late or killed, which says nothing of the segment.
         """
         handed = [media.fileno(), *([] if init is None else [init.fileno()])]
         order = {
@@ -133,8 +141,10 @@ class Pictures:
                 handed=handed,
             )
         except Stopping:
-            raise NotThereYet(what=media.name) from None
+            raise NotThereYet(what=THE_PICTURE) from None
         made = self._judged(ended)
+        if made.none == _DIED and (ended.late or ended.killed):
+            raise NotThereYet(what=THE_PICTURE)
         self._keep(key, made)
         return made
 

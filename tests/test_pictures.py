@@ -4,15 +4,19 @@ Pictures as the service keeps them, and what it takes from a child that may have
 
 import base64
 import json
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import pytest
+from twisted.internet.defer import Deferred
 
 from m3u8svc import pictures
 from m3u8svc.errands import Ended
-from m3u8svc.errors import NoPicture
-from m3u8svc.pictures import MOST_PICTURE_BYTES, Picture, Pictures, picture_in
+from m3u8svc.errors import NoPicture, NotThereYet
+from m3u8svc.pictures import MOST_PICTURE_BYTES, Footage, Picture, Pictures, picture_in
 from m3u8svc.sandbox.level import Box
+from m3u8svc.watching import open_piece
 
 BOX = {"landlock": 7, "seccomp": True, "missing": []}
 
@@ -74,6 +78,36 @@ def test_nonsense(found: Any) -> None:
 def test_a_child_that_died(output: bytes) -> None:
     """There is no picture."""
     assert "died" == Pictures()._judged(Ended(output=output, status=-9, late=False, unheld=())).none
+
+
+class Errand:
+    """Ends so."""
+
+    def __init__(self, **how: Any) -> None:
+        self._ended = Ended(**{"output": b"", "status": -9, "late": False, "killed": False, "unheld": (), **how})
+
+    def run(self, *order: Any, **limits: Any) -> Ended:
+        """As `Errands`."""
+        return self._ended
+
+
+@pytest.mark.parametrize(
+    ("how", "expected"),
+    [
+        ({"late": True}, None),
+        ({"killed": True}, None),
+        ({"status": -24}, Picture(none="died")),  # SIGXCPU: it would die of it again
+        ({"killed": True, "output": json.dumps(said(jpeg())).encode()}, Picture(jpeg=jpeg())),
+    ],
+)
+def test_what_is_remembered_of_a_death(how: dict[str, Any], expected: Picture | None, tmp_path: Path) -> None:
+    """Only what the segment did to the child, not what others did."""
+    kept, key = Pictures(errands=Errand(**how)), ("t", 1, "")
+    (tmp_path / "1.ts").write_bytes(b"")
+    where = Footage(path=tmp_path / "1.ts", demuxer="mpegts")
+    with nullcontext() if expected else pytest.raises(NotThereYet):
+        kept.make(key, where, open_piece(where.path, lambda *_: Deferred()), None)
+    assert expected == kept.known(key)
 
 
 def test_what_is_kept() -> None:

@@ -173,11 +173,14 @@ def endless() -> Iterator[Path]:
 
 
 def test_that_takes_too_long(endless: Path) -> None:
-    """It is ended, and there is no picture."""
+    """It is ended, and nothing is remembered: the next time it may be quick."""
+    pictures = Pictures(longest_s=0.5)
     descriptor = os.open(endless, os.O_RDONLY)
     file = ResultFile(str(endless), descriptor, lambda *_: None)
-    made = Pictures(longest_s=0.5).make(("t", 1, ""), Footage(path=endless, demuxer="mpegts"), file, None)
-    assert "died" == made.none
+    with pytest.raises(NotThereYet) as caught:
+        pictures.make(("t", 1, ""), Footage(path=endless, demuxer="mpegts"), file, None)
+    assert "not there yet: the picture" == caught.value.text("en")
+    assert pictures.known(("t", 1, "")) is None
 
 
 def test_while_the_service_stops(footage: Path) -> None:
