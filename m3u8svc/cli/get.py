@@ -205,11 +205,26 @@ def _check_output(wish: Wish) -> None:
     """
     if wish.output is None:
         return
+    if wish.output.text == "-":
+        raise click.BadParameter(words.NO_STANDARD_OUTPUT.said(), param_hint="--output")
     if wish.count > 1 and not wish.output.fields & {"name", "index"}:
         raise click.BadParameter(words.ONE_NAME_FOR_MANY.said(), param_hint="--output")
     suffix = Path(wish.output.text).suffix.lower()
     if suffix in OUR_EXTENSIONS and suffix not in MERGERS:
         raise click.BadParameter(words.BAD_OUTPUT.said(suffix=suffix), param_hint="--output")
+    if other := _other_suffix(wish.output):
+        name = escape_controls(Path(wish.output.text).name)
+        say(words.WARNING.said(text=words.CALLED_MP4.said(name=f"{name}.mp4", suffix=escape_controls(other))))
+
+
+def _other_suffix(output: Template) -> str:
+    """
+    What a template ends in that looks like the extension of a file we cannot make, "" for nothing: no number, such as
+    that of an episode.
+    """
+    stands, field = output.parts[-1] if output.parts else ("", "")
+    suffix = "" if field else Path(f"x{stands}").suffix
+    return suffix if suffix.lower() not in OUR_EXTENSIONS and any(map(str.isalpha, suffix)) else ""
 
 
 def _named(order: Order, wish: Wish, height: int | None = None) -> Path | None:

@@ -636,6 +636,14 @@ BAD_OUTPUT_NAME = Phrase(
     en="a file name is not empty, has no control characters and at most {limit} bytes",
 )
 GET_NO_STATE = Phrase(zh="状态目录不可用：{reason}", en="the state directory cannot be used: {reason}")
+NO_STANDARD_OUTPUT = Phrase(
+    zh="不能写到标准输出：写出要生成的文件，如 film.mp4",
+    en="there is no output to the standard output: name the file to make, such as film.mp4",
+)
+CALLED_MP4 = Phrase(
+    zh="文件将是 {name}：不能生成 {suffix}，可以是 .mp4 或 .ts",
+    en="the file is called {name}: {suffix} cannot be made; .mp4 and .ts can",
+)
 BAD_OUTPUT = Phrase(zh="不能生成 {suffix}，可以是 .mp4 或 .ts", en="{suffix} cannot be made; .mp4 and .ts can")
 
 # -- Tables ----------------------------------------------------------------------------------------------------------

@@ -230,6 +230,7 @@ def test_get_failure_is_a_line_with_its_code_and_one_with_what_to_do(origin: Ori
         (["gone.m3u8"], "neither an http URL"),
         ([f"http://{'a' * 64}.com/a.m3u8"], "URL"),
         (["http://h/a.m3u8", "-o", ""], "--output"),
+        (["http://h/a.m3u8", "-o", "-"], "no output to the standard output"),
         (["http://h/a.m3u8", "-o", " .mp4"], "--output"),
         (["http://h/a.m3u8", "-o", "nowhere/.."], "--output"),
         (["http://h/a.m3u8", "-o", "x" * 201 + ".mp4"], "--output"),
@@ -245,6 +246,32 @@ def test_get_bad_usage_names_it(more: list[str], named: str, tmp_path: Path) -> 
     wrong = run([sys.executable, "-m", "m3u8svc", "get", *more, "--home", str(tmp_path)])
     assert 2 == wrong.returncode and named in wrong.stderr
     assert not re.search("[\u3000-\u9fff\uff00-\uffef]", wrong.stderr.replace("影", ""))
+
+
+@pytest.mark.parametrize(
+    ("output", "called"),
+    [
+        ("film.avi", "film.avi.mp4: .avi cannot be made"),
+        ("d/{name}.mpeg", "{name}.mpeg.mp4: .mpeg cannot be made"),
+        ("{host}.264x", "{host}.264x.mp4: .264x cannot be made"),
+        ("film", ""),
+        ("Episode 1.5", ""),
+        ("film.TS", ""),
+        ("film.avi.mp4", ""),
+        ("{name}.{ext}", ""),
+        ("{host}.{name}", ""),
+    ],
+)
+def test_get_says_how_the_file_is_called(
+    invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str, called: str
+) -> None:
+    """An extension that we cannot make is a part of the name, and that is said before anything is fetched."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "home").write_text("no place for a state, so that it ends there")
+    ended = invoke("get", "http://h/a.m3u8", "-o", output, "--home", f"{tmp_path}/home/x")
+    warnings = [line for line in ended.stderr.splitlines() if line.startswith("Warning")]
+    assert (1, bool(called)) == (ended.exit_code, bool(warnings))
+    assert not called or called in warnings[0]
 
 
 @pytest.mark.parametrize("option", ["-o", "--home"])
