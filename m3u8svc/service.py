@@ -30,6 +30,7 @@ from m3u8svc.errors import (
     CannotVerify,
     DiskFull,
     DiskGone,
+    FileGone,
     InvalidTransition,
     M3u8svcError,
     NoResultFile,
@@ -37,6 +38,7 @@ from m3u8svc.errors import (
     ReadOnlyDisk,
     ReportNotFound,
     ResultNotReady,
+    SegmentAbsent,
     StaleTask,
     StoreError,
     TaskNotFound,
@@ -46,7 +48,7 @@ from m3u8svc.errors import (
 from m3u8svc.hls.outline import Outline
 from m3u8svc.hls.playlist import MAIN
 from m3u8svc.job import Job, Tools, has_segments, leaves_no_segments, makes_file, work_path
-from m3u8svc.pictures import Footage, Key, Picture, Pictures
+from m3u8svc.pictures import Footage, Picture, Pictures
 from m3u8svc.planning import plan_task
 from m3u8svc.redact import redact_text, redact_url
 from m3u8svc.replacing import Past
@@ -73,6 +75,7 @@ from m3u8svc.telling import Telling
 from m3u8svc.waiting import few_at_once, in_background, log_failure, settled
 from m3u8svc.waitingroom import WaitingRoom
 from m3u8svc.watching import (
+    Sight,
     footage_at_end,
     footage_at_rest,
     footage_while_running,
@@ -84,6 +87,7 @@ from m3u8svc.watching import (
     open_piece,
     piece_at_rest,
     piece_while_running,
+    sight_of,
 )
 from m3u8svc.wording import Said
 
@@ -608,39 +612,56 @@ class DownloadService:
             TooBusy: too many wait for the same.
         """
         name = segment_label(MAIN, position)
-        try:
-            return (await self._picture(task_id, position)).shown(name)
-        except NotThereYet:  # it may have gone into the result just now
-            return (await self._picture(task_id, position)).shown(name)
+        sight = await self._sight(task_id, position)
+        if (known := self._pictures.known(sight.key)) is not None:
+            return known.shown(name)
+        async with self._picturing.turn():
+            made = await self._picture(task_id, position)
+        return made.shown(name)
 
     async def _picture(self, task_id: str, position: int) -> Picture:
+        sight = await self._sight(task_id, position)  # it may lie elsewhere now than when we began to wait
+        try:
+            return await self._developed(sight)
+        except (NotThereYet, SegmentAbsent, FileGone):  # or than when we looked
+            now = await self._sight(task_id, position)
+            if now == sight:
+                raise
+            return await self._developed(now)
+
+    async def _sight(self, task_id: str, position: int) -> Sight:
+        """
+        Where a picture is to come from, now.
+        """
         task = await self._store.load(task_id)
         run = self._runs.get(task_id)
         is_done = task.status is Status.COMPLETED and task.again is None
         showing = None if run is None or is_done else run.job.showing()
+        if showing is None and task.status is Status.DOWNLOADING:
+            raise NotThereYet(what=Said("播放列表", "the playlist"))
         footage = None if showing is None else footage_while_running(showing, position)
-        version = f"{task.output_id} {task.updated_at}" if footage is None else str(footage.path)
-        key = (task_id, position, version)
-        if (known := self._pictures.known(key)) is not None:
+        return sight_of(task, position, footage)
+
+    async def _developed(self, sight: Sight) -> Picture:
+        if (known := self._pictures.known(sight.key)) is not None:  # whoever was before us asked for the same
             return known
-        async with self._picturing.turn():
-            if (known := self._pictures.known(key)) is not None:  # whoever was before us asked for the same
-                return known
-            if footage is None and task.status is Status.COMPLETED:
-                report = await self._store.report(task_id, task.output_id)
-                footage = await settled(self._in_reading(footage_at_end, task, position, report))
-            elif footage is None:
-                footage = await settled(self._in_reading(footage_at_rest, task, position))
-            made: Picture = await settled(self._tools.in_thread(self._make_picture, key, footage))
+        task, footage = sight.task, sight.footage
+        if footage is None and task.status is Status.COMPLETED:
+            report = await self._store.report(task.id, task.output_id)
+            footage = await settled(self._in_reading(footage_at_end, task, sight.position, report))
+        elif footage is None:
+            footage = await settled(self._in_reading(footage_at_rest, task, sight.position))
+        made: Picture = await settled(self._in_reading(self._make_picture, sight, footage))
         return made
 
-    def _make_picture(self, key: Key, footage: Footage) -> Picture:
+    def _make_picture(self, sight: Sight, footage: Footage) -> Picture:
         """
         Blocking.
         """
         media, init = open_footage(footage, self._in_reading)
         try:
-            return self._pictures.make(key, footage, media, init)
+            key = sight.key_of(media)
+            return self._pictures.known(key) or self._pictures.make(key, footage, media, init)
         finally:
             for file in (media, init):
                 if file is not None:

@@ -29,7 +29,7 @@ from m3u8svc.job import Showing, makes_file, work_path
 from m3u8svc.kept import LocalSegment, find_kept, kept_piece, kept_positions, master_of, media_of, served_playlist
 from m3u8svc.nofollow import Folder, open_file, read_file
 from m3u8svc.offerings import Gap, MediaFile
-from m3u8svc.pictures import DEMUXERS, FILM, NO_VIDEO, Footage
+from m3u8svc.pictures import DEMUXERS, FILM, NO_VIDEO, Footage, Key
 from m3u8svc.refresh import MEMORY
 from m3u8svc.results import ResultFile, open_result
 from m3u8svc.tasks.completeness import Report
@@ -273,6 +273,38 @@ def open_piece(path: Path, in_thread: InThread) -> ResultFile:
 
 
 # -- Pictures --------------------------------------------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class Sight:
+    """
+    Where a picture of a segment is to come from, at a moment: `footage` while the task runs, None where it is to be
+    looked for. Two are equal if nothing changed that we know of.
+    """
+
+    task: Task = attrs.field(eq=False, repr=False)
+    position: int
+    footage: Footage | None
+    version: str
+
+    @property
+    def key(self) -> Key:
+        """What its picture is kept by, if the file need not be looked at for that."""
+        return self.task.id, self.position, self.version
+
+    def key_of(self, media: ResultFile) -> Key:
+        """What its picture is kept by. While the task runs, a segment may be fetched again under the same name."""
+        if self.footage is None:
+            return self.key
+        return self.task.id, self.position, f"{self.version} {media.identity}"
+
+
+def sight_of(task: Task, position: int, footage: Footage | None) -> Sight:
+    """
+    The sight of a segment of the main track, by what is stored of its task, or lies there while it runs.
+    """
+    version = f"{task.output_id} {task.updated_at}" if footage is None else str(footage.path)
+    return Sight(task=task, position=position, footage=footage, version=version)
 
 
 def footage_while_running(showing: Showing, position: int) -> Footage:

@@ -54,17 +54,21 @@ from m3u8svc.errors import (
     UnsafePath,
 )
 from m3u8svc.fetch import Fetcher
+from m3u8svc.hls.playlist import MAIN
 from m3u8svc.job import Tools, work_path
 from m3u8svc.loading import load_builtins
 from m3u8svc.merge import Muxing
+from m3u8svc.offerings import MediaFile
 from m3u8svc.planning import TOTAL_S
 from m3u8svc.plugin import hookimpl
+from m3u8svc.results import ResultFile
 from m3u8svc.service import (
     LOGS_KEPT,
     PICTURES_AT_ONCE,
     PICTURES_WAITING,
     PLANS_AT_ONCE,
     PLANS_WAITING,
+    READING,
     STOP_S,
     SWEEP_S,
     DownloadService,
@@ -117,6 +121,10 @@ class TroubledStore(Store):
     async def insert(self, task: Task, playlist: str = "", **options: Any) -> str:
         await self._trouble("insert")
         return await super().insert(task, playlist, **options)
+
+    async def load(self, task_id: str) -> Task:
+        await self._trouble("load", task_id)
+        return await super().load(task_id)
 
     async def tasks(self, **options: Any) -> list[Task]:
         await self._trouble("tasks")
@@ -1783,17 +1791,19 @@ async def test_kept_segments_are_watched_after_the_end(bench: Bench, segments: l
 
 class HeldPictures:
     """
-    Threads for a service in which the making of pictures waits for `gate`, or does not if that is None. `made` counts.
+    Threads for a service in which the making of pictures, or what is `held`, waits for `gate`, or does not if that is
+    None. `made` counts.
     """
 
-    def __init__(self, in_thread: InThread) -> None:
+    def __init__(self, in_thread: InThread, *held: str) -> None:
         self._in_thread = in_thread
+        self._held = held or ("_make_picture",)
         self.gate: Deferred[Any] | None = Deferred()
         self.made = 0
 
     def __call__(self, function: Callable[..., Any], *arguments: Any, **named: Any) -> Deferred[Any]:
         """As `deferToThread`."""
-        if getattr(function, "__name__", "") != "_make_picture":
+        if getattr(function, "__name__", "") not in self._held:
             return self._in_thread(function, *arguments, **named)
         self.made += 1
         if self.gate is None:
@@ -1801,6 +1811,12 @@ class HeldPictures:
         opened: Deferred[Any] = Deferred()
         self.gate.chainDeferred(opened)
         return opened.addCallback(lambda answer: answer or self._in_thread(function, *arguments, **named))
+
+    def open(self) -> None:
+        """Nobody waits any more."""
+        gate, self.gate = self.gate, None
+        assert gate is not None
+        gate.callback(None)
 
 
 @test
@@ -1823,9 +1839,7 @@ async def test_a_picture_of_what_goes_into_the_file_meanwhile(bench: Bench) -> N
     await bench.service.change(task.id, RESUME)
     await bench.until_status(task, COMPLETED)
     await until(lambda: not work_path(task).exists())
-    gate, threads.gate = threads.gate, None
-    assert gate is not None
-    gate.callback(None)
+    threads.open()
     await until(lambda: got)
     assert got[0].startswith(b"\xff\xd8"), got
     assert 2 == threads.made
@@ -1850,10 +1864,129 @@ async def test_only_so_many_pictures_wait(bench: Bench) -> None:
         Deferred.fromCoroutine(bench.service.picture(task.id, 1)).addBoth(ended.append)
     await until(lambda: ended and threads.made == PICTURES_AT_ONCE)
     assert [TooBusy] == [each.type for each in ended]
-    gate, threads.gate = threads.gate, None
-    assert gate is not None
-    gate.callback(None)
+    threads.open()
     await until(lambda: len(ended) == asked, seconds=60)
     assert [b"\xff\xd8"] * (asked - 1) == [each[:2] for each in ended[1:]]
     assert PICTURES_AT_ONCE == threads.made
+    await bench.service.stop()
+
+
+def loads(bench: Bench) -> list[str]:
+    """Whose tasks are read from the store, from now on."""
+    read: list[str] = []
+
+    async def note(task_id: str) -> None:
+        read.append(task_id)
+
+    bench.store.before["load"] = note
+    return read
+
+
+@test
+async def test_a_picture_of_what_is_not_there_yet(bench: Bench) -> None:
+    """While nobody knows its segments and before it is fetched: one is told to ask again, and the task is read once."""
+    await bench.service.start()
+    draft = TaskDraft(url=bench.origin.url("/m.m3u8?hang=headers"), filename="f")
+    unplanned = await bench.service.create(draft)
+    await bench.until_status(unplanned, Status.DOWNLOADING)
+    task = await bench.create(s1="hang=body")
+    await bench.until_some_finished(task, COUNT - 1)
+    for each in (unplanned, task):
+        read = loads(bench)
+        assert "not_there_yet" == await refused(bench.service.picture(each.id, 2))
+        assert [each.id] == read
+
+
+@test
+async def test_a_picture_of_a_result_that_is_moved_meanwhile(bench: Bench) -> None:
+    """As when it is merged again: it is looked for once more, where it is then; what is only gone is gone."""
+    threads = HeldPictures(bench.tools.in_thread)
+    bench.service = make_service(bench.store, attrs.evolve(bench.tools, in_thread=threads), bench.folder)
+    await bench.service.start()
+    task = await bench.create()
+    done = await bench.until_status(task, COMPLETED)
+    got: list[Any] = []
+    Deferred.fromCoroutine(bench.service.picture(task.id, 1)).addBoth(got.append)
+    await until(lambda: threads.made)
+    moved = bench.save / "moved.mp4"
+    Path(done.output).rename(moved)
+    await bench.service._amend(task.id, lambda each: attrs.evolve(each, output=str(moved)))
+    threads.open()
+    await until(lambda: got)
+    assert got[0][:2] == b"\xff\xd8", got
+    moved.unlink()
+    made = threads.made
+    assert "file_gone" == await refused(bench.service.picture(task.id, 2))
+    assert made + 1 == threads.made
+    await bench.service.stop()
+
+
+@test
+async def test_a_picture_of_what_is_moved_while_one_waits(bench: Bench) -> None:
+    """It is looked for where it is when one's turn comes."""
+    threads = HeldPictures(bench.tools.in_thread)
+    bench.service = make_service(bench.store, attrs.evolve(bench.tools, in_thread=threads), bench.folder)
+    await bench.service.start()
+    task = await bench.create()
+    done = await bench.until_status(task, COMPLETED)
+    got: list[Any] = []
+    for position in range(1, PICTURES_AT_ONCE + 2):
+        Deferred.fromCoroutine(bench.service.picture(task.id, position)).addBoth(got.append)
+        await until(lambda: threads.made == min(position, PICTURES_AT_ONCE))  # noqa: B023
+    await until(lambda: bench.service._picturing._turns.waiting)
+    moved = bench.save / "moved.mp4"
+    Path(done.output).rename(moved)
+    await bench.service._amend(task.id, lambda each: attrs.evolve(each, output=str(moved)))
+    threads.open()
+    await until(lambda: len(got) == PICTURES_AT_ONCE + 1, seconds=60)
+    assert [b"\xff\xd8"] * (PICTURES_AT_ONCE + 1) == [each[:2] for each in got]
+    assert 2 * PICTURES_AT_ONCE + 1 == threads.made
+    await bench.service.stop()
+
+
+@test
+async def test_a_picture_of_a_segment_that_is_fetched_again(bench: Bench) -> None:
+    """Under the same name there is another then, and another picture; asked for again, each is in memory."""
+    await bench.service.start()
+    task = await bench.create(s1="hang=body")
+    await bench.until_some_finished(task, COUNT - 1)
+    showing = bench.service._runs[task.id].job.showing()
+    assert showing is not None
+    first, last = (showing.download.fate((MAIN, position)) for position in (1, COUNT))
+    assert isinstance(first, MediaFile)
+    assert isinstance(last, MediaFile)
+    before = await bench.service.picture(task.id, 1)
+    again = bench.save / "again"
+    shutil.copy(last.path, again)
+    os.replace(again, first.path)
+    os.utime(first.path, (1, 1))
+    after = await bench.service.picture(task.id, 1)
+    assert before != after
+    bench.service._pictures.stop()  # no further child
+    assert after == await bench.service.picture(task.id, 1)
+
+
+@test
+async def test_half_of_the_threads_stay_for_downloads(bench: Bench) -> None:
+    """Where a disk hangs, pictures and files that are read take no more than the others together."""
+    threads = HeldPictures(bench.tools.in_thread, "_make_picture", "open_result")
+    bench.service = make_service(bench.store, attrs.evolve(bench.tools, in_thread=threads), bench.folder)
+    await bench.service.start()
+    task = await bench.create()
+    await bench.until_status(task, COMPLETED)
+    got: list[Any] = []
+    for position in range(1, PICTURES_AT_ONCE + 1):
+        Deferred.fromCoroutine(bench.service.picture(task.id, position)).addBoth(got.append)
+    await until(lambda: threads.made == PICTURES_AT_ONCE)
+    read = loads(bench)
+    for _ in range(READING + 1):
+        Deferred.fromCoroutine(bench.service.result(task.id)).addBoth(got.append)
+    await until(lambda: len(read) == READING + 1)
+    await bench.service.task(task.id)  # the others were read before
+    assert READING == threads.made
+    threads.open()
+    await until(lambda: len(got) == PICTURES_AT_ONCE + READING + 1, seconds=60)
+    for each in got[:]:
+        if isinstance(each, ResultFile):
+            each.close()
     await bench.service.stop()
