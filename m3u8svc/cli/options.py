@@ -21,7 +21,7 @@ from click.core import ParameterSource
 from m3u8svc.cli import words
 from m3u8svc.errors import SelectionError, SkipExpressionError
 from m3u8svc.hls.skip import parse_skip_expression
-from m3u8svc.redact import escape_controls
+from m3u8svc.redact import escape_controls, redact_url
 from m3u8svc.tasks.names import derived_name
 from m3u8svc.tasks.queue import FIRST, LAST
 from m3u8svc.tasks.task import PROXY_TYPES, Status
@@ -39,6 +39,9 @@ STATUS_NAMES = {status.name.lower(): status for status in Status}
 HELD = "held"
 """A state of the list only: paused by the service itself, with a reason."""
 STATE_NAMES = (*STATUS_NAMES, HELD)
+
+_ADDRESS = re.compile(r"[\w-]+(\.[\w-]+)+(:\d+)?/|[\w.-]+:\d+(/|$)|localhost/")
+"""How a URL begins whose scheme was left out; a file may be called so, too."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -223,7 +226,8 @@ class SourceType(click.ParamType):  # type: ignore[type-arg]  # not generic befo
         if value == "-":
             return Source(playlist=self._read(sys.stdin.buffer.read(DEFAULTS.playlist_bytes + 1), param, ctx))
         is_file = value.startswith(("file://", "/", "./", "../", "~/")) or value.lower().endswith((".m3u8", ".m3u"))
-        if "://" in value.removeprefix("file://") or not (is_file or os.path.isfile(value)):
+        is_address = _ADDRESS.match(value) is not None
+        if "://" in value.removeprefix("file://") or not (is_file or is_address or os.path.isfile(value)):
             return Source(url=value)  # who answers says what is wrong with one that is none
         try:
             path = Path(unquote(urlsplit(value).path) if value.startswith("file://") else value).expanduser()
@@ -231,7 +235,9 @@ class SourceType(click.ParamType):  # type: ignore[type-arg]  # not generic befo
                 content = file.read(DEFAULTS.playlist_bytes + 1)
         except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: the ~ of a user that there is not
             reason = getattr(error, "strerror", None) or str(error)
-            self.fail(words.BAD_SOURCE.said(reason=escape_controls(reason)), param, ctx)
+            said = words.BAD_SOURCE.said(value=redact_url(value), reason=escape_controls(reason))
+            hint = words.ADDRESS_HINT.said(url=redact_url(f"http://{value}")) if is_address else ""
+            self.fail(said + hint, param, ctx)
         return Source(playlist=self._read(content, param, ctx), name=derived_name(quote(path.name)))
 
     def _read(self, content: bytes, param: click.Parameter | None, ctx: click.Context | None) -> str:

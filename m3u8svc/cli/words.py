@@ -89,7 +89,7 @@ CLICK_ERRORS: tuple[tuple[str, str], ...] = (
         r"Invalid value for (?P<name>'.*?'): (?P<value>\S+) is not in the range (?P<range>.*)\.",
         "{name} 的值 {value} 不在 {range} 之内",
     ),
-    (r"Invalid value for (?P<name>'.*?'): (?P<value>.*)", "{name} 的值无效：{value}"),
+    (r"Invalid value for (?P<name>'.*?'|[^\s:]+): (?P<value>.*)", "{name} 的值无效：{value}"),
 )
 TRY_HELP = Phrase(zh="用“{command} --help”查看说明。", en="Try '{command} --help' for help.")
 
@@ -512,8 +512,10 @@ BAD_LIMIT_RATE = Phrase(
     zh="应写作 500K、2M 或 0，至少 1024 字节/秒", en="must be like 500K or 2M, at least 1024 bytes per second, or 0"
 )
 BAD_SOURCE = Phrase(
-    zh="既不是 http 链接，也不是能读的文件（{reason}）", en="neither an http URL nor a file that can be read ({reason})"
+    zh="{value} 既不是 http 链接，也不是能读的文件（{reason}）",
+    en="{value} is neither an http URL nor a file that can be read ({reason})",
 )
+ADDRESS_HINT = Phrase(zh="；若是网址，写 {url}", en="; if it is an address, write {url}")
 BAD_PLAYLIST = Phrase(
     zh="不是播放列表：应为以 #EXTM3U 开头的 UTF-8 文本，最多 {limit} 字节",
     en="no playlist: that is UTF-8 text which begins with #EXTM3U, of at most {limit} bytes",

@@ -548,8 +548,8 @@ class _Found:
             if re.search(r"(?<!\\)(?:\{[^{},]*,[^{}]*\}|\[(?:\d+-\d+|[A-Za-z]-[A-Za-z])(?::\d+)?\])", url):
                 _refuse("链接中的 {…} 或 […] 代表多个链接", "a {…} or […] in its URL stands for several")
             url = re.sub(r"\\([\[\]{}])", r"\1", url)
-        if not re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", url):
-            url = f"http://{url}"  # as curl does
+        if not re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", url) and re.search("[./:]", url):
+            url = f"http://{url}"  # as curl does, for which a word alone is a host, too
         try:
             wire_url(url)
         except (InvalidUrl, UnsupportedScheme) as error:

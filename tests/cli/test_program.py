@@ -113,6 +113,8 @@ def test_unknown_command_is_a_usage_error(invoke: Invoke) -> None:
         (["priority", "a", "x"], "'N' 的值“x”不是整数"),
         (["priority", "a", "900"], "'N' 的值 900 不在 -100<=x<=100 之内"),
         (["list", "--status", "done"], "'--status' 的值无效：“done”不是状态"),
+        (["get", "nope"], "URL 的值无效：不支持的链接类型“”：nope"),
+        (["get", "http://h/a.m3u8", "-o", "-"], "--output 的值无效：不能写到标准输出"),
         (["resume", "a", "b", "--url", "u"], "--url 只能用于一个任务"),
     ],
 )
@@ -121,7 +123,14 @@ def test_usage_error_is_in_the_user_s_language(invoke: Invoke, line: list[str], 
     result = invoke(*line, locale=CHINESE)
     assert (2, "") == (result.exit_code, result.stdout)
     assert f"错误：{said}" in result.stderr
-    assert [] == [each for each in ("Usage", "Try", "Error", "No such", "Missing") if each in result.stderr]
+    assert [] == [each for each in ("Usage", "Try", "Error", "No such", "Missing", "Invalid") if each in result.stderr]
+
+
+def test_address_without_a_scheme_is_named_in_the_user_s_language(invoke: Invoke) -> None:
+    """With what to write; the reason is the system's."""
+    said = invoke("get", "1.2.3.4:80/i.m3u8", locale=CHINESE).stderr
+    assert "'[URL]...' 的值无效：1.2.3.4:80/i.m3u8 既不是 http 链接" in said
+    assert "；若是网址，写 http://1.2.3.4:80/i.m3u8\n" in said
 
 
 def test_usage_error_nobody_translated_stays_as_it_is() -> None:
