@@ -14,7 +14,7 @@ from m3u8svc.errors import LiveUnsupported, M3u8svcError, NotAPlaylist, Playlist
 from m3u8svc.fetch import Fetched
 from m3u8svc.hls.failover import is_of_a_place
 from m3u8svc.hls.overrides import override_playlist
-from m3u8svc.hls.page import find_playlist_link
+from m3u8svc.hls.page import find_playlist_links
 from m3u8svc.hls.parse import parse_playlist
 from m3u8svc.hls.playlist import (
     MAIN,
@@ -111,8 +111,14 @@ class Sniffer:
         way = attrs.evolve(way, reach=fetched.reach)
         if isinstance(playlist, MediaPlaylist | MasterPlaylist):
             return await self._led_by(playlist, way)
-        self.wire.note(f"page {redact_url(fetched.url)} links to {redact_url(playlist)}")
-        return await self._follow(playlist, attrs.evolve(way, steps=way.steps + 1))
+        first, *others = playlist
+        self.wire.note(f"page {redact_url(fetched.url)} links to {redact_url(first)}")
+        found = await self._follow(first, attrs.evolve(way, steps=way.steps + 1))
+        if not others:
+            return found
+        shown = "、".join(map(redact_url, others))
+        note = f"页面中有多个播放列表，使用第一个：{redact_url(first)}；其他：{shown}"
+        return attrs.evolve(found, warnings=(note, *found.warnings))
 
     async def _led_by(self, playlist: Playlist, way: "_Way") -> Presentation:
         if isinstance(playlist, MediaPlaylist):
@@ -199,28 +205,30 @@ class Sniffer:
 
     async def _load(
         self, url: str, definitions: Mapping[str, str] | None, reach: Zone
-    ) -> tuple[Fetched, Playlist | str]:
+    ) -> tuple[Fetched, Playlist | tuple[str, ...]]:
         """
-        What is at `url`: a playlist as the task's overrides leave it, or the link to one in a page.
+        What is at `url`: a playlist as the task's overrides leave it, or the links to some in a page.
         """
 
-        async def ask(attempt: int) -> tuple[Fetched, Playlist | str]:
+        async def ask(attempt: int) -> tuple[Fetched, Playlist | tuple[str, ...]]:
             fetched, body = await self._ask(url, reach, attempt)
             return fetched, await self._understood(fetched, body, definitions)
 
         return await self.wire.insist("playlist", ask, final=self.final)
 
-    async def _understood(self, fetched: Fetched, body: bytes, definitions: Mapping[str, str] | None) -> Playlist | str:
+    async def _understood(
+        self, fetched: Fetched, body: bytes, definitions: Mapping[str, str] | None
+    ) -> Playlist | tuple[str, ...]:
         try:
             playlist: Playlist = await settled(self.in_thread(self._parse, body, fetched.url, definitions))
             return playlist
         except NotAPlaylist as error:
-            link: str | None = await settled(self.in_thread(find_playlist_link, body, fetched.url))
-            if link is None:
+            links: tuple[str, ...] = await settled(self.in_thread(find_playlist_links, body, fetched.url))
+            if not links:
                 start = escape_controls(body[:40].decode("utf-8", "replace"))
                 kind = fetched.content_type or Said("未知类型", "of no known type")
                 raise NotAPlaylist(url=fetched.url, content_type=kind, start=start, line=0, reason="") from error
-            return link
+            return links
 
     def _parse(self, body: bytes | str, url: str, definitions: Mapping[str, str] | None) -> Playlist:
         overrides = overrides_of(self.wire.task.spec.extensions)

@@ -110,6 +110,16 @@ def test_a_pasted_playlist_without_an_end_is_taken_as_it_is() -> None:
     assert ("粘贴的播放列表没有 EXT-X-ENDLIST，按完整处理",) == found.main.warnings
 
 
+def test_several_playlists_in_a_page() -> None:
+    """The first is taken, and it is said that there was a choice, without what a query may hold."""
+    playlist = media_playlist([SegmentLine(uri="0.ts", duration_s=1.0)]).encode()
+    page = b"<video src='/one.m3u8?token=CANARY'></video> <a href='/two.m3u8?token=CANARY'>the other</a>"
+    found = sniffed(Pages({PAGE: page, "https://h.test/one.m3u8": playlist}), PAGE)
+    assert "https://h.test/one.m3u8?token=CANARY" == found.main.url
+    one, two = "https://h.test/one.m3u8?…", "https://h.test/two.m3u8?…"
+    assert (f"页面中有多个播放列表，使用第一个：{one}；其他：{two}",) == found.warnings
+
+
 def test_a_link_in_a_page_is_noted_without_its_query() -> None:
     """The debug log names the page and its link, and not what a strange query holds behind a full-width comma."""
     linked = "https://h.test/list.m3u8?q=一，token=CANARY"

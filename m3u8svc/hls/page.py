@@ -35,23 +35,28 @@ _RELATIVE_AFTER = ('"', "'", "`", "=", "(")
 """What stands before a relative link: a quote, an unquoted attribute, a call. Prose that says "x.m3u8" is no link."""
 
 
-def find_playlist_link(body: bytes, url: str) -> str | None:
+MOST_LINKS = 5
+"""So many are looked for: who has to choose sees that there is a choice."""
+
+
+def find_playlist_links(body: bytes, url: str) -> tuple[str, ...]:
     """
-    The first m3u8 link in the page `body` that came from `url`, absolute; None when there is none.
+    The first different m3u8 links in the page `body` that came from `url`, absolute, `MOST_LINKS` at most.
     """
     text = body.decode("utf-8", "replace")
     for escaped, plain in _ESCAPES:
         text = text.replace(escaped, plain)
     lowered = text.lower() if text.isascii() else _lower_ascii(text)
     done = 0
-    while (hit := lowered.find(_SUFFIX, done)) >= 0:
+    found: dict[str, None] = {}
+    while len(found) < MOST_LINKS and (hit := lowered.find(_SUFFIX, done)) >= 0:
         start = _widened_left(text, hit, done)
         end = _widened_right(text, hit + len(_SUFFIX))
         link = _link(text[start:end], text[start - 1 : start], url)
         if link is not None:
-            return link
+            found[link] = None
         done = end
-    return None
+    return tuple(found)
 
 
 def _lower_ascii(text: str) -> str:

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from m3u8svc.hls.page import find_playlist_link
+from m3u8svc.hls.page import MOST_LINKS, find_playlist_links
 
 URL = "https://site.example:8443/watch/42?id=1"
 HERE = "https://site.example:8443/watch/"
@@ -39,17 +39,19 @@ HERE = "https://site.example:8443/watch/"
 )
 def test_links_are_found_and_made_absolute(page: str, expected: str | None):
     """Ports, queries, escapes, attributes with and without quotes; code and prose about m3u8 is no link."""
-    assert find_playlist_link(page.encode(), URL) == expected
+    assert find_playlist_links(page.encode(), URL)[:1] == ((expected,) if expected else ())
 
 
-def test_the_first_link_wins():
-    """In the order of the page."""
-    assert find_playlist_link(b"'a.m3u8' 'https://h/b.m3u8'", URL) == HERE + "a.m3u8"
+def test_several_links():
+    """In the order of the page, each once, and no more than somebody may be asked to choose from."""
+    assert find_playlist_links(b"'b.m3u8' 'https://h/a.m3u8' 'b.m3u8'", URL) == (HERE + "b.m3u8", "https://h/a.m3u8")
+    many = b" ".join(b"'%d.m3u8'" % number for number in range(20))
+    assert find_playlist_links(many, URL) == tuple(f"{HERE}{number}.m3u8" for number in range(MOST_LINKS))
 
 
 @pytest.mark.parametrize("filling", [b"a", b".m3u8", b'"', b"&amp;", b"http://", b"x" * 9_000 + b".m3u8", b"\\/", b"="])
 def test_megabytes_take_time_in_proportion(filling: bytes):
     """No page makes the search slow: 2 MB of anything within a second or so."""
     start = time.process_time()
-    find_playlist_link(filling * (2_000_000 // len(filling)), URL)
+    find_playlist_links(filling * (2_000_000 // len(filling)), URL)
     assert time.process_time() - start < 2
