@@ -294,6 +294,45 @@ def test_adding_equal_lines_when_an_answer_was_lost(stage: Stage) -> None:
 
 
 @in_browser_thread
+@pytest.mark.parametrize(("option", "wrong"), [("limit_rate", "soon"), ("proxy_port", "99999")])
+def test_adding_again_with_something_wrong_in_between(stage: Stage, option: str, wrong: str) -> None:
+    """The answer was lost, an option is wrong, to the page or to the service, and is put right: still one task."""
+    with stage.page(locale="en") as (page, _seen):
+        open_page(stage, page)
+        lost = Lost(page, 1)
+        page.fill("#url", f"{stage.source.url('held')} once")
+        add(page)
+        expect(page.locator("#url-says")).to_have_text("Offline")
+        page.click("#options")
+        page.fill(f"#a-{option}", wrong)
+        add(page)
+        expect(page.locator(f"#a-{option}-problem")).not_to_have_text("")
+        page.fill(f"#a-{option}", "")
+        add(page)
+        expect(page.locator("#url")).to_have_value("")
+        assert lost.keys[0] == lost.keys[-1] and len(lost.keys) > 1
+        assert ["once"] == [task["filename"] for task in stage.service.tasks()]
+
+
+@in_browser_thread
+def test_adding_lines_one_by_one_when_their_answers_were_lost(stage: Stage) -> None:
+    """What is not sent with the first keeps its key."""
+    lines = [f"{stage.source.url('held')} {name}" for name in ("one", "two")]
+    with stage.page(locale="en") as (page, _seen):
+        open_page(stage, page)
+        lost = Lost(page, 2)
+        page.fill("#url", "\n".join(lines))
+        add(page)
+        expect(page.locator("#url-says")).to_contain_text("Offline")
+        for line in lines:
+            page.fill("#url", line)
+            add(page)
+            expect(page.locator("#url")).to_have_value("")
+        assert lost.keys[:2] == lost.keys[2:]
+        assert 2 == len(stage.service.tasks())
+
+
+@in_browser_thread
 def test_adding_again_what_was_removed_meanwhile(stage: Stage) -> None:
     """The answer was lost and the task is gone: who adds it again wants it."""
     with stage.page(locale="en") as (page, _seen):

@@ -101,16 +101,19 @@ const kindOf = (name, value) => name === "http_headers" ? "headers" : typeof val
 
 // -- Adding --
 
-let unanswered = [];      // of the last creations those that made no task as far as we know: { body, sent, key }
+const KEPT = 100;
+let unanswered = [];      // creations that made no task as far as we know, the last first: { body, sent, key }
 
-// The bodies, each with a key: the one it had when it was sent before, so that a lost answer makes no second task.
+// The bodies, each with a key: the one it had when it was sent before, so that a lost answer makes no second task. What
+// else was sent keeps its key, for who sends something else in between.
 function keyed(bodies) {
-  const before = unanswered;
-  unanswered = bodies.map(body => {
+  const before = [...unanswered];
+  const creations = bodies.map(body => {
     const sent = JSON.stringify(body), at = before.findIndex(each => each.sent === sent);
     return at < 0 ? { body, sent, key: newKey() } : before.splice(at, 1)[0];
   });
-  return unanswered;
+  unanswered = [...creations, ...before.slice(0, KEPT)];
+  return creations;
 }
 
 // Not randomUUID, which a page without HTTPS lacks.
@@ -137,7 +140,7 @@ async function add(form) {
   if (more && !list.length) problems.value = { url: text.peek().noLink };
   const warnings = [], failed = [];
   let last = null, done = 0;
-  const creations = keyed(list.map(({ line: _line, file: _file, ...body }) => ({ ...more, ...body })));
+  const creations = list.length ? keyed(list.map(({ line: _line, file: _file, ...body }) => ({ ...more, ...body }))) : [];
   for (const [place, each] of list.entries()) {
     try {
       const answer = await create(creations[place]);
