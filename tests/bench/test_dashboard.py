@@ -192,12 +192,14 @@ def read_trace(given: bytes) -> Trace:
         kind = KINDS.get(each["name"])
         if kind and each["ph"] == "X":
             kinds[kind] = kinds.get(kind, 0) + each["dur"] / 1e6
+    tasks = [
+        (each["ts"] / 1e6, each["dur"] / 1e6, each["tdur"] / 1e6)
+        for each in ours
+        if each["name"] == "RunTask" and each["ph"] == "X"
+    ]
+    assert sum(used for _, _, used in tasks) > 0, "the trace has no processor time"
     return Trace(
-        tasks=[
-            (each["ts"] / 1e6, each["dur"] / 1e6, each.get("tdur", 0) / 1e6)
-            for each in ours
-            if each["name"] == "RunTask" and each["ph"] == "X"
-        ],
+        tasks=tasks,
         frames=[each["ts"] / 1e6 for each in ours if each["name"] == "FireAnimationFrame"],
         kinds=kinds,
     )
