@@ -5,6 +5,7 @@ Nothing else may use it: streams are fetched through the one door (DESIGN 5.2). 
 given: no proxy from the environment, no redirect, an end to every wait and every answer.
 """
 
+import itertools
 import json
 import re
 import socket
@@ -32,6 +33,10 @@ TIMEOUT_S = 15
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 REPEATS_S = (1.0, 2.0, 4.0)
 """How long to wait each time before a request whose answer was lost is sent again."""
+PAGE = 100
+"""So many tasks are asked for at a time where the ids of some are wanted."""
+AMBIGUOUS = 5
+"""So many ids are named that a text could be the start of."""
 EXIT_REFUSED = 1
 EXIT_NO_SERVICE = 3
 
@@ -169,7 +174,7 @@ class Client:
     def tasks(self, status: Status | None = None, **search: str | int | None) -> list[RemoteTask]:
         """
         All tasks, or those in one state, in order of creation. `search` are further fields of the query (q, sort,
-        order, limit), None for one that is not asked for.
+        order, limit, offset), None for one that is not asked for.
         """
         asked = {name: str(value) for name, value in search.items() if value is not None}
         answer = self._ask("GET", ({"status": status.value} if status else {}) | asked)
@@ -234,13 +239,39 @@ class Client:
         except Refused as refusal:
             if refusal.status != 404 or not _COULD_BE_AN_ID.fullmatch(given):
                 raise
-            matching = [task for task in self.tasks(q=given) if task.id.startswith(given)]
+            matching = self.beginning(given, AMBIGUOUS)
             if not matching:
                 raise
         if len(matching) > 1:
-            ids = ", ".join(task.id for task in matching[:5])
+            ids = ", ".join(task.id for task in matching)
             raise click.UsageError(words.AMBIGUOUS_ID.said(given=given, ids=ids))
         return matching[0]
+
+    def beginning(
+        self, given: str, most: int, *, order: str | None = None, pages: int | None = None
+    ) -> list[RemoteTask]:
+        """
+        The first tasks whose ids begin so, so many at most. The service looks for text in names and URLs as well, so it
+        is asked page by page until there are enough; of what is not in so many `pages`, nothing is known.
+        """
+        found: dict[str, RemoteTask] = {}
+        seen: set[str] = set()  # a task may be on two pages when others move, and on all of a service without pages
+        for number in itertools.count():
+            page = self._page(given, order, number)
+            found |= {task.id: task for task in page if task.id.startswith(given)}
+            fresh = {task.id for task in page} - seen
+            seen |= fresh
+            if len(found) >= most or len(page) != PAGE or not fresh or number + 1 == pages:
+                break
+        return list(found.values())[:most]
+
+    def _page(self, given: str, order: str | None, number: int) -> list[RemoteTask]:
+        try:
+            return self.tasks(q=given or None, order=order, limit=PAGE, offset=number * PAGE or None)
+        except Refused as refusal:
+            if refusal.status != HTTPStatus.BAD_REQUEST:
+                raise
+        return self.tasks(q=given or None, order=order)  # it gives fewer at a time, or all
 
     def add(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
         """

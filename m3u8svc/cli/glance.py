@@ -32,15 +32,16 @@ class Glance:
         self._seconds = seconds
         self._tasks: dict[str, RemoteTask] = {}
         self._all_at = -ALL_AGAIN_S
-        self._can_ask_less = True
+        self._asks_all_until = -ALL_AGAIN_S
 
     def look(self) -> list[RemoteTask]:
         """
         All of them as they are now, in order of creation.
         """
-        due = self._seconds() >= self._all_at + ALL_AGAIN_S
-        if due or len(self._tasks) <= FEW or not self._can_ask_less or not self._look_at_what_moves():
-            self._all_at = self._seconds()
+        now = self._seconds()
+        due = now >= self._all_at + ALL_AGAIN_S or now < self._asks_all_until
+        if due or len(self._tasks) <= FEW or not self._look_at_what_moves():
+            self._all_at = now
             self._tasks = {task.id: task for task in self._client.tasks()}
         return list(self._tasks.values())
 
@@ -63,7 +64,8 @@ class Glance:
         except Refused as refusal:
             if refusal.status not in (HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND):
                 raise
-            self._can_ask_less = False  # a service that has no numbers, or gives fewer tasks at a time
+            # A service that has no numbers, or gives fewer tasks at a time; after a minute it may be another.
+            self._asks_all_until = self._seconds() + ALL_AGAIN_S
             return False
 
     def _take(self, seen: dict[str, RemoteTask]) -> None:

@@ -35,6 +35,8 @@ MAX_TOKEN_FILE_BYTES = 4096
 MAX_CREDENTIAL_BYTES = 255
 COMPLETION_TIMEOUT_S = 1.0
 MOST_COMPLETIONS = 100
+MOST_PAGES = 10
+"""Of the newest tasks in which the text is: who waits for a completion does not wait for all."""
 STATUS_NAMES = {status.name.lower(): status for status in Status}
 HELD = "held"
 """A state of the list only: paused by the service itself, with a reason."""
@@ -472,13 +474,11 @@ def complete_ids(ctx: click.Context, param: click.Parameter, incomplete: str) ->
         token, file = given.get("token"), given.get("token_file")
         if not server.authorization and (token or file):
             server = Server(server, f"Bearer {token or _token_in(str(file))}")
-        most = None if incomplete else MOST_COMPLETIONS  # who looks for text finds it in names as well
         client = Client(server, timeout_s=COMPLETION_TIMEOUT_S)
-        tasks = client.tasks(q=incomplete or None, order="desc", limit=most)
+        found = client.beginning(incomplete, MOST_COMPLETIONS, order="desc", pages=MOST_PAGES)
     except (CommandFailed, click.UsageError):
         return []
-    found = [task for task in tasks if task.id.startswith(incomplete)]
-    return [CompletionItem(task.id, help=escape_controls(task.filename)) for task in found[:MOST_COMPLETIONS]]
+    return [CompletionItem(task.id, help=escape_controls(task.filename)) for task in found]
 
 
 def plain_json_option(command: F) -> F:

@@ -66,7 +66,8 @@ class StubService(VisitedServer):
     The API over `tasks`; `visits` is what it was asked, `answer` replaces every answer, `before_get` runs before a list
     is given (a test moves tasks on with it). `keys` are the Idempotency-Keys it got and `authorizations` the headers of
     that name; `losing` says after how many bytes of its body each of the next answers breaks off, -1 for one that never
-    begins; `degraded` is what is wrong with it; `counting` is whether it has /api/counts.
+    begins; `degraded` is what is wrong with it; `counting` is whether it has /api/counts;
+    `page_tasks` is the largest limit it takes, 0 if it heeds none.
     """
 
     daemon_threads = True
@@ -83,6 +84,7 @@ class StubService(VisitedServer):
         self.losing: list[int] = []
         self.degraded: list[dict[str, str]] | None = []
         self.counting = True
+        self.page_tasks: int | None = None
 
     @property
     def url(self) -> str:
@@ -107,6 +109,8 @@ class StubService(VisitedServer):
         if visit.method == "GET":
             self.before_get()
             if "id" not in visit.query:
+                if self.page_tasks and int(visit.query.get("limit", 0)) > self.page_tasks:
+                    return _refusal(400, f"limit 必须是 1 到 {self.page_tasks} 的整数", "invalid_request")
                 return _json(self.listed(visit.query))
         if not visit.query.get("id"):
             return _refusal(400, "任务ID不能为空", "missing_task_id")
@@ -126,7 +130,9 @@ class StubService(VisitedServer):
         found = [each for each in found if any(text in each[name] for name in ("id", "filename", "url"))]
         if query.get("order") == "desc":
             found.reverse()
-        return found[: int(query.get("limit", len(found)))]
+        if self.page_tasks == 0:
+            return found
+        return found[int(query.get("offset", 0)) :][: int(query.get("limit", len(found)))]
 
     def counts(self) -> Raw:
         """How many there are of each state, if it is not too old to say."""

@@ -134,6 +134,18 @@ def test_a_service_without_numbers(service: StubService) -> None:
     assert [{}] == [visit.query for visit in service.visits[visits:]]
 
 
+def test_a_service_that_had_no_numbers_once(service: StubService) -> None:
+    """It is asked for less again after a minute: another may have taken its place."""
+    service.counting = False
+    watched = Watched(service, task("r", status=RUNNING))
+    watched.look()
+    service.counting = True
+    watched.now += ALL_AGAIN_S - 1
+    assert watched.look() >= MANY
+    watched.now += 1
+    assert watched.look() <= 1 + 2 * FEW
+
+
 @pytest.mark.parametrize("counts", [{}, {status.value: "1" for status in Status}, []])
 def test_numbers_that_are_none(service: StubService, monkeypatch: pytest.MonkeyPatch, counts: object) -> None:
     """Something else answers there, and is named."""

@@ -265,10 +265,31 @@ def test_the_start_of_an_id_is_looked_for(service: StubService, invoke: Invoke) 
     """By the service, which may have very many tasks; what no id could have is not."""
     service.put(task("abc1"), task("xyz", filename="abc"))
     assert "abc1" == json.loads(invoke("show", "abc", "--json").stdout)["id"]
-    assert [{"id": "abc"}, {"q": "abc"}] == [visit.query for visit in service.visits]
+    assert [{"id": "abc"}, {"q": "abc", "limit": "100"}] == [visit.query for visit in service.visits]
     for given in ("no id", "a" * 65, "é"):
         assert 1 == invoke("show", given).exit_code
     assert 3 == sum("id" in visit.query for visit in service.visits[2:]) == len(service.visits[2:])
+
+
+def test_the_start_of_an_id_among_very_many(service: StubService, invoke: Invoke) -> None:
+    """The service is asked for a page at a time, and for no more once it is clear that the start is of several."""
+    names = (task(f"n{number}", filename="a film") for number in range(250))
+    service.put(*names, *(task(f"a{number}") for number in range(250)), task("zz9"))
+    assert "it could be: a0, a1, a2, a3, a4\n" in invoke("show", "a").stderr
+    pages = [{"q": "a", "limit": "100"} | ({"offset": str(place)} if place else {}) for place in (0, 100, 200)]
+    assert [{"id": "a"}, *pages] == [visit.query for visit in service.visits]
+    service.put(*(task(f"m{number}", filename="zz") for number in range(100)))
+    service.put(service.tasks.pop("zz9"))
+    assert "zz9" == json.loads(invoke("show", "zz", "--json").stdout)["id"]
+
+
+@pytest.mark.parametrize("most", [0, 10])
+def test_the_start_of_an_id_where_there_are_no_pages(service: StubService, invoke: Invoke, most: int) -> None:
+    """Of a service that gives fewer tasks at a time, or heeds no limit, all are asked for."""
+    service.page_tasks = most
+    service.put(*(task(f"n{number}", filename="a film") for number in range(100 - 1)), task("a1"))
+    assert "a1" == json.loads(invoke("show", "a", "--json").stdout)["id"]
+    assert len(service.visits) <= 5
 
 
 @pytest.mark.parametrize(

@@ -203,9 +203,14 @@ def test_ids_are_completed_by_the_service(service: StubService) -> None:
 
 
 def test_ids_are_completed_among_very_many(service: StubService) -> None:
-    """Only those that can be shown are asked for."""
-    service.put(*(task(f"a{number}", filename="film") for number in range(200)), task("b1", filename="a film"))
+    """A page at a time, until there are as many as can be shown; and not for ever."""
+    service.put(*(task(f"a{number}", filename="b film") for number in range(200)), task("b1", filename="a film"))
     newest = ["b1", *(f"a{number}" for number in range(199, 100, -1))]
     assert newest == completed("pause", "", M3U8SVC_SERVER=service.url)
     assert ["b1"] == completed("pause", "b", M3U8SVC_SERVER=service.url)
-    assert [{"order": "desc", "limit": "100"}, {"order": "desc", "q": "b"}] == [each.query for each in service.visits]
+    asked = {"order": "desc", "limit": "100"}
+    assert [asked, asked | {"q": "b"}] == [each.query for each in service.visits][:2]
+    assert 4 == len(service.visits)
+    service.put(*(task(f"n{number}", filename="b film") for number in range(2_000)))
+    assert [] == completed("pause", "b", M3U8SVC_SERVER=service.url)
+    assert 4 + 10 == len(service.visits)
