@@ -468,7 +468,9 @@ def _described(operation: Operation, method: str, path: str) -> Json:
 _UNAVAILABLE: Mapping[str, str] = {
     "/readyz": NOT_READY[0],
     "/ws/progress": TooManySockets().text(),
+    "/api/tasks/play": NotThereYet(what="播放列表").text(),
     "/api/tasks/media": NotThereYet(what="00007.ts").text(),
+    PICTURE: NotThereYet(what="00007.ts").text(),
 }
 """What a 503 says where it is not that the database is locked."""
 

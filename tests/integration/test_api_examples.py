@@ -181,6 +181,37 @@ def test_a_database_that_is_locked(start_service: Callable[..., Service]) -> Non
         assert_described("GET", "/readyz", 503, service.ask("GET", "/readyz"))
 
 
+def test_what_is_not_there_yet(start_service: Callable[..., Service]) -> None:
+    """503 to who would watch a film before its playlist, or a segment of it, is here."""
+    service = start_service()
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        link = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        lines = "".join(f"#EXTINF:1,\n{link}/{number}.ts\n" for number in range(9))
+        playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n{lines}#EXT-X-ENDLIST\n"
+        bodies = {
+            "/api/tasks/play?id={}": {"url": f"{link}/index.m3u8"},
+            "/api/tasks/picture?id={}&segment=7": {"url": "", "playlist": playlist},
+        }
+        for target, body in bodies.items():
+            made = service.ask("POST", "/api/tasks", body | {"filename": "film"}).value["id"]
+            path = target.partition("?")[0]
+            deadline = time.monotonic() + 60
+            while not is_there(service, made, planned="playlist" in body):
+                assert time.monotonic() < deadline, service.log
+                time.sleep(0.05)
+            assert_described("GET", path, 503, service.ask("GET", target.format(made)))
+
+
+def is_there(service: Service, task_id: str, *, planned: bool) -> bool:
+    """Whether the task has begun, and has its segments."""
+    if not planned:
+        return bool(service.task(task_id)["status"] == "下载中")
+    answer = service.ask("GET", f"/api/tasks/picture?id={task_id}&segment=99")  # it is known not to come
+    return answer.headers.get("x-error-code") == "segment_absent"
+
+
 def test_a_disk_that_is_full(tmp_path: Path) -> None:
     """500: what could not be done, and not why."""
     place = tmp_path / "service"
