@@ -297,7 +297,7 @@ def failed(error: M3u8svcError) -> Ending:
     The end of what an error ended.
     """
     language = words.language()
-    facts = {"event": "failed", "code": error.code, "error": error.text(language), "advice": error.advice(language)}
+    facts = {"event": "failed", "code": error.code, "error": error.text(language), "advice": _advice(error)}
     return Ending(status=EXIT_FAILED, line=failure_line(error), facts=facts)
 
 
@@ -306,8 +306,16 @@ def failure_line(error: M3u8svcError) -> str:
     What went wrong with its code, and on a line of its own what can be done about it.
     """
     line = words.GET_FAILED.said(code=error.code, text=error.text(words.language()))
-    advice = error.advice(words.language())
+    advice = _advice(error)
     return f"{line}\n{words.ADVICE.said(text=advice)}" if advice else line
+
+
+def _advice(error: M3u8svcError) -> str:
+    """
+    What can be done about it here, where there is no task and no service.
+    """
+    ours = words.GET_ADVICE.get(error.code)
+    return ours.said() if ours else error.advice(words.language())
 
 
 def _private(path: str, flags: int) -> int:

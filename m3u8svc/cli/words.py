@@ -648,6 +648,214 @@ CALLED_MP4 = Phrase(
 )
 BAD_OUTPUT = Phrase(zh="不能生成 {suffix}，可以是 .mp4 或 .ts", en="{suffix} cannot be made; .mp4 and .ts can")
 
+GET_ADVICE: Mapping[str, Phrase] = {
+    "invalid_url": Phrase(
+        zh="检查链接是否完整，再用完整的链接输入这一行", en="see that the link is whole, and type the line with that"
+    ),
+    "forbidden_address": Phrase(
+        zh="若信任该地址，直接把它的链接写在命令行上；元数据等地址永不连接；用 fake-IP DNS（如 Clash）时请用 --proxy，"
+        "或使用服务和 network.allow（见 docs/configuration.md）",
+        en="if the address is to be trusted, type the link that leads to it itself; metadata services and link-local "
+        "addresses are never reached; where a fake-IP DNS such as that of Clash answers, use --proxy, or the service "
+        "with network.allow (docs/configuration.md)",
+    ),
+    "unsupported_encryption": Phrase(
+        zh="受 DRM 保护的节目无法下载；若已有密钥，请用 --key 提供",
+        en="a stream under DRM cannot be downloaded; if you have its key, give it with --key",
+    ),
+    "separate_audio_unsupported": Phrase(
+        zh="让文件名以 .mp4 结尾（-o film.mp4）", en="name a file that ends in .mp4 (-o film.mp4)"
+    ),
+    "playlist_changed": Phrase(
+        zh="无需处理：不再对应的部分会重新下载；若这不是同一个节目，请用 -o 换一个文件名",
+        en="nothing: what does not fit any more is fetched again; if this is another programme, name another file (-o)",
+    ),
+    "needs_url": Phrase(zh="取得新的播放链接，用它输入这一行", en="get a new link, and type the line with that"),
+    "skipped_by_status": Phrase(
+        zh="在 --skip 的表达式中加上 if-http.code-merge_ts 后再输入这一行，或自行合并保留的分片",
+        en="type the line with if-http.code-merge_ts in the expression of --skip, or merge the kept segments yourself",
+    ),
+    "fetch_failed": Phrase(
+        zh="稍后再输入同一行；已下载的分片会保留", en="type the same line again later; what was fetched is kept"
+    ),
+    "http_4xx": Phrase(
+        zh="检查链接是否过期，以及是否需要请求头（--header 'Referer: …'、Cookie），改正后再输入这一行",
+        en="see whether the link has expired or needs headers (--header 'Referer: …', Cookie); mend that, and type the "
+        "line again",
+    ),
+    "http_5xx": Phrase(
+        zh="服务器暂时有问题：稍后再输入同一行，已下载的分片会保留",
+        en="the server has a problem of its own: type the same line again later, what was fetched is kept",
+    ),
+    "connect_failed": Phrase(
+        zh="检查网络和链接，再输入同一行", en="look at the network and the link, and type the same line again"
+    ),
+    "dns_failed": Phrase(
+        zh="检查域名是否正确、本机 DNS 是否可用，再输入同一行",
+        en="see that the host name is right and that DNS works on this machine, and type the same line again",
+    ),
+    "refused": Phrase(
+        zh="服务器没有在该端口提供服务：检查链接，或稍后再输入同一行",
+        en="nothing listens at that port: look at the link, or type the same line again later",
+    ),
+    "reset": Phrase(
+        zh="稍后再输入同一行；若一再出现，请减少连接数（--threads）",
+        en="type the same line again later; if it comes back, use fewer connections (--threads)",
+    ),
+    "unreachable": Phrase(
+        zh="检查本机网络、路由和防火墙，再输入同一行",
+        en="look at this machine's network, routes and firewall, and type the same line again",
+    ),
+    "tls_untrusted": Phrase(
+        zh="检查本机时间和链接；若确实信任该服务器，可加上 --insecure",
+        en="look at this machine's clock and the link; if you trust the server, --insecure is yours to give",
+    ),
+    "timeout": Phrase(
+        zh="稍后再输入同一行；已下载的分片会保留", en="type the same line again later; what was fetched is kept"
+    ),
+    "timeout_connect": Phrase(
+        zh="检查网络或换用代理（--proxy），再输入这一行",
+        en="look at the network or use a proxy (--proxy), and type the line again",
+    ),
+    "timeout_headers": Phrase(
+        zh="服务器没有应答：稍后再输入同一行", en="the server does not answer: type the same line again later"
+    ),
+    "timeout_stall": Phrase(
+        zh="连接太慢或中断：稍后再输入同一行，或减少连接数（--threads）",
+        en="the connection is too slow or has stalled: type the same line again later, or use fewer connections "
+        "(--threads)",
+    ),
+    "timeout_total": Phrase(
+        zh="网速不足以按时取完：稍后再输入同一行，或选择较低的码流（--variant）",
+        en="the network is too slow for it: type the same line again later, or choose a smaller variant (--variant)",
+    ),
+    "truncated": Phrase(
+        zh="稍后再输入同一行；该分片会重新下载", en="type the same line again later; that segment is fetched again"
+    ),
+    "body_too_large": Phrase(
+        zh="检查链接：它指向的不像分片或播放列表",
+        en="look at the link: what it leads to is no segment and no playlist",
+    ),
+    "bad_response": Phrase(
+        zh="检查链接和代理，再输入同一行", en="look at the link and the proxy, and type the same line again"
+    ),
+    "bad_byterange": Phrase(
+        zh="稍后再输入同一行；若一再出现，说明服务器不支持范围请求",
+        en="type the same line again later; if it comes back, the server cannot serve parts of a file",
+    ),
+    "retries_exhausted": Phrase(
+        zh="先按文中最后的原因处理（链接、密钥、请求头或代理），或等服务器恢复，再输入同一行；已下载的分片会保留",
+        en="the text names the last cause: mend that (the link, the key, headers or the proxy), or wait until the "
+        "server has recovered, and type the same line again; what was fetched is kept",
+    ),
+    "proxy_failed": Phrase(zh="检查代理，再输入同一行", en="look at the proxy, and type the same line again"),
+    "proxy_unreachable": Phrase(
+        zh="检查代理地址和端口（--proxy）、代理是否在运行，再输入这一行",
+        en="see that the proxy runs and that its address and port are right (--proxy), and type the line again",
+    ),
+    "proxy_target_unreachable": Phrase(
+        zh="换一个代理（--proxy），或稍后再输入同一行",
+        en="use another proxy (--proxy), or type the same line again later",
+    ),
+    "proxy_auth_failed": Phrase(
+        zh="改正 --proxy 中的用户名和密码，再输入这一行",
+        en="correct the user name and password in --proxy, and type the line again",
+    ),
+    "proxy_tls_untrusted": Phrase(
+        zh="检查代理的证书；若确实信任它，可加上 --insecure",
+        en="look at the proxy's certificate; if you trust it, --insecure is yours to give",
+    ),
+    "proxy_unsupported": Phrase(
+        zh="补全 --proxy 的类型、主机和端口，再输入这一行",
+        en="give the proxy's type, host and port with --proxy, and type the line again",
+    ),
+    "bad_segment": Phrase(
+        zh="稍后再输入同一行，或用 --skip 跳过该分片",
+        en="type the same line again later, or leave the segment out with --skip",
+    ),
+    "not_media": Phrase(
+        zh="检查链接是否过期或需要请求头（--header），再输入这一行",
+        en="see whether the link has expired or needs headers (--header), and type the line again",
+    ),
+    "decrypt_failed": Phrase(
+        zh="密钥可能不对：检查是否需要请求头（--header），或用 --key 提供密钥",
+        en="the key may be wrong: see whether it needs headers (--header), or give it with --key",
+    ),
+    "key_invalid": Phrase(
+        zh="检查取密钥是否需要请求头（Cookie、Referer），或用 --key 提供密钥",
+        en="see whether the key needs headers (Cookie, Referer), or give it with --key",
+    ),
+    "segment_failed": Phrase(
+        zh="稍后再输入同一行，或加上 --allow-gaps 允许缺失",
+        en="type the same line again later, or let the film have gaps with --allow-gaps",
+    ),
+    "segment_slow": Phrase(
+        zh="无需处理：会继续尝试；若长时间没有进展，可按 Ctrl-C，换时间再输入同一行",
+        en="nothing: it is tried on; if there is no progress for long, press Ctrl-C and type the same line again "
+        "another time",
+    ),
+    "merge_failed": Phrase(
+        zh="分片已保留：再输入同一行会再次合并",
+        en="the segments are kept: type the same line again to merge once more",
+    ),
+    "merger_died": Phrase(
+        zh="分片已保留：再输入同一行会再次合并；若一再出现，请报告",
+        en="the segments are kept: type the same line again to merge once more, and report it if it comes back",
+    ),
+    "checkpoint_lost": Phrase(
+        zh="再输入同一行会重新下载缺少的分片", en="type the same line again: what is missing is fetched again"
+    ),
+    "merge_lost": Phrase(
+        zh="再输入同一行会重新下载已删除的分片；或不用 --low-disk",
+        en="type the same line again to fetch the deleted segments once more, or do without --low-disk",
+    ),
+    "no_media": Phrase(
+        zh="让文件名以 .ts 结尾（-o film.ts），或用 --keep-ts 保留原始分片",
+        en="name a file that ends in .ts (-o film.ts), or keep the segments as they are with --keep-ts",
+    ),
+    "verify_failed": Phrase(
+        zh="分片已保留：再输入同一行会再次合并；若一再出现，请报告",
+        en="the segments are kept: type the same line again to merge once more, and report it if it comes back",
+    ),
+    "segments_unusable": Phrase(
+        zh="加上 --allow-gaps 允许缺失，再输入这一行",
+        en="let the film have gaps with --allow-gaps, and type the line again",
+    ),
+    "silent_track": Phrase(
+        zh="用 --audio 选择其他音轨，或加上 --allow-gaps 后再输入这一行",
+        en="choose another audio track with --audio, or let the film have gaps with --allow-gaps, and type the line "
+        "again",
+    ),
+    "disk_full": Phrase(
+        zh="清理磁盘空间，再输入同一行；已下载的分片会保留",
+        en="free some space, and type the same line again; what was fetched is kept",
+    ),
+    "disk_error": Phrase(
+        zh="检查该目录是否存在、可写，再输入同一行",
+        en="see that the directory is there and can be written to, and type the same line again",
+    ),
+    "disk_read_only": Phrase(
+        zh="以可写方式重新挂载该磁盘，再输入同一行；或用 -o 换一个目录",
+        en="mount the disk so that it can be written to, and type the same line again; or name another place (-o)",
+    ),
+    "disk_gone": Phrase(
+        zh="重新连接或挂载该磁盘，再输入同一行", en="connect or mount the disk again, and type the same line again"
+    ),
+    "no_permission": Phrase(
+        zh="用 -o 换一个可以写入的目录，或取得写入权限后再输入同一行",
+        en="name a place that you may write to (-o DIR/FILE), or get the right to write there, and type the same line "
+        "again",
+    ),
+    "too_many_files": Phrase(
+        zh="提高可打开文件数的上限（ulimit -n），或减少连接数（--threads），再输入这一行",
+        en="raise the limit of open files (ulimit -n) or use fewer connections (--threads), and type the line again",
+    ),
+    "publish_failed": Phrase(
+        zh="再输入同一行；已下载的内容会保留", en="type the same line again; what was downloaded is kept"
+    ),
+}
+"""What to do after `get` failed, by code, where the catalogue's advice is for who has a service."""
+
 # -- Tables ----------------------------------------------------------------------------------------------------------
 
 STATUSES: Mapping[str, Phrase] = {

@@ -211,6 +211,7 @@ def test_get_failure_is_a_line_with_its_code_and_one_with_what_to_do(origin: Ori
     said, advice = failed.stderr.splitlines()[-2:]
     assert "[http_4xx]" in said and "404" in said
     assert advice.startswith("What to do: see whether the link has expired")
+    assert advice.endswith("and type the line again") and "task" not in advice
     assert "CANARY" not in failed.stderr and "Traceback" not in failed.stderr
 
 
