@@ -53,7 +53,7 @@ EXAMPLES: Mapping[str, tuple[Example, ...]] = {
             "with a header, through a proxy",
         ),
         Example(
-            "m3u8svc get -i links.txt -o 'films/{host}/{name} {height}p.{ext}'",
+            "m3u8svc get -i links.txt -o 'films/{host}/{name}.{ext}'",
             "列表中的每一个，按模板命名",
             "every link of a list, named by a template",
         ),

@@ -1,5 +1,5 @@
 """
-Names of files made of fields: ``films/{host}/{name} {height}p.{ext}``. A small set, each of them safe as a part of one
+Names of files made of fields: ``films/{host}/{name}.{ext}``. A small set, each of them safe as a part of one
 path component, so that nothing a server says leads anywhere. Pure.
 """
 

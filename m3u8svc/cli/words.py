@@ -413,10 +413,10 @@ UNTIL_DONE_OPTION = Phrase(
     en="End when no task is active; the status is 1 if one was seen to fail.",
 )
 OUTPUT_OPTION = Phrase(
-    zh="要生成的文件（.mp4 或 .ts），如 'films/{{host}}/{{name}} {{height}}p.{{ext}}'。字段：{{name}}（链接或列表中的"
+    zh="要生成的文件（.mp4 或 .ts），如 'films/{{host}}/{{name}}.{{ext}}'。字段：{{name}}（链接或列表中的"
     "名称）{{host}} {{date}}（今天）{{height}}（所选码流的高度，未知为 NA）{{ext}}（mp4）{{index}}（序号）；"
     "{{{{ 和 }}}} 是花括号本身。不写则由链接得出名称，存到当前目录。",
-    en="The file to make (.mp4 or .ts), such as 'films/{{host}}/{{name}} {{height}}p.{{ext}}'. Fields: {{name}} (of "
+    en="The file to make (.mp4 or .ts), such as 'films/{{host}}/{{name}}.{{ext}}'. Fields: {{name}} (of "
     "the URL, or in the list), {{host}}, {{date}} (today), {{height}} (of the chosen variant, NA if unknown), {{ext}} "
     "(mp4), {{index}} (its number); {{{{ and }}}} are braces. By default named by the URL, in the current directory.",
 )

@@ -1,12 +1,16 @@
 """Templates of names, and lists of links: pure."""
 
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from m3u8svc.cli.batch import parse_batch
-from m3u8svc.cli.template import FIELDS, BadTemplate, literal, parse_template
+from m3u8svc.cli.template import FIELDS, UNKNOWN, BadTemplate, literal, parse_template
 
+ROOT = Path(__file__).parents[2]
 VALUES = {"name": "film", "host": "a.example", "date": "2026-11-26", "height": "720", "ext": "mp4", "index": "07"}
 
 
@@ -24,6 +28,14 @@ def test_templates(text: str, filled: str) -> None:
     """What stands there stays, fields are filled in, doubled braces are braces."""
     assert filled == parse_template(text).filled(VALUES)
     assert text == literal(text).filled({})
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/zh/README.md", "docs/cli.md"])
+def test_templates_that_pages_teach_look_well(page: str) -> None:
+    """Also where the stream does not say how high its picture is, as a playlist of segments alone does not."""
+    taught = re.findall(r"'([^' ]*\{name\}[^']*)'", (ROOT / page).read_text())
+    filled = [parse_template(each).filled(VALUES | {"height": UNKNOWN}) for each in taught]
+    assert filled and [] == [each for each in filled if UNKNOWN in each]
 
 
 @pytest.mark.parametrize(
