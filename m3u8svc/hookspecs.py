@@ -75,18 +75,19 @@ def check_options(options: Mapping[str, Any]) -> None:
         options: the object of the request, any JSON. A plugin without this hook takes no options.
 
     Raises:
-        OptionError: `path` (below the plugin's own object) and `reason`; the request is answered 400.
+        OptionError: `path` (below the plugin's own object) and `reason`, a text or, in both languages,
+            ``Said(zh, en)``; the request is answered 400.
 
     Example::
 
-        from m3u8svc.plugin import OptionError, hookimpl
+        from m3u8svc.plugin import OptionError, Said, hookimpl
 
         class Plugin:
             @hookimpl
             def check_options(self, options):
                 quality = options.get("quality", "best")
                 if quality not in ("best", "worst"):
-                    raise OptionError(path="quality", reason='must be "best" or "worst"')
+                    raise OptionError(path="quality", reason=Said("只能是 best 或 worst", "must be best or worst"))
     """
     raise NotImplementedError
 

@@ -51,6 +51,7 @@ from m3u8svc.tasks.request import Purpose, Request
 from m3u8svc.tasks.retry import FailureDecision, GiveUp, Retry, SkipSegment
 from m3u8svc.tasks.task import Extensions, Progress, Settings, Status, Task, TaskSpec
 from m3u8svc.waiting import settled
+from m3u8svc.wording import Said
 
 __all__ = [
     "ByteRange",
@@ -87,6 +88,7 @@ __all__ = [
     "Rendition",
     "Request",
     "Retry",
+    "Said",
     "Segment",
     "SegmentGroup",
     "SegmentOutcome",

@@ -74,7 +74,7 @@ PUBLIC = """
 ByteRange Companion ConfigError ContentSteering DateRange DiskError DiskFull Extensions FailureDecision Fetch Gap
 GiveUp InitSection Key M3u8svcError MasterPlaylist MediaFile MediaPlaylist MergeError MergeJob MergeProgress
 MergeResult Merger NotConfigured Note OptionError Part Progress PublishError Published Purpose Rendition Request Retry
-Segment SegmentGroup SegmentOutcome Services Settings Signature Skip SkipSegment Status Storage Task TaskSpec
+Said Segment SegmentGroup SegmentOutcome Services Settings Signature Skip SkipSegment Status Storage Task TaskSpec
 TrackInfo Variant hookimpl settled
 """.split()
 

@@ -64,7 +64,12 @@ def shown(stage: Stage, page: Page, where: str) -> None:
 @pytest.mark.parametrize(
     ("typed", "locale", "said"),
     [
-        (HOOK, "en", "notify.webhooks: “notify” 没有任务选项，通知目标只能写在配置文件中"),
+        (HOOK, "zh-CN", "notify.webhooks：“notify” 没有任务选项，通知目标只能写在配置文件中"),
+        (
+            HOOK,
+            "en",
+            "notify.webhooks: notify takes no options of a task: who is told stands in the configuration file alone",
+        ),
         (COLOUR, "zh-CN", "picky.colour：red is the only one"),
         ('{"nobody": {}}', "en", "nobody: there is no such plugin; those installed: notify, picky"),
     ],

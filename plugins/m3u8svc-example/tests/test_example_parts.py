@@ -80,19 +80,20 @@ def test_keys_are_not_shown() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "path"),
+    ("options", "path", "said"),
     [
-        ({"max_height": "720"}, "max_height"),
-        ({"skip_first_s": -1}, "skip_first_s"),
-        ({"skip_first_s": float("nan")}, "skip_first_s"),
-        ({"skip_firsts": 1}, "skip_firsts"),
+        ({"max_height": "720"}, "max_height", "must be a whole number from 1 to 10000, not '720'"),
+        ({"skip_first_s": -1}, "skip_first_s", "must be seconds from 0 to 86400, not -1"),
+        ({"skip_first_s": float("nan")}, "skip_first_s", "must be seconds from 0 to 86400, not nan"),
+        ({"skip_firsts": 1}, "skip_firsts", "there is no such option, did you mean skip_first_s?"),
     ],
 )
-def test_options_wrong_are_named(options: dict[str, Any], path: str) -> None:
-    """The option is named, with what it may be."""
+def test_options_wrong_are_named(options: dict[str, Any], path: str, said: str) -> None:
+    """The option is named, with what it may be, in both languages."""
     with pytest.raises(OptionError) as caught:
         read_options(options)
     assert path == caught.value.fields["path"]
+    assert f"{path}: {said}" == caught.value.text("en")
 
 
 def test_event_that_comes_again_is_written_once(tmp_path: Path) -> None:

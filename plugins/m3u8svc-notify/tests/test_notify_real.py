@@ -220,6 +220,7 @@ async def test_requests_have_no_say(world: Any, receiver: Any) -> None:
     with pytest.raises(OptionError) as caught:
         plugin.check_options(options={"url": "http://evil.test"})
     assert "解析请求失败：url：“notify” 没有任务选项" in caught.value.text()
+    assert caught.value.text("en").startswith("url: notify takes no options of a task")
     await world.close()
 
 

@@ -100,6 +100,13 @@ def test_options_wrong_name_path_and_value(options: dict[str, Any], path: str, s
         read_options(options, Options())
     assert path == caught.value.fields["path"]
     assert said in str(caught.value.fields["reason"])
+    assert_in_english(caught.value)
+
+
+def assert_in_english(error: OptionError) -> None:
+    """It says the same in English, path and reason."""
+    path, _, reason = error.text("en").partition(": ")
+    assert path == error.fields["path"] and reason.strip() and error.text("en").isascii() is ("…" not in reason)
 
 
 @pytest.mark.parametrize("options", [{}, {"keep": [1]}, {"max_share": 0.1}])
@@ -108,6 +115,7 @@ def test_options_that_would_do_nothing_are_refused(options: dict[str, Any]) -> N
     with pytest.raises(OptionError) as caught:
         read_options(options, Options())
     assert "mode" == caught.value.fields["path"]
+    assert_in_english(caught.value)
     assert read_options({**options, "mode": "off"}, Options()).idle
     assert not read_options(options, Options(mode="auto")).idle
 

@@ -161,6 +161,7 @@ def test_a_prefix_that_leads_elsewhere_is_refused(given: object) -> None:
     with pytest.raises(OptionError) as caught:
         read_options({"prefix": given})
     assert "prefix" == caught.value.fields["path"]
+    assert "prefix: must be a relative path of" in caught.value.text("en")
 
 
 def test_an_unknown_option_is_refused() -> None:
@@ -168,3 +169,4 @@ def test_an_unknown_option_is_refused() -> None:
     with pytest.raises(OptionError) as caught:
         read_options({"bucket": "other"})
     assert "bucket" == caught.value.fields["path"]
+    assert "bucket: there is no such option; prefix is the only one" == caught.value.text("en")

@@ -161,6 +161,7 @@ def test_a_directory_that_leads_elsewhere_is_refused(given: object) -> None:
     with pytest.raises(OptionError) as caught:
         read_options({"directory": given})
     assert "directory" == caught.value.fields["path"]
+    assert "directory: must be a relative path of" in caught.value.text("en")
 
 
 def test_an_unknown_option_is_refused() -> None:
@@ -168,3 +169,4 @@ def test_an_unknown_option_is_refused() -> None:
     with pytest.raises(OptionError) as caught:
         read_options({"host": "other"})
     assert "host" == caught.value.fields["path"]
+    assert "host: there is no such option; directory is the only one" == caught.value.text("en")

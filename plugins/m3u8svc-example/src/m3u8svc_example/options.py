@@ -9,7 +9,7 @@ from typing import Any  # both come from outside and may be anything
 
 import attrs
 
-from m3u8svc.plugin import ConfigError, OptionError
+from m3u8svc.plugin import ConfigError, OptionError, Said
 
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
@@ -58,16 +58,23 @@ def read_configuration(config: Mapping[str, Any]) -> Configured:
 def read_options(options: Mapping[str, Any]) -> Asked:
     """
     Raises:
-        OptionError: an option is unknown or its value wrong; for people, in Chinese like all texts of tasks.
+        OptionError: an option is unknown or its value wrong; for people, in both languages.
     """
     for name in unknown(options, Asked):
-        raise OptionError(path=name, reason=f"没有这个选项{near(name, Asked, '，是否指 {}？')}")
+        hints = near(name, Asked, "，是否指 {}？"), near(name, Asked, ", did you mean {}?")
+        raise OptionError(path=name, reason=Said(f"没有这个选项{hints[0]}", f"there is no such option{hints[1]}"))
     height = options.get("max_height")
     if height is not None and not _is_height(height):
-        raise OptionError(path="max_height", reason=f"必须是 1 到 10000 之间的整数，而不是 {height!r:.60}")
+        shown = f"{height!r:.60}"
+        why = Said(
+            f"必须是 1 到 10000 之间的整数，而不是 {shown}", f"must be a whole number from 1 to 10000, not {shown}"
+        )
+        raise OptionError(path="max_height", reason=why)
     seconds = options.get("skip_first_s", 0)
     if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not 0 <= seconds <= 86400:
-        raise OptionError(path="skip_first_s", reason=f"必须是 0 到 86400 之间的秒数，而不是 {seconds!r:.60}")
+        shown = f"{seconds!r:.60}"
+        why = Said(f"必须是 0 到 86400 之间的秒数，而不是 {shown}", f"must be seconds from 0 to 86400, not {shown}")
+        raise OptionError(path="skip_first_s", reason=why)
     return Asked(max_height=height, skip_first_s=seconds)
 
 

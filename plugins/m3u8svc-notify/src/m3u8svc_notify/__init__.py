@@ -8,7 +8,7 @@ delivered, `deciding` says what follows an answer, `sender` does it; `webhook` a
 from collections.abc import Mapping
 from typing import Any  # Any: a plugin's configuration and options are its own
 
-from m3u8svc.plugin import OptionError, Services, Task, hookimpl
+from m3u8svc.plugin import OptionError, Said, Services, Task, hookimpl
 
 __version__ = "0.1.0"
 
@@ -35,7 +35,11 @@ class Plugin:
         A request has no say in who is told.
         """
         path = next((str(key) for key in options), "") if isinstance(options, Mapping) else ""
-        raise OptionError(path=path, reason="“notify” 没有任务选项，通知目标只能写在配置文件中")
+        why = Said(
+            "“notify” 没有任务选项，通知目标只能写在配置文件中",
+            "notify takes no options of a task: who is told stands in the configuration file alone",
+        )
+        raise OptionError(path=path, reason=why)
 
     @hookimpl
     async def task_changed(self, task: Task, previous: Task | None, event_id: int) -> None:

@@ -10,7 +10,7 @@ from typing import Any  # configuration and options come from outside and may be
 import attrs
 import re2  # type: ignore[import-untyped]
 
-from m3u8svc.plugin import ConfigError, OptionError
+from m3u8svc.plugin import ConfigError, OptionError, Said
 
 NAME = "skip-ads"
 MODES = ("auto", "marks", "off")
@@ -93,10 +93,14 @@ def read_options(options: Mapping[str, Any], defaults: Options) -> Options:
             field, check = _looked_up(_REQUEST, key)
             given[field] = check(value)
         except _Wrong as wrong:
-            raise OptionError(path=f"{key}{wrong.below}", reason=wrong.chinese) from None
+            raise OptionError(path=f"{key}{wrong.below}", reason=Said(wrong.chinese, wrong.english)) from None
     read = attrs.evolve(defaults, **given)
     if read.idle and "mode" not in options:
-        raise OptionError(path="mode", reason='缺少要做的事：请给出 mode（"auto" 或 "marks"）、regex 或 drop')
+        why = Said(
+            '缺少要做的事：请给出 mode（"auto" 或 "marks"）、regex 或 drop',
+            'there is nothing to do: give mode ("auto" or "marks"), regex or drop',
+        )
+        raise OptionError(path="mode", reason=why)
     return read
 
 
@@ -176,17 +180,26 @@ def _count(value: Any) -> int:
 
 def _regex(value: Any) -> str:
     if not isinstance(value, str) or not 1 <= len(value) <= LONGEST_REGEX:
-        raise _Wrong("", f"必须是 1 到 {LONGEST_REGEX} 个字符的正则表达式")
+        raise _Wrong(
+            f"must be a regular expression of 1 to {LONGEST_REGEX} characters",
+            f"必须是 1 到 {LONGEST_REGEX} 个字符的正则表达式",
+        )
     try:
         matcher(value)
     except ValueError as error:
-        raise _Wrong("", f"不是可用的正则表达式（RE2 语法，不支持环视和反向引用）：{error}") from None
+        raise _Wrong(
+            f"is no usable regular expression (of RE2: no look-around, no back-references): {error}",
+            f"不是可用的正则表达式（RE2 语法，不支持环视和反向引用）：{error}",
+        ) from None
     return value
 
 
 def _chosen(value: Any) -> Chosen:
     if not isinstance(value, list | tuple) or len(value) > LONGEST_LIST:
-        raise _Wrong("", f'必须是列表（最多 {LONGEST_LIST} 项）：组号如 2，或分片范围如 "12-15"')
+        raise _Wrong(
+            f'must be a list of at most {LONGEST_LIST}: numbers of groups such as 2, or segments such as "12-15"',
+            f'必须是列表（最多 {LONGEST_LIST} 项）：组号如 2，或分片范围如 "12-15"',
+        )
     groups: set[int] = set()
     ranges: list[tuple[int, int]] = []
     for index, item in enumerate(value):
@@ -196,7 +209,11 @@ def _chosen(value: Any) -> Chosen:
         elif found is not None and int(found[1]) <= int(found[2] or found[1]):
             ranges.append((int(found[1]), int(found[2] or found[1])))
         else:
-            raise _Wrong("", f'必须是从 1 开始的组号，或分片范围如 "12-15"，而不是 {_shown(item)}', below=f"[{index}]")
+            raise _Wrong(
+                f'must be the number of a group, from 1, or segments such as "12-15", not {_shown(item)}',
+                f'必须是从 1 开始的组号，或分片范围如 "12-15"，而不是 {_shown(item)}',
+                below=f"[{index}]",
+            )
     return Chosen(groups=frozenset(groups), ranges=tuple(ranges))
 
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from m3u8svc.plugin import ConfigError, NotConfigured, OptionError
+from m3u8svc.plugin import ConfigError, NotConfigured, OptionError, Said
 
 TABLE = "plugins.storage-s3"
 MEBIBYTE = 1 << 20
@@ -83,12 +83,16 @@ def read_options(options: Mapping[str, Any]) -> str:
     """
     for name in options:
         if name != "prefix":
-            raise OptionError(path=name, reason="没有这个选项，只有 prefix")
+            raise OptionError(
+                path=name, reason=Said("没有这个选项，只有 prefix", "there is no such option; prefix is the only one")
+            )
     prefix: str | None = _prefix(LONGEST_OPTION_BYTES)(options.get("prefix", ""))
     if prefix is None:
-        raise OptionError(
-            path="prefix", reason=f"必须是 {LONGEST_OPTION_BYTES} 字节以内的相对路径，如 2026/films，不含 .."
+        why = Said(
+            f"必须是 {LONGEST_OPTION_BYTES} 字节以内的相对路径，如 2026/films，不含 ..",
+            f"must be a relative path of at most {LONGEST_OPTION_BYTES} bytes, such as 2026/films, without ..",
         )
+        raise OptionError(path="prefix", reason=why)
     return prefix
 
 

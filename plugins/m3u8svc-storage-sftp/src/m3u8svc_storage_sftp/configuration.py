@@ -13,7 +13,7 @@ from typing import Any  # a plugin's configuration and options are its own JSON
 import attrs
 import paramiko
 
-from m3u8svc.plugin import ConfigError, NotConfigured, OptionError
+from m3u8svc.plugin import ConfigError, NotConfigured, OptionError, Said
 
 TABLE = "plugins.storage-sftp"
 LONGEST_DIRECTORY_BYTES = 1024
@@ -102,10 +102,16 @@ def read_options(options: Mapping[str, Any]) -> str:
     """
     for name in options:
         if name != "directory":
-            raise OptionError(path=name, reason="没有这个选项，只有 directory")
+            raise OptionError(
+                path=name,
+                reason=Said("没有这个选项，只有 directory", "there is no such option; directory is the only one"),
+            )
     directory = _below(options.get("directory", ""))
     if directory is None:
-        reason = f"必须是 {LONGEST_OPTION_BYTES} 字节以内的相对路径，如 2026/films，不含 .."
+        reason = Said(
+            f"必须是 {LONGEST_OPTION_BYTES} 字节以内的相对路径，如 2026/films，不含 ..",
+            f"must be a relative path of at most {LONGEST_OPTION_BYTES} bytes, such as 2026/films, without ..",
+        )
         raise OptionError(path="directory", reason=reason)
     return directory
 
