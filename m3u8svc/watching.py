@@ -36,7 +36,7 @@ from m3u8svc.tasks.completeness import Report
 from m3u8svc.tasks.ledger import Ledger, file_name
 from m3u8svc.tasks.names import result_name
 from m3u8svc.tasks.remembered import main_track, pieces_by_track
-from m3u8svc.tasks.segmentmap import SegmentMap, candidates, map_of_record, map_of_report, with_pictures
+from m3u8svc.tasks.segmentmap import MOST_PICTURED, SegmentMap, candidates, map_of_record, map_of_report, with_pictures
 from m3u8svc.tasks.task import Status, Task
 from m3u8svc.tasks.viewing import Wanted
 from m3u8svc.waiting import InThread
@@ -87,7 +87,7 @@ def map_at_rest(task: Task, ledger: Ledger) -> SegmentMap:
     try:
         stored = _remembered(task)
         found = map_of_record(pieces_by_track(stored), ledger, labels[-1:], kept)
-        wanted = {position for group in found.groups for position in candidates(group)}
+        wanted = {position for group in found.groups[:MOST_PICTURED] for position in candidates(group)}
         there = _footage_at_rest(task, stored, wanted)
         return attrs.evolve(found, groups=with_pictures(found.groups, there.__contains__))
     except _UNKNOWN:

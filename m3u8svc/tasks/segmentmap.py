@@ -5,6 +5,7 @@ While a task runs, its download keeps the letters, a byte a segment (`SegmentSta
 written down: the report of a finished task, else the playlists beside its segments and the ledger.
 """
 
+import itertools
 import json
 import re
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
@@ -33,6 +34,8 @@ MISSING: Final = "x"
 Kind = Literal["video", "audio", "subtitles"]
 
 _OF_REPORT: Mapping[str, State] = {"skipped": SKIPPED, "gap": MISSING, "missing": MISSING}
+MOST_PICTURED = 1000
+"""Groups that have pictures: what is there of them is looked for at each poll, and nobody looks through so many."""
 _LABEL = re.compile(r"(?:(?P<track>[a-z]+\d+)-(?P<of>\d+)|(?P<main>\d+)\.ts)")
 
 
@@ -134,9 +137,12 @@ def candidates(group: GroupSpan) -> tuple[int, ...]:
 
 def with_pictures(groups: Iterable[GroupSpan], is_there: Callable[[int], bool]) -> tuple[GroupSpan, ...]:
     """
-    The groups, with the segments that pictures of them can be made of: those that are there.
+    The groups, the first ones with the segments that pictures of them can be made of: those that are there.
     """
-    return tuple(attrs.evolve(each, picture=next(filter(is_there, candidates(each)), None)) for each in groups)
+    left = iter(groups)
+    first = itertools.islice(left, MOST_PICTURED)
+    pictured = (attrs.evolve(each, picture=next(filter(is_there, candidates(each)), None)) for each in first)
+    return (*pictured, *left)
 
 
 def map_of_report(report: Report, *, kept: Container[int] = (), is_film: bool = False) -> SegmentMap:

@@ -181,7 +181,7 @@ SEGMENTS: Mapping[str, str] = {
     "last": "Its last segment.",
     "duration": "Seconds.",
     "kept": "Whether any of it is wanted.",
-    "picture": "The segment that stands for it in pictures (GET /api/tasks/picture); null where none is there.",
+    "picture": "The segment that GET /api/tasks/picture shows; null: none is there, or 1,000 groups are before it.",
 }
 PLUGIN: Mapping[str, str] = {
     "name": "The plugin's name.",

@@ -14,6 +14,7 @@ from m3u8svc.tasks.ledger import Ledger, SegmentRow
 from m3u8svc.tasks.remembered import pieces_by_track, write_presentation
 from m3u8svc.tasks.segmentmap import (
     IN_FLIGHT,
+    MOST_PICTURED,
     GroupSpan,
     SegmentMap,
     SegmentStates,
@@ -88,6 +89,26 @@ def test_pictures_of_groups() -> None:
     groups = [GroupSpan(number=1, first=3, last=8, duration_s=1.0, kept=True)]
     shown = [with_pictures(groups, there.__contains__)[0].picture for there in ({5, 3, 8}, {3, 8}, {7, 8}, {4, 6, 7})]
     assert [5, 3, 8, None] == shown
+
+
+def test_pictures_of_very_many_groups() -> None:
+    """The first ones have some, the others stay as they are; so much is asked for that, however many there are."""
+    asked: list[int] = []
+    groups = [
+        GroupSpan(number=number, first=3 * number - 2, last=3 * number, duration_s=1.0, kept=True)
+        for number in range(1, 20_001)
+    ]
+
+    def is_there(position: int) -> bool:
+        asked.append(position)
+        return position % 3 == 0
+
+    shown = with_pictures(groups, is_there)
+    assert 3 * MOST_PICTURED == len(asked)
+    assert {each.number: each.last for each in groups[:MOST_PICTURED]} == {
+        each.number: each.picture for each in shown if each.picture is not None
+    }
+    assert [each.number for each in groups] == [each.number for each in shown]
 
 
 @pytest.mark.parametrize(
