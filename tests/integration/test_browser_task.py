@@ -602,18 +602,75 @@ def test_a_picture_stays_when_another_segment_is_offered(stage: Stage) -> None:
 
 @in_browser_thread
 def test_a_picture_that_cannot_be_had(stage: Stage) -> None:
-    """Its place stays empty, and as large as it was."""
+    """Another segment stands for the group; where none can be had the place stays empty, and as large as it was."""
     cut = (*"012", "#EXT-X-DISCONTINUITY", *"345")
     task_id = stage.service.add(playlist(stage, "unpictured.m3u8", *cut), "film")
     stage.service.becomes(task_id, "已完成")
     with stage.page() as (page, _seen):
-        page.route("**/api/tasks/picture?*segment=2", lambda route: route.fulfill(status=404))
+        page.route(
+            re.compile(r"api/tasks/picture\?.*segment=[2456]$"), lambda route: route.fulfill(status=404)
+        )  # of 1 to 3 and 4 to 6
         open_task(stage, page, task_id)
         expect(page.locator(".groups tbody tr")).to_have_count(2)
         pictures = page.locator(".groups tbody img")
         expect(pictures).to_have_count(1)
+        expect(pictures).to_have_attribute("src", re.compile("segment=1$"))
         within(lambda: drawn(pictures) == [(160, 90)])
         assert [(96, 54)] * 2 == [size_of(each) for each in page.locator(".groups .frame").all()]
+
+
+@in_browser_thread
+def test_a_picture_that_can_be_had_later(stage: Stage) -> None:
+    """It is asked for again after a while."""
+    cut = (*"012", "#EXT-X-DISCONTINUITY", *"345")
+    task_id = stage.service.add(playlist(stage, "later.m3u8", *cut), "film")
+    stage.service.becomes(task_id, "已完成")
+    refused: set[str] = set()
+
+    def refuse(route: Route) -> None:
+        refused.add(route.request.url.rpartition("=")[2])
+        route.fulfill(status=503)
+
+    with stage.page() as (page, _seen):
+        page.route("**/api/tasks/picture?*", refuse)
+        open_task(stage, page, task_id)
+        within(lambda: page.title() and refused == set("123456"))
+        expect(page.locator(".groups tbody img")).to_have_count(0)
+        page.unroute_all(behavior="wait")
+        pictures = page.locator(".groups tbody img")
+        within(lambda: drawn(pictures) == [(160, 90)] * 2)
+        assert ["2", "5"] == [(each.get_attribute("src") or "")[-1] for each in pictures.all()]
+
+
+@in_browser_thread
+def test_a_better_picture_that_cannot_be_had(stage: Stage) -> None:
+    """The one that was seen comes back."""
+    cut = (*"012", "#EXT-X-DISCONTINUITY", *"345")
+    task_id = stage.service.add(playlist(stage, "better.m3u8", *cut), "film")
+    stage.service.becomes(task_id, "已完成")
+    offered, refused = 6, []
+
+    def groups(route: Route) -> None:
+        answer = route.fetch().json()
+        answer["groups"][1]["picture"] = offered
+        route.fulfill(json=answer)
+
+    def refuse(route: Route) -> None:
+        refused.append(route.request.url)
+        route.fulfill(status=404)
+
+    with stage.page() as (page, _seen):
+        page.route("**/api/tasks/segments?*", groups)
+        page.route("**/api/tasks/picture?*segment=5", refuse)
+        open_task(stage, page, task_id)
+        picture = page.locator(".groups tbody img").nth(1)
+        expect(picture).to_have_attribute("src", re.compile("segment=6$"))
+        within(lambda: drawn(picture) == [(160, 90)])
+        offered = 5
+        within(lambda: page.title() and refused)
+        expect(picture).to_have_attribute("src", re.compile("segment=6$"))
+        within(lambda: drawn(picture) == [(160, 90)])
+        page.unroute_all(behavior="ignoreErrors")
 
 
 def groups_of(service: Service, task_id: str) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ import { Player, playable } from "./player.js";
 
 const TASK_MS = 1000, LIVE_MS = 1000, IDLE_MS = 5000;
 const MAP_MS = 1500, LARGE_MAP_MS = 5000, LARGE_MAP = 20000;
+const AGAIN_MS = 5000;
 const HOLES_SHOWN = 50;
 const RANK = { debug: 0, info: 1, warn: 2, error: 3 };
 const RUNNING = "下载中", PAUSED = "已暂停", FAILED = "失败", WAITING = "等待中", DONE = "已完成";
@@ -244,7 +245,7 @@ function Groups({ task, text, send, groups, onPlay }) {
     <div class="scroll" role="group" tabindex="0" aria-labelledby="groups-title"><table><thead><tr><th scope="col">${text.group}</th><th scope="col">${text.picture}</th><th scope="col">${text.groupSegments}</th><th scope="col">${text.groupLength}</th><th scope="col"><span class="unseen">${text.watch}</span></th></tr></thead><tbody>
       ${groups.map(({ number, first, last, duration, picture }) => html`<tr key=${number} class=${chosen.has(number) ? "" : "dropped"}>
         <td><label><input type="checkbox" checked=${chosen.has(number)} aria-label=${text.keep(number)} onChange=${() => turn(number)} />${number}</label></td>
-        <td class="picture"><${Picture} key=${`${task.id} ${first} ${last}`} task=${task} segment=${picture} middle=${Math.floor((first + last) / 2)} label=${text.pictureOf(number)} /></td>
+        <td class="picture"><${Picture} key=${`${task.id} ${first} ${last}`} task=${task} segment=${picture} first=${first} last=${last} label=${text.pictureOf(number)} /></td>
         <td>${first === last ? first : `${first}–${last}`}</td><td>${clock(duration)}</td>
         <td><button type="button" class="plain" aria-label=${text.playGroup(number)} title=${text.playGroup(number)} onClick=${() => onPlay(first - 1)}><${Icon} name="play" /></button></td></tr>`)}
     </tbody></table></div>
@@ -253,15 +254,22 @@ function Groups({ task, text, send, groups, onPlay }) {
   </section>`;
 }
 
-// What a group looks like. Once there is a picture it stays, whatever becomes of the segment; only the one in the middle,
-// which says most, takes the place of another.
-function Picture({ task, segment, middle, label }) {
-  const best = useRef(null);
-  const [failed, setFailed] = useState(null);
+// What a group looks like. What was seen once stays, whatever becomes of the segment; only the one in the middle, which
+// says most, takes the place of another. What cannot be had is left out for a while, longer each time.
+function Picture({ task, segment, first, last, label }) {
+  const middle = Math.floor((first + last) / 2);
+  const best = useRef(null), drawn = useRef(null), pause = useRef(AGAIN_MS);
+  const [failed, setFailed] = useState([]);
+  useEffect(() => {
+    if (!failed.length) return;
+    const timer = setTimeout(() => { pause.current *= 2; setFailed([]); }, pause.current);
+    return () => clearTimeout(timer);
+  }, [failed]);
   if (segment === middle || !best.current) best.current = segment;
-  const shown = best.current;
-  if (!shown || failed === shown) return html`<span class="frame"></span>`;
-  return html`<img class="frame" loading="lazy" decoding="async" width="96" height="54" alt=${label} onError=${() => setFailed(shown)}
+  const shown = [best.current, drawn.current, ...segment ? [segment, first, last] : []].find(each => each && !failed.includes(each));
+  if (!shown) return html`<span class="frame"></span>`;
+  return html`<img class="frame" loading="lazy" decoding="async" width="96" height="54" alt=${label}
+    onLoad=${() => { drawn.current = shown; }} onError=${() => setFailed(before => [...before, shown])}
     src=${`api/tasks/picture?id=${encodeURIComponent(task.id)}&segment=${shown}`} />`;
 }
 
