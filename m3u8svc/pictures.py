@@ -80,7 +80,7 @@ class Picture:
         return self.jpeg
 
 
-NO_VIDEO = Picture(none="no_video")
+SOUND_ONLY = Picture(none="no_video")
 
 
 class Pictures:

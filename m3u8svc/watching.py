@@ -29,7 +29,7 @@ from m3u8svc.job import Showing, makes_file, work_path
 from m3u8svc.kept import LocalSegment, find_kept, kept_piece, kept_positions, master_of, media_of, served_playlist
 from m3u8svc.nofollow import Folder, open_file, read_file
 from m3u8svc.offerings import Gap, MediaFile
-from m3u8svc.pictures import DEMUXERS, FILM, NO_VIDEO, Footage, Key
+from m3u8svc.pictures import DEMUXERS, FILM, SOUND_ONLY, Footage, Key
 from m3u8svc.refresh import MEMORY
 from m3u8svc.results import ResultFile, open_result
 from m3u8svc.tasks.completeness import Report
@@ -378,7 +378,7 @@ def open_footage(footage: Footage, in_thread: InThread) -> tuple[ResultFile, Res
 
 def _footage(place: Place, path: Path, kind: str, init: Path | None) -> Footage:
     if kind not in DEMUXERS:
-        NO_VIDEO.shown(segment_label(*place))
+        SOUND_ONLY.shown(segment_label(*place))
     return Footage(path=path, demuxer=DEMUXERS[kind], init=init)
 
 

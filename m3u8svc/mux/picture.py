@@ -45,7 +45,7 @@ BITS = 4_000_000
 NO_VIDEO, NO_KEY_FRAME, UNDECODABLE = "no_video", "no_key_frame", "undecodable"
 
 
-class NoPicture(Exception):
+class Unpictured(Exception):
     """
     There is none; the argument says why, in one of the words above.
     """
@@ -60,7 +60,7 @@ def picture_of(media: BinaryIO, demuxer: str, span: Span | None) -> bytes:
     A key frame of this media as a small JPEG.
 
     Raises:
-        NoPicture: there is none.
+        Unpictured: there is none.
     """
     import av.error  # inside the box
 
@@ -68,10 +68,10 @@ def picture_of(media: BinaryIO, demuxer: str, span: Span | None) -> bytes:
         with opened(media, demuxer) as container:
             stream = next((each for each in container.streams.video if _is_film(each)), None)
             if stream is None:
-                raise NoPicture(NO_VIDEO)
+                raise Unpictured(NO_VIDEO)
             return _jpeg(_decoded(container, stream, span), _shape(stream))
     except (av.error.FFmpegError, ValueError, IndexError, OverflowError, MemoryError) as error:
-        raise NoPicture(UNDECODABLE) from error
+        raise Unpictured(UNDECODABLE) from error
 
 
 def opened(media: BinaryIO, demuxer: str) -> Any:
@@ -131,7 +131,7 @@ def _decoded(container: Any, stream: Any, span: Span | None) -> Any:
             if frames and frames[0].width * frames[0].height <= MOST_PIXELS:
                 return frames[0]
         context.flush_buffers()
-    raise NoPicture(UNDECODABLE if seen else NO_KEY_FRAME)
+    raise Unpictured(UNDECODABLE if seen else NO_KEY_FRAME)
 
 
 def _key_packets(container: Any, stream: Any, span: Span | None) -> Iterator[Any]:
@@ -206,7 +206,7 @@ def main() -> int:
     found: dict[str, Any] = {"box": close_box(missing, read=())}
     try:
         found["jpeg"] = base64.b64encode(picture_of(_media(order), order["demuxer"], order["span"])).decode("ascii")
-    except NoPicture as none:
+    except Unpictured as none:
         found["none"] = str(none)
     with open(answers, "w", encoding="ascii") as output:
         json.dump(found, output)

@@ -11,9 +11,9 @@ import av
 import pytest
 
 from m3u8svc.errors import NotThereYet
-from m3u8svc.mux.picture import DECODERS, fitted
+from m3u8svc.mux.picture import DECODERS, NO_KEY_FRAME, NO_VIDEO, UNDECODABLE, fitted
 from m3u8svc.mux.picture import opened as looked_into
-from m3u8svc.pictures import Footage, Picture, Pictures
+from m3u8svc.pictures import Footage, Picture, Pictures, picture_in
 from m3u8svc.results import ResultFile
 from m3u8svc.sandbox.level import Box, offered
 from tests.mux.conftest import AAC, X264, run_ffmpeg
@@ -154,6 +154,12 @@ def test_of_what_is_damaged(footage: Path) -> None:
 def test_fragments_without_their_init_section(footage: Path) -> None:
     """They cannot be read."""
     assert "undecodable" == picture(footage / "0.m4s").none
+
+
+def test_the_words_of_the_child() -> None:
+    """Each why of its has a text of its own."""
+    for word in (NO_VIDEO, NO_KEY_FRAME, UNDECODABLE):
+        assert Picture(none=word) == picture_in({"none": word})
 
 
 def test_its_box(footage: Path) -> None:
