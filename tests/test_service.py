@@ -122,9 +122,9 @@ class TroubledStore(Store):
         await self._trouble("insert")
         return await super().insert(task, playlist, **options)
 
-    async def load(self, task_id: str) -> Task:
+    async def load(self, task_id: str, **options: Any) -> Task:
         await self._trouble("load", task_id)
-        return await super().load(task_id)
+        return await super().load(task_id, **options)
 
     async def tasks(self, **options: Any) -> list[Task]:
         await self._trouble("tasks")
