@@ -10,7 +10,7 @@ from typing import Any  # Any: JSON values
 
 import attrs
 
-from m3u8svc.download import Download, segment_label
+from m3u8svc.download import Download, LeftOut, segment_label
 from m3u8svc.errors import PlaylistChanged
 from m3u8svc.hls.plan import DownloadPlan, Place
 from m3u8svc.hls.playlist import MAIN, Presentation, Stream
@@ -245,12 +245,17 @@ def left_out_by_status(download: Download) -> list[str]:
     if not download.skipped:
         return []
     by_track: dict[str, list[int]] = {}
-    for each in download.skipped:
+    for each in _in_order(download.skipped):
         by_track.setdefault(each.track, []).append(each.segment.position)
     return [
         f"{_of(track)}按 http.code 跳过了 {len(positions)} 个分片：{ranges(positions)}"
         for track, positions in by_track.items()
     ]
+
+
+def _in_order(left_out: Iterable[LeftOut]) -> list[LeftOut]:
+    """By track and position: they were found in whatever order the server answered."""
+    return sorted(left_out, key=lambda each: (each.track != MAIN, each.track, each.segment.position))
 
 
 def skip_list(plan: DownloadPlan, download: Download) -> str:
@@ -264,7 +269,7 @@ def skip_list(plan: DownloadPlan, download: Download) -> str:
         lines += [
             f"filename={segment_label(each.track, each.segment.position)},url={redact_url(each.segment.uri)}"
             f"，http.code={each.status}"
-            for each in download.skipped
+            for each in _in_order(download.skipped)
         ]
     dropped = [absent for absent in plan.absent if not absent.declared]
     if dropped:
@@ -274,6 +279,6 @@ def skip_list(plan: DownloadPlan, download: Download) -> str:
         lines.append("skipByFailure")
         lines += [
             f"filename={segment_label(each.track, each.segment.position)},reason={each.reason}"
-            for each in download.lost
+            for each in _in_order(download.lost)
         ]
     return "".join(f"{line}\n" for line in lines)

@@ -718,6 +718,16 @@ async def test_holes_stand_in_the_skip_list(bench: Bench) -> None:
 
 
 @test
+async def test_what_was_left_out_is_named_in_order(bench: Bench) -> None:
+    """Not in that of the answers."""
+    path = bench.put_list(lines(s1="status=404&delay=0.5", s4="status=404"))
+    outcome = await bench.run(path, skip_ts_info="http.code=404,if-http.code-merge_ts", log_skipped_ts=True)
+    assert "按 http.code 跳过了 2 个分片：2、5" in outcome.warnings
+    _, first, second = (bench.save / "film.mp4_skip.txt").read_text().splitlines()
+    assert first.startswith("filename=00002.ts,") and second.startswith("filename=00005.ts,")
+
+
+@test
 async def test_fragments_without_an_init_section_are_no_film(bench: Bench) -> None:
     """An fMP4 segment among TS ones, and nothing that says how to read it: the task fails and names it."""
     box = b"\x00\x00\x00\x10moof" + bytes(8) + b"\x00\x00\x00\x10mdat" + bytes(8)
