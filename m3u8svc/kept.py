@@ -367,6 +367,13 @@ def kept_piece(kept: Path, track: int, position: int, *, init: bool) -> Path | N
     return next((each for each in candidates if each.is_file()), None)
 
 
+def kind_of_file(path: Path) -> str:
+    """
+    What a kept file is, by its name; an init section is fMP4's.
+    """
+    return _KIND.get(path.suffix, "fmp4")
+
+
 def kept_positions(kept: Path, kinds: Container[str]) -> frozenset[int]:
     """
     The positions of the main track's segments of these kinds that a kept directory lists. Blocking.

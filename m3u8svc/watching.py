@@ -26,7 +26,16 @@ from m3u8svc.hls.groups import parse_groups
 from m3u8svc.hls.plan import Place, init_identity
 from m3u8svc.hls.playlist import MAIN
 from m3u8svc.job import Showing, makes_file, work_path
-from m3u8svc.kept import LocalSegment, find_kept, kept_piece, kept_positions, master_of, media_of, served_playlist
+from m3u8svc.kept import (
+    LocalSegment,
+    find_kept,
+    kept_piece,
+    kept_positions,
+    kind_of_file,
+    master_of,
+    media_of,
+    served_playlist,
+)
 from m3u8svc.nofollow import Folder, open_file, read_file
 from m3u8svc.offerings import Gap, MediaFile
 from m3u8svc.pictures import DEMUXERS, FILM, SOUND_ONLY, Footage, Key
@@ -41,7 +50,7 @@ from m3u8svc.tasks.task import Status, Task
 from m3u8svc.tasks.viewing import Wanted
 from m3u8svc.waiting import InThread
 from m3u8svc.wording import Said, in_english
-from m3u8svc.workdir import NEW
+from m3u8svc.workdir import NEW, init_name
 
 WAIT_S = 30.0
 """How long a request waits for a segment."""
@@ -60,8 +69,6 @@ MEDIA_TYPES: dict[str, str] = {
 }
 
 
-KINDS: dict[str, str] = {".ts": "ts", ".aac": "aac", ".mp3": "mp3", ".ac3": "ac3", ".vtt": "vtt"}
-"""Of kept segments, by suffix; the others are fMP4."""
 NOT_PLANNED = Said("播放列表中没有，或按设置跳过", "the playlist has none, or it is skipped")
 LET_GO = Said("已并入结果文件并删除（low_disk）", "it is in the result, and gone (low_disk)")
 _UNKNOWN = (OSError, zlib.error, ValueError, KeyError, TypeError, AttributeError)
@@ -249,7 +256,7 @@ def piece_at_rest(task: Task, wanted: Wanted) -> Piece:
     if path is None:
         label = segment_label(MAIN if not wanted.track else f"track{wanted.track}", wanted.position)
         raise SegmentAbsent(name=label, reason=Said("没有保留", "it was not kept"))
-    return Piece(path=path, media=MEDIA_TYPES[KINDS.get(path.suffix, "fmp4")])
+    return Piece(path=path, media=MEDIA_TYPES[kind_of_file(path)])
 
 
 def open_piece(path: Path, in_thread: InThread) -> ResultFile:
@@ -353,7 +360,7 @@ def footage_at_end(task: Task, position: int, report: Report | None) -> Footage:
     place = (MAIN, position)
     kept = _find_kept(task)
     if kept is not None and (path := kept_piece(kept, 0, position, init=False)) is not None:
-        return _footage(place, path, KINDS.get(path.suffix, "fmp4"), kept_piece(kept, 0, position, init=True))
+        return _footage(place, path, kind_of_file(path), kept_piece(kept, 0, position, init=True))
     lines = () if report is None or not _is_film(task) else report.lines()
     line = next((each for each in lines if (each.track, each.position) == place), None)
     if line is None or line.from_s is None or line.to_s is None:
@@ -390,7 +397,7 @@ def _footage_at_rest(task: Task, stored: bytes, wanted: Container[int]) -> dict[
     inits, pieces = main_track(stored)
     with Folder.at(work_path(task)) as folder:
         names = frozenset(folder.names())
-    init = f"init-{inits[0]}.mp4" if len(inits) == 1 else ""
+    init = init_name(inits[0]) if len(inits) == 1 else ""
     found: dict[int, Footage] = {}
     for piece in pieces:
         for kind, demuxer in DEMUXERS.items() if piece.position in wanted else ():

@@ -281,7 +281,7 @@ class WorkDir:
         """
         The final name of an init section.
         """
-        return self.path / f"init-{identity}.mp4"
+        return self.path / init_name(identity)
 
     def segment_path(self, position: int, identity: str, kind: MediaKind) -> Path:
         """
@@ -509,6 +509,13 @@ def _write_all(descriptor: int, chunks: list[bytes]) -> None:
             written -= len(left.pop(0))
         if written:
             left[0] = memoryview(left[0])[written:]
+
+
+def init_name(identity: str) -> str:
+    """
+    How the file of an init section is called.
+    """
+    return f"init-{identity}.mp4"
 
 
 def _open(path: Path, expected: Mapping[tuple[int, str], int], boot_id: str) -> tuple[Folder, Files, frozenset[str]]:
