@@ -46,6 +46,7 @@ from m3u8svc.errors import (
 from m3u8svc.failover import Failover
 from m3u8svc.fetch import Fetcher
 from m3u8svc.hls.groups import missing_groups, parse_groups
+from m3u8svc.hls.media import DEMUXERS
 from m3u8svc.hls.plan import DownloadPlan, Place, plan_presentation
 from m3u8svc.hls.playlist import MAIN, MediaPlaylist, Presentation
 from m3u8svc.hls.skip import Selection, SkipRules, parse_skip_expression, select_skips
@@ -66,7 +67,6 @@ from m3u8svc.offerings import (
     Storage,
     TrackInfo,
 )
-from m3u8svc.pictures import DEMUXERS
 from m3u8svc.places import publish_path
 from m3u8svc.probe import Probe
 from m3u8svc.redact import redact_text, redact_url

@@ -28,8 +28,6 @@ MOST_ANSWER_BYTES = 2 * MOST_PICTURE_BYTES
 MOST_KEPT_BYTES = 4 << 20
 MOST_KEPT = 2000
 """Pictures, and segments that have none."""
-DEMUXERS: Mapping[str, str] = {"ts": "mpegts", "fmp4": "mp4"}
-"""By what a segment is: those that may hold a picture."""
 FILM = "mp4"
 THE_PICTURE = Said("画面", "the picture")
 

@@ -23,6 +23,7 @@ from twisted.internet.interfaces import IReactorTime
 from m3u8svc.download import segment_label
 from m3u8svc.errors import FileGone, NothingToWatch, NotThereYet, SegmentAbsent, TooBusy, WatchTheFile, from_os_error
 from m3u8svc.hls.groups import parse_groups
+from m3u8svc.hls.media import DEMUXERS
 from m3u8svc.hls.plan import Place, init_identity
 from m3u8svc.hls.playlist import MAIN
 from m3u8svc.job import Showing, makes_file, work_path
@@ -38,7 +39,7 @@ from m3u8svc.kept import (
 )
 from m3u8svc.nofollow import Folder, open_file, read_file
 from m3u8svc.offerings import Gap, MediaFile
-from m3u8svc.pictures import DEMUXERS, FILM, SOUND_ONLY, Footage, Key
+from m3u8svc.pictures import FILM, SOUND_ONLY, Footage, Key
 from m3u8svc.refresh import MEMORY
 from m3u8svc.results import ResultFile, open_result
 from m3u8svc.tasks.completeness import Report

@@ -16,6 +16,7 @@ packet by slicing, the box headers of an fMP4, the frame headers of packed audio
 
 import re
 import zlib
+from collections.abc import Mapping
 from typing import Literal, Protocol, assert_never
 
 import attrs
@@ -26,6 +27,8 @@ from m3u8svc.wording import Said, joined, said
 MediaKind = Literal["ts", "fmp4", "aac", "mp3", "ac3", "vtt"]
 """What a finished segment file holds. aac, mp3 and ac3 are packed audio."""
 AudioKind = Literal["aac", "mp3", "ac3"]
+DEMUXERS: Mapping[str, str] = {"ts": "mpegts", "fmp4": "mp4"}
+"""How libav calls what reads the kinds that may hold a picture."""
 
 HEAD_BYTES = 128 * 1024
 MAX_DISGUISE_BYTES = 64 * 1024

@@ -18,10 +18,10 @@ import attrs
 
 from m3u8svc.checking import Checks
 from m3u8svc.errors import CannotVerify, M3u8svcError
-from m3u8svc.hls.media import MediaKind
+from m3u8svc.hls.media import DEMUXERS, MediaKind
 from m3u8svc.merge import Muxing
 from m3u8svc.offerings import MediaFile, MergeJob, Part
-from m3u8svc.pictures import DEMUXERS, Footage, Pictures
+from m3u8svc.pictures import Footage, Pictures
 from m3u8svc.sandbox.level import Box
 from m3u8svc.tasks.task import Task, TaskSpec
 from m3u8svc.watching import open_footage
