@@ -11,7 +11,7 @@ WebVTT is the one kind that may come packed by gzip although nobody asked for th
 say it. It is unpacked, with a bound.
 
 From there on only what costs next to nothing per byte is checked: the sync byte and the continuity counter of every TS
-packet by slicing, the box headers of an fMP4, the frame headers of packed audio.
+packet (`hls.packets`), the box headers of an fMP4, the frame headers of packed audio.
 """
 
 import re
@@ -22,6 +22,7 @@ from typing import Literal, Protocol, assert_never
 import attrs
 
 from m3u8svc.errors import NotMedia, SegmentError
+from m3u8svc.hls.packets import PACKET, SYNC, PacketWalk
 from m3u8svc.wording import Said, joined, said
 
 MediaKind = Literal["ts", "fmp4", "aac", "mp3", "ac3", "vtt"]
@@ -34,9 +35,6 @@ HEAD_BYTES = 128 * 1024
 MAX_DISGUISE_BYTES = 64 * 1024
 MAX_UNPACKED_BYTES = 8 * 1024 * 1024
 """How large a WebVTT segment that came packed may be."""
-PACKET = 188
-_SYNC = 0x47
-_NULL_PID = 0x1FFF
 _PROBED_PACKETS = 8
 _NEEDED_PACKETS = 6
 
@@ -238,7 +236,7 @@ def _packets_at(head: bytes, start: int, *, whole: bool) -> bool:
     end = start + _PROBED_PACKETS * PACKET
     # adaptation_field_control 00 is reserved: a G that has it is a letter, no packet.
     plausible = [
-        sync == _SYNC and bool(control & 0x30)
+        sync == SYNC and bool(control & 0x30)
         for sync, control in zip(head[start:end:PACKET], head[start + 3 : end : PACKET], strict=False)
     ]
     if len(plausible) < 3:
@@ -407,7 +405,7 @@ class _Walk(Protocol):
 def _walk_for(kind: MediaKind) -> _Walk:
     match kind:
         case "ts":
-            return _PacketWalk()
+            return PacketWalk()
         case "fmp4":
             return _BoxWalk(needed=(frozenset({b"moof", b"moov"}), frozenset({b"mdat"})))
         case "aac" | "mp3" | "ac3":
@@ -416,75 +414,6 @@ def _walk_for(kind: MediaKind) -> _Walk:
             return _LineWalk()
         case _:
             assert_never(kind)
-
-
-class _PacketWalk:
-    """
-    MPEG-TS: every 188th byte is 0x47, sliced out of each chunk and counted at no cost per packet; and the packets of
-    each PID count on, which costs a gigabyte some 0.9 s.
-    """
-
-    def __init__(self) -> None:
-        self._counters: dict[int, int] = {}
-        self._jumps = 0
-        self._rest = b""
-        self._length = 0
-        self._lost = 0
-        self._first_lost = 0
-        self._last_in_sync = True
-
-    def feed(self, chunk: bytes) -> None:
-        syncs = chunk[-self._length % PACKET :: PACKET]
-        wrong = len(syncs) - syncs.count(_SYNC)
-        if wrong and not self._lost:
-            index = next(index for index, byte in enumerate(syncs) if byte != _SYNC)
-            self._first_lost = -(-self._length // PACKET) + index + 1
-        if syncs:
-            self._last_in_sync = syncs[-1] == _SYNC
-        self._lost += wrong
-        self._length += len(chunk)
-        self._count(self._rest + chunk)
-
-    def _count(self, data: bytes) -> None:
-        """
-        Follow the continuity counters (ISO 13818-1 2.4.3.3). One that does not move is a packet sent twice, or a muxer
-        that does not count; neither lost anything.
-        """
-        end = len(data) - len(data) % PACKET
-        self._rest = data[end:]
-        counters = self._counters
-        columns = (data[byte:end:PACKET] for byte in range(4))
-        for index, (sync, high, low, control) in enumerate(zip(*columns, strict=False)):
-            if control & 0x10 and sync == _SYNC:
-                pid = (high & 31) << 8 | low
-                before = counters.get(pid)
-                counters[pid] = control
-                if before is not None and (control - before) & 15 > 1 and pid != _NULL_PID:
-                    start = index * PACKET
-                    # A discontinuity_indicator says that it jumps.
-                    told = control & 0x20 and data[start + 4] and data[start + 5] & 0x80
-                    self._jumps += not told
-
-    def finish(self) -> tuple[str, bool]:
-        rest = self._length % PACKET
-        damages = []
-        if self._lost:
-            damages.append(
-                Said(
-                    f"{self._lost} 个 TS 包失去同步，从第 {self._first_lost} 个起",
-                    f"TS packets out of sync: {self._lost}, from packet {self._first_lost} on",
-                )
-            )
-        if rest:
-            damages.append(Said(f"末尾 {rest} 字节不足一个 TS 包", f"{rest} bytes at the end are no whole TS packet"))
-        if self._jumps:
-            damages.append(
-                Said(
-                    f"{self._jumps} 处 TS 包不连续，可能丢包",
-                    f"TS continuity counters jump ({self._jumps}): packets may be lost",
-                )
-            )
-        return joined(damages, zh="；"), not rest and self._last_in_sync
 
 
 class _BoxWalk:

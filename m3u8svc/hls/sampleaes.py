@@ -29,7 +29,8 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES128
 from cryptography.hazmat.primitives.ciphers.modes import CBC
 
 from m3u8svc.errors import DecryptError, UnsupportedEncryption
-from m3u8svc.hls.media import HEAD_BYTES, PACKET, frame_length, id3_length, recognise
+from m3u8svc.hls.media import HEAD_BYTES, frame_length, id3_length, recognise
+from m3u8svc.hls.packets import PACKET
 from m3u8svc.hls.playlist import CBCS, IDENTITY
 from m3u8svc.wording import Said
 
