@@ -202,6 +202,7 @@ class Foreground:
 
         from twisted.internet.defer import Deferred
 
+        gc.freeze()  # what starting made is not looked through again, neither now and then nor when the process ends
         gc.enable()
         self._running = Deferred.fromCoroutine(self._whole())
 
