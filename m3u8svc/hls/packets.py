@@ -8,6 +8,7 @@ there are more PIDs than such a byte can tell apart, each packet is looked at (m
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 
 from m3u8svc.wording import Said, joined
 
@@ -189,6 +190,15 @@ class _Names:
             self.names[value] = len(self.names) << self._shift
         if len(self.names) == _TOLD_APART:
             self.free_name = 0
-        self._known = bytes(byte for byte in _EVERY if byte & self._mask in self.names)
-        self.table = bytes(self.names.get(byte & self._mask, 0) for byte in _EVERY)
+        self._known, self.table = _tables(self._mask, tuple(self.names.items()))
         return True
+
+
+@lru_cache(maxsize=64)  # those of one film are the same for each of its segments
+def _tables(mask: int, names: tuple[tuple[int, int], ...]) -> tuple[bytes, bytes]:
+    """
+    The bytes that hold something which has a name, and the names of all.
+    """
+    name_of = dict(names)
+    known = bytes(byte for byte in _EVERY if byte & mask in name_of)
+    return known, bytes(name_of.get(byte & mask, 0) for byte in _EVERY)
