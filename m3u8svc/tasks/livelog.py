@@ -14,7 +14,7 @@ import attrs
 
 from m3u8svc.redact import redact_text
 from m3u8svc.tasks.task import Incident, Phase
-from m3u8svc.wording import Said
+from m3u8svc.wording import Said, in_english
 
 KEPT = 100
 """How many lines are kept of each kind: those about requests, and the others."""
@@ -72,6 +72,11 @@ class Live:
     incidents: tuple[Incident, ...] = ()
 
 
+_Said = tuple[int, float, Level, str]
+"""Number, time, level and text of a line as it was given: most are gone before anybody looks, so only what is looked at
+is made fit to be shown."""
+
+
 class LiveLog:
     """
     Of one task, over all its runs. `now` is a monotonic clock in seconds, `wall` the time of day.
@@ -82,21 +87,21 @@ class LiveLog:
         self._wall = wall
         self._began = int(now())
         self._numbers = itertools.count()
-        self._requests: deque[tuple[int, Line]] = deque(maxlen=KEPT)
-        self._others: deque[tuple[int, Line]] = deque(maxlen=KEPT)
+        self._requests: deque[_Said] = deque(maxlen=KEPT)
+        self._others: deque[_Said] = deque(maxlen=KEPT)
         self._seconds: deque[tuple[int, int]] = deque(maxlen=SECONDS + 1)
 
     def note(self, text: str) -> None:
         """
         A line about a request or a decision, in English.
         """
-        self._requests.append(self._line("debug", Said(text, text)))
+        self._add(self._requests, "debug", text)
 
     def say(self, level: Level, text: Said) -> None:
         """
         A line about the task.
         """
-        self._others.append(self._line(level, text))
+        self._add(self._others, level, text)
 
     def enter(self, phase: Phase) -> None:
         """
@@ -117,7 +122,8 @@ class LiveLog:
         """
         The last ones, oldest first.
         """
-        return [line for _, line in sorted([*self._requests, *self._others], key=lambda each: each[0])]
+        said = sorted([*self._requests, *self._others], key=lambda each: each[0])
+        return [_line(at, level, text) for _, at, level, text in said]
 
     def speeds(self) -> list[int]:
         """
@@ -126,6 +132,10 @@ class LiveLog:
         now, came = int(self._now()), dict(self._seconds)
         return [came.get(second, 0) for second in range(max(self._began, now - SECONDS), now)]
 
-    def _line(self, level: Level, text: Said) -> tuple[int, Line]:
-        zh, en = (redact_text(each)[:CHARACTERS] for each in (str(text), text.en))
-        return next(self._numbers), Line(at=self._wall(), level=level, text=zh, text_en=en)
+    def _add(self, said: deque[_Said], level: Level, text: str) -> None:
+        said.append((next(self._numbers), self._wall(), level, text))
+
+
+def _line(at: float, level: Level, text: str) -> Line:
+    zh, en = (redact_text(each)[:CHARACTERS] for each in (str(text), in_english(text)))
+    return Line(at=at, level=level, text=zh, text_en=en)
