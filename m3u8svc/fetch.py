@@ -87,7 +87,8 @@ class Fetched:
     url: str = attrs.field(repr=False)
     status: int
     content_type: str
-    last_modified: float | None
+    modified: str
+    """The time of the file as the server wrote it; "" without one."""
     size_bytes: int
     length_known: bool
     """
@@ -97,6 +98,11 @@ class Fetched:
     hops: int = 0
     reach: Zone = Zone.PUBLIC
     """How near what this leads to may be."""
+
+    @property
+    def last_modified(self) -> float | None:
+        """The time of the file, in seconds since the epoch; None if the server tells none."""
+        return http_date(self.modified)
 
 
 class Fetcher:
@@ -162,7 +168,7 @@ class Fetcher:
             url=answer.request.url,
             status=answer.response.code,
             content_type=answer.header("Content-Type"),
-            last_modified=http_date(answer.header("Last-Modified")),
+            modified=answer.header("Last-Modified"),
             size_bytes=body.stored,
             length_known=body.length_known,
             hops=answer.hops,

@@ -50,9 +50,7 @@ class Pages:
     async def read(self, url: str, **limits: Any) -> tuple[Fetched, bytes]:
         body = self._pages.get(url.partition("?")[0], b"")
         kind = "text/html" if url == PAGE else "application/vnd.apple.mpegurl"
-        found = Fetched(
-            url=url, status=200, content_type=kind, last_modified=None, size_bytes=len(body), length_known=True
-        )
+        found = Fetched(url=url, status=200, content_type=kind, modified="", size_bytes=len(body), length_known=True)
         return found, body
 
 

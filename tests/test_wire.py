@@ -179,9 +179,7 @@ class Answering:
     async def fetch(self, request: Request, sink: Any, **more: Any) -> Fetched:
         self.asked.append(request.url)
         self.sinks.append(sink)
-        return Fetched(
-            url=request.url, status=200, content_type="", last_modified=None, size_bytes=0, length_known=True
-        )
+        return Fetched(url=request.url, status=200, content_type="", modified="", size_bytes=0, length_known=True)
 
     async def read(self, request: Request, **more: Any) -> tuple[Fetched, bytes]:
         return await self.fetch(request, None), b""
