@@ -7,9 +7,7 @@ one for the earliest time of its film, so that no merge waits for what is behind
 import heapq
 from collections import Counter
 from collections.abc import Mapping
-from typing import Generic, TypeVar
-
-import attrs
+from typing import Generic, NamedTuple, TypeVar
 
 from m3u8svc.tasks.viewing import Viewer
 
@@ -19,11 +17,12 @@ BEFORE_ALL = float("-inf")
 """Playlists, keys and init sections: segments wait for them."""
 
 
-@attrs.frozen(order=True)
-class _Place(Generic[T]):
+class _Place(NamedTuple, Generic[T]):
+    """Smaller is earlier; no two have one number, so that `who` never decides."""
+
     at_s: float
     number: int
-    who: T = attrs.field(order=False)
+    who: T
 
 
 class Row(Generic[T]):
