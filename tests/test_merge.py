@@ -428,6 +428,8 @@ async def test_child_is_boxed(segments: tuple[Path, ...], job: MergeJob) -> None
         seen["environment"] = Path(f"/proc/{child}/environ").read_text()
         seen["status"] = Path(f"/proc/{child}/status").read_text()
         seen["nice"] = str(os.getpriority(os.PRIO_PROCESS, child) - os.getpriority(os.PRIO_PROCESS, 0))
+        group = Path(f"/proc/{child}/autogroup")  # not of every kernel
+        seen["group"] = group.read_text().split()[-1] if group.exists() else "5"
         assert child == os.getsid(child)
         for part in parts[1:]:
             yield part
@@ -437,7 +439,7 @@ async def test_child_is_boxed(segments: tuple[Path, ...], job: MergeJob) -> None
     limits = {line[:26].strip(): line[26:].split()[:2] for line in seen["limits"].splitlines()}
     assert ["1610612736", "1610612736"] == limits["Max address space"]
     assert ["0", "0"] == limits["Max core file size"]
-    assert ("LC_ALL=C.UTF-8\0", "5") == (seen["environment"], seen["nice"])
+    assert ("LC_ALL=C.UTF-8\0", "5", "5") == (seen["environment"], seen["nice"], seen["group"])
     assert ["18", "18"] == limits["Max open files"]
     # Begun with, and for one segment of a second and a mebibyte.
     assert "62" == limits["Max cpu time"][0]

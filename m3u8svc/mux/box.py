@@ -15,6 +15,7 @@ import signal
 import sys
 import sysconfig
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any  # Any: JSON
 
 import m3u8svc
@@ -41,6 +42,8 @@ def enter_box(parent: int) -> list[str]:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     missing += _lower("memory", resource.RLIMIT_AS, ADDRESS_SPACE_BYTES)
     os.nice(NICENESS)
+    with contextlib.suppress(OSError):  # where Linux shares time among sessions, niceness counts only within one
+        Path("/proc/self/autogroup").write_text(str(NICENESS), encoding="ascii")
     for wall, option, value in (
         ("parent_death", _PR_SET_PDEATHSIG, signal.SIGKILL),
         ("no_new_privs", _PR_SET_NO_NEW_PRIVS, 1),
