@@ -22,6 +22,7 @@ from m3u8svc.places import file_identity, identity_of
 from m3u8svc.replacing import publish_over, remove_replaced
 from m3u8svc.tasks.task import CompanionFile, Task
 from m3u8svc.waiting import InThread, settled
+from m3u8svc.wording import said
 
 log = Logger()
 
@@ -61,7 +62,8 @@ async def publish_beside(
     Raises:
         DiskFull, DiskError, PublishError: one could not be published; all of them are still there.
     """
-    done, warnings = [], []
+    done: list[CompanionFile] = []
+    warnings: list[str] = []
     before = {} if old is None else {each.suffix: _alone(old, each) for each in old.companions}
     for companion in task.companions:
         known = _alone(task, companion)
@@ -71,7 +73,13 @@ async def publish_beside(
             staged = Path(companion.staged)
             found = await publish_over(before.get(companion.suffix), storage, known, staged, own_name, extension)
         if found is None:
-            warnings.append(f"附属文件 {companion.suffix} 已不存在，未发布")
+            warnings.append(
+                said(
+                    "附属文件 {suffix} 已不存在，未发布",
+                    "the file {suffix} beside the result is gone, and not published",
+                    suffix=companion.suffix,
+                )
+            )
         else:
             done.append(attrs.evolve(companion, output=found.location, staged=""))
             if companion.suffix in before:

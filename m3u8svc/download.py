@@ -57,7 +57,7 @@ from m3u8svc.tasks.viewing import Viewer
 from m3u8svc.underway import Transfer, UnderWay
 from m3u8svc.waiting import Once, beside, either, together
 from m3u8svc.wire import Wire
-from m3u8svc.wording import Said
+from m3u8svc.wording import Said, said
 from m3u8svc.workdir import Listing, PartFile, Stored, WorkDir
 
 T = TypeVar("T")
@@ -268,7 +268,8 @@ class Download:
             if self._budget.spent:
                 self.log.info("task {task} asked again {count} times", task=self._task.id, count=self._budget.spent)
         if self._unverified:
-            self.warnings.append(f"{self._unverified} 个分片：{UNVERIFIED}")
+            zh, en = "{count} 个分片：{why}", "{count} segments: {why}"
+            self.warnings.append(said(zh, en, count=self._unverified, why=UNVERIFIED))
         if self.skipped and not self._merge_despite_status:
             raise SkippedByStatus(count=len(self.skipped))
 
@@ -390,8 +391,10 @@ class Download:
             return part
         if await self._workdir.digest(part.path) == row.digest:
             return part
-        self.warnings.append(f"{segment_label(*place)} 的内容与记录的校验和不符，重新下载")
-        self.log.warn("task {task}: {name} is not what was written", task=self._task.id, name=segment_label(*place))
+        name = segment_label(*place)
+        zh, en = "{name} 的内容与记录的校验和不符，重新下载", "{name} is not what was written, and is fetched again"
+        self.warnings.append(said(zh, en, name=name))
+        self.log.warn("task {task}: {name} is not what was written", task=self._task.id, name=name)
         await self._workdir.let_go([self._found.segments[key]])
         self._tracker.lost(size_bytes=part.size_bytes)
         await self._carry_out(job)
@@ -732,7 +735,12 @@ class Download:
             if not self._moved:
                 self._moved = True
                 self.warnings.append(
-                    f"自第 {job.segment.position} 个分片起，首选地址失败的分片取自备用地址 {host_of(stand_in.uri)}"
+                    said(
+                        "自第 {n} 个分片起，首选地址失败的分片取自备用地址 {host}",
+                        "from segment {n} on, what the preferred address does not give comes from {host}",
+                        n=job.segment.position,
+                        host=host_of(stand_in.uri),
+                    )
                 )
             self._done(job, part, attempt)
             await self._tell(job, "done", attempt, size_bytes=part.size_bytes)
@@ -813,10 +821,10 @@ class Download:
         if not self._task.spec.extensions.allow_gaps:
             raise failed from error
         self._tracker.finished(size_bytes=0)
-        self.warnings.append(failed.text("zh"))
-        reason = failed.text("zh")
+        reason = failed.told
+        self.warnings.append(reason)
         self.lost.append(LeftOut(segment=segment, reason=reason, status=None, track=job.track, attempts=attempts))
-        self._put(self._gap(_absent(job, failed.text("zh")), keep=True))
+        self._put(self._gap(_absent(job, reason), keep=True))
 
     async def _attempt_twice(self, job: SegmentJob, transfer: Transfer) -> MediaFile:
         """
@@ -862,7 +870,8 @@ class Download:
         if media.damage:
             self._damage[_place(job)] = media.damage
             where = "" if job.track == MAIN else f"{job.track} "
-            self.warnings.append(f"{where}第 {segment.position} 个分片：{media.damage}")
+            zh, en = "{where}第 {n} 个分片：{damage}", "{where}segment {n}: {damage}"
+            self.warnings.append(said(zh, en, where=where, n=segment.position, damage=media.damage))
         return self._media_file(job, stored, init)
 
     def _sent(self, job: SegmentJob, transfer: Transfer) -> None:

@@ -67,6 +67,11 @@ class M3u8svcError(Exception):
         fields = {name: _shown(name, value, language) for name, value in self.fields.items()}
         return redact_text((self.zh if language == "zh" else self.en).format_map(fields))
 
+    @property
+    def told(self) -> Said:
+        """The same line in both languages."""
+        return Said(self.text("zh"), self.text("en"))
+
     def advice(self, language: Language = "zh") -> str:
         """
         What the user can do about it.

@@ -17,6 +17,7 @@ from m3u8svc.redact import escape_controls, redact_text
 from m3u8svc.tasks.task import Task
 from m3u8svc.tasks.views import task_for_plugin
 from m3u8svc.waiting import through_cancel
+from m3u8svc.wording import each_of
 
 MOST_WARNINGS = 100
 
@@ -99,7 +100,8 @@ class GuardedMerger(_Guard):
         warnings = found.warnings if isinstance(found.warnings, tuple | list) else (found.warnings,)
         if not all(isinstance(each, str) for each in warnings):
             raise self._wrong("merge", "answered warnings that are no texts")
-        return attrs.evolve(found, warnings=tuple(escape_controls(each)[:500] for each in warnings[:MOST_WARNINGS]))
+        plain = tuple(each_of(each, lambda text: escape_controls(text)[:500]) for each in warnings[:MOST_WARNINGS])
+        return attrs.evolve(found, warnings=plain)
 
 
 class GuardedStorage(_Guard):

@@ -105,7 +105,7 @@ from m3u8svc.tasks.tracker import Tracker
 from m3u8svc.throttle import Throttle
 from m3u8svc.waiting import InThread, beside, settled, together
 from m3u8svc.wire import Wire
-from m3u8svc.wording import Said
+from m3u8svc.wording import Said, joined, said
 from m3u8svc.workdir import Listing, WorkDir
 
 R = TypeVar("R")
@@ -221,7 +221,8 @@ def mergeable(task: Task, plugins: PluginSet, presentation: Presentation) -> tup
         if stream.rendition is not None:
             raise SeparateAudio(merger=merger.name, name=stream.rendition.name, line=stream.rendition.line, reason="")
     left_out = len(kept) < len(presentation.streams)
-    warnings = (f"合并方式“{merger.name}”不支持字幕，未下载",) if left_out else ()
+    zh, en = "合并方式“{merger}”不支持字幕，未下载", "the merger “{merger}” takes no subtitles, they are not downloaded"
+    warnings = (said(zh, en, merger=merger.name),) if left_out else ()
     return attrs.evolve(presentation, streams=tuple(kept)), warnings
 
 
@@ -586,7 +587,15 @@ class Job:
         place, fetched = self._workdir.path.parent, self._task.progress.segments_done
         if not fetched or self._past is not None or await self._in_thread(os.path.lexists, self._workdir.path):
             return
-        self.warnings.append(f"此前下载的 {fetched} 个分片不在 {place} 现在的磁盘上（换了磁盘或目录），重新下载")
+        self.warnings.append(
+            said(
+                "此前下载的 {count} 个分片不在 {place} 现在的磁盘上（换了磁盘或目录），重新下载",
+                "the {count} segments fetched before are not on the disk that is at {place} now "
+                "(another disk or directory), and are fetched again",
+                count=fetched,
+                place=place,
+            )
+        )
         self.log.warn(
             "task {task} begins anew: the {count} segments it fetched are not on the disk that is at {place} now",
             task=self._task.id,
@@ -604,7 +613,14 @@ class Job:
         if kept is not None:
             damaged: list[str] = await self._in_thread(bring_back, kept, self._past.report, self._workdir.path)
             if damaged:
-                self.warnings.append(f"保留的 {len(damaged)} 个文件已改变或缺失，重新下载：{'、'.join(damaged[:5])}")
+                self.warnings.append(
+                    said(
+                        "保留的 {count} 个文件已改变或缺失，重新下载：{names}",
+                        "of the kept files, {count} were changed or are gone, and are fetched again: {names}",
+                        count=len(damaged),
+                        names=joined(damaged[:5], zh="、", en=", "),
+                    )
+                )
 
     async def _plan(self, listing: Listing) -> tuple[Planned, Listing]:
         """
@@ -683,7 +699,7 @@ class Job:
         for track, comparison in found.tracks:
             if comparison.lost:
                 changed = changed_playlist(track, comparison)
-                self.warnings.append(changed.text("zh"))
+                self.warnings.append(changed.told)
                 self.log.warn("task {task}: {code} {error}", task=self._task.id, code=changed.code, error=str(changed))
         if found.remade:  # what a low-disk merge has taken is of the other version
             await self._in_thread(forget_merged, self._workdir.path)
@@ -743,7 +759,7 @@ class Job:
         skips: dict[int, str] = {}
         for answer in answers:
             if isinstance(answer.value, PluginError):
-                self.warnings.append(answer.value.text("zh"))
+                self.warnings.append(answer.value.told)
                 continue
             self.warnings += notes_of_plugin(answer.plugin, answer.value)
             mine = skips_within(answer.value, len(playlist.segments))
@@ -751,11 +767,13 @@ class Job:
             if not answer.plugin.startswith(BUILTIN_PREFIX):
                 self.warnings += skipped_by_plugin(answer.plugin, mine)
             elif mine:
-                self.warnings.append(f"按设置跳过了 {len(mine)} 个分片：{ranges(mine)}")
+                zh, en = "按设置跳过了 {count} 个分片：{ranges}", "the settings skipped {count} segments: {ranges}"
+                self.warnings.append(said(zh, en, count=len(mine), ranges=ranges(mine)))
         if skips:
-            self._note(f"skipped: {ranges(skips)}")
+            self._note(f"skipped: {ranges(skips).en}")
         elif self._rules.selects:
-            self.warnings.append(f"跳过表达式没有匹配任何分片：{self._settings.skip_ts_info}")
+            zh, en = "跳过表达式没有匹配任何分片：{rules}", "the skip expression matches no segment: {rules}"
+            self.warnings.append(said(zh, en, rules=self._settings.skip_ts_info))
         return skips
 
     async def _carry_out(self, planned: Planned, download: Download, merged: Merged | None) -> Published:
@@ -908,7 +926,12 @@ class Job:
             if merged is not None and merged.digest == plan_digest(plan, merged.parts):
                 return merged
         if await self._in_thread(forget_merged, self._workdir.path):
-            self.warnings.append("低磁盘占用合并无法从检查点继续，已合并的分片重新下载")
+            self.warnings.append(
+                Said(
+                    "低磁盘占用合并无法从检查点继续，已合并的分片重新下载",
+                    "the low-disk merge cannot go on from its checkpoint: what was merged is fetched again",
+                )
+            )
         return Merged() if lets_go else None
 
     def _lets_go(self) -> bool:
@@ -918,23 +941,24 @@ class Job:
         if not self._task.spec.extensions.low_disk:
             return False
         for reason in self._kept_by():
-            self.warnings.append(f"low_disk 未生效：{reason}")
+            self.warnings.append(said("low_disk 未生效：{reason}", "low_disk has no effect: {reason}", reason=reason))
             return False
         if self._task.spec.extensions.faststart:
-            self.warnings.append("low_disk 生效时忽略 faststart")
+            self.warnings.append(Said("low_disk 生效时忽略 faststart", "faststart has no effect with low_disk"))
         return True
 
-    def _kept_by(self) -> Iterator[str]:
+    def _kept_by(self) -> Iterator[Said]:
         if self._settings.keep_ts_files or not self._makes_file:
-            yield "分片须保留"
+            yield Said("分片须保留", "the segments are kept")
         elif not getattr(self._merger, "takes_low_disk", False):
-            yield f"合并方式“{self._merger.name}”不支持"
+            name = self._merger.name
+            yield Said(f"合并方式“{name}”不支持", f"the merger “{name}” cannot do it")
         if self._task.spec.extensions.on_param_change == "split":
-            yield "on_param_change=split 须保留分片"
+            yield Said("on_param_change=split 须保留分片", "on_param_change=split keeps the segments")
         if any(track.kind == "subtitles" for track in self._tracks):
-            yield "有字幕轨"
+            yield Said("有字幕轨", "there are subtitles")
         if self._rules.statuses and not self._rules.merge_despite_status:
-            yield "跳过表达式可能须保留分片"
+            yield Said("跳过表达式可能须保留分片", "the skip expression may keep the segments")
 
     def _merge_job(
         self, target: Path, plan: DownloadPlan, file_time: float | None, letting_go: LettingGo | None

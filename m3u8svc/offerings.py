@@ -19,7 +19,8 @@ from m3u8svc.tasks.task import Task
 @attrs.frozen(kw_only=True)
 class Skip:
     """
-    One segment to leave out: its 1-based `position` and a reason people can read.
+    One segment to leave out: its 1-based `position` and a reason people can read, a text or, in both languages, a
+    `Said(zh, en)`.
     """
 
     position: int
@@ -29,7 +30,8 @@ class Skip:
 @attrs.frozen(kw_only=True)
 class Note:
     """
-    Something the task's user should know, beside no segment: it becomes a warning of the task.
+    Something the task's user should know, beside no segment: it becomes a warning of the task. A text or, in both
+    languages, a `Said(zh, en)`.
     """
 
     reason: str
@@ -209,7 +211,8 @@ class MergeJob:
 @attrs.frozen(kw_only=True)
 class MergeResult:
     """
-    A finished, verified and synced target file, and what belongs beside it.
+    A finished, verified and synced target file, and what belongs beside it. `warnings` are texts or, in both languages,
+    `Said(zh, en)`.
     """
 
     size_bytes: int

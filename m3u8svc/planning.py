@@ -20,6 +20,7 @@ from m3u8svc.report import withheld_headers
 from m3u8svc.sniff import Sniffer
 from m3u8svc.tasks.task import Task
 from m3u8svc.waiting import settled
+from m3u8svc.wording import Said
 
 TOTAL_S = 60.0
 """How long somebody may wait for a plan: its playlists are small, and a server that fails is tried again as always."""
@@ -63,5 +64,10 @@ def _outline(task: Task, presentation: Presentation) -> Outline:
         raise NothingToDownload()
     warnings = [*select_skips(rules, segments).warnings, *missing_groups(segments, kept)]
     if task.spec.extensions.plugins:
-        warnings.append("插件的跳过规则要看到分片才能判断，未计入")
+        warnings.append(
+            Said(
+                "插件的跳过规则要看到分片才能判断，未计入",
+                "what plugins skip is not counted: they judge by the segments themselves",
+            )
+        )
     return outline(attrs.evolve(presentation, warnings=(*presentation.warnings, *warnings)), skips)

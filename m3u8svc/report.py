@@ -21,7 +21,7 @@ from m3u8svc.redact import escape_controls, redact_url
 from m3u8svc.tasks.completeness import Evidence, Line, Lost, Report
 from m3u8svc.tasks.ledger import SegmentRow
 from m3u8svc.wire import MOST_HOSTS
-from m3u8svc.wording import Said, joined
+from m3u8svc.wording import Said, each_of, joined, said
 
 MOST_NOTES = 20
 MOST_WARNINGS = 1000
@@ -52,25 +52,32 @@ def warnings_of(presentation: Presentation, plan: DownloadPlan) -> list[str]:
     """
     warnings = list(presentation.warnings)
     for stream in presentation.streams:
-        warnings += [f"{_of(stream.track)}{text}" for text in stream.playlist.warnings]
+        warnings += [_of(stream.track, text) for text in stream.playlist.warnings]
         if stream.track not in plan.tracks:
-            warnings.append(f"{stream.track} 中没有可下载的分片，未写入")
-    warnings += [
-        f"{_of(each.track)}第 {each.position} 个分片在播放列表中标为缺失（GAP）"
-        for each in plan.absent
-        if each.declared
-    ]
+            zh, en = "{track} 中没有可下载的分片，未写入", "nothing of {track} can be downloaded, it is left out"
+            warnings.append(said(zh, en, track=stream.track))
+    zh, en = "第 {n} 个分片在播放列表中标为缺失（GAP）", "segment {n} is declared missing in the playlist (GAP)"
+    warnings += [_of(each.track, said(zh, en, n=each.position)) for each in plan.absent if each.declared]
     return warnings
 
 
-def withheld_headers(withheld: Mapping[str, Set[str]]) -> list[str]:
+def withheld_headers(withheld: Mapping[str, Set[str]]) -> list[Said]:
     """
     A warning for each header that did not go everywhere, with some of the hosts it did not go to.
     """
     warnings = []
     for name, hosts in sorted(withheld.items()):
-        some = "、".join(sorted(map(escape_controls, hosts))[:MOST_HOSTS]) + (" 等" if len(hosts) > MOST_HOSTS else "")
-        warnings.append(f"请求头 {escape_controls(name)} 未发送到其他站点：{some}（可用 header_hosts 允许）")
+        some = joined(sorted(map(escape_controls, hosts))[:MOST_HOSTS], zh="、", en=", ")
+        if len(hosts) > MOST_HOSTS:
+            some = said("{some} 等", "{some} and others", some=some)
+        warnings.append(
+            said(
+                "请求头 {name} 未发送到其他站点：{some}（可用 header_hosts 允许）",
+                "the header {name} was not sent to other sites: {some} (header_hosts allows it)",
+                name=escape_controls(name),
+                some=some,
+            )
+        )
     return warnings
 
 
@@ -92,7 +99,8 @@ def bounded(warnings: Iterable[str]) -> tuple[str, ...]:
     each = tuple(dict.fromkeys(warnings))
     if len(each) <= MOST_WARNINGS + 1:
         return each
-    return (*each[:MOST_WARNINGS], f"另有 {len(each) - MOST_WARNINGS} 条警告未列出，见报告")
+    more = len(each) - MOST_WARNINGS
+    return (*each[:MOST_WARNINGS], Said(f"另有 {more} 条警告未列出，见报告", f"{more} more warnings, see the report"))
 
 
 def evidence_of(
@@ -191,8 +199,8 @@ def _digest(path: Path) -> str:
         return ""
 
 
-def _of(track: str) -> str:
-    return "" if track == MAIN else f"{track}："
+def _of(track: str, text: str) -> str:
+    return text if track == MAIN else said("{track}：{text}", "{track}: {text}", track=track, text=text)
 
 
 def skips_within(answer: Iterable[Skip | Note], count: int) -> dict[int, str]:
@@ -202,30 +210,45 @@ def skips_within(answer: Iterable[Skip | Note], count: int) -> dict[int, str]:
     return {each.position: each.reason for each in answer if isinstance(each, Skip) and 1 <= each.position <= count}
 
 
-def notes_of_plugin(plugin: str, answer: Iterable[Skip | Note]) -> list[str]:
+def notes_of_plugin(plugin: str, answer: Iterable[Skip | Note]) -> list[Said]:
     """
     A warning for each note.
     """
     notes = [each.reason for each in answer if isinstance(each, Note)]
-    return [f"插件 {plugin}：{escape_controls(reason)[:500]}" for reason in notes[:MOST_NOTES]]
+    zh, en = "插件 {plugin}：{note}", "plugin {plugin}: {note}"
+    return [said(zh, en, plugin=plugin, note=_plain(reason, 500)) for reason in notes[:MOST_NOTES]]
 
 
-def skipped_by_plugin(plugin: str, skips: Mapping[int, str]) -> list[str]:
+def skipped_by_plugin(plugin: str, skips: Mapping[int, str]) -> list[Said]:
     """
     A warning for each reason a plugin gave.
     """
-    by_reason: dict[str, list[int]] = {}
+    by_reason: dict[Said, list[int]] = {}
+    plain: dict[str, Said] = {}  # there may be a hundred thousand of few reasons
     for position, reason in sorted(skips.items()):
-        by_reason.setdefault(escape_controls(reason)[:200], []).append(position)
+        if reason not in plain:
+            plain[reason] = _plain(reason, 200)
+        by_reason.setdefault(plain[reason], []).append(position)
     named = list(by_reason.items())[:MOST_NOTES]
     left = sum(len(positions) for positions in by_reason.values()) - sum(len(positions) for _, positions in named)
-    more = [f"插件 {plugin} 还跳过了 {left} 个分片"] if left else []
+    zh, en = "插件 {plugin} 还跳过了 {left} 个分片", "plugin {plugin} skipped {left} more segments"
+    more = [said(zh, en, plugin=plugin, left=left)] if left else []
+    zh = "插件 {plugin} 跳过了 {count} 个分片：{ranges}（{reason}）"
+    en = "plugin {plugin} skipped {count} segments: {ranges} ({reason})"
     return more + [
-        f"插件 {plugin} 跳过了 {len(positions)} 个分片：{ranges(positions)}（{reason}）" for reason, positions in named
+        said(zh, en, plugin=plugin, count=len(positions), ranges=ranges(positions), reason=reason)
+        for reason, positions in named
     ]
 
 
-def ranges(positions: Iterable[int]) -> str:
+def _plain(text: str, characters: int) -> Said:
+    """
+    What a plugin says, as a part of a line.
+    """
+    return each_of(text, lambda each: escape_controls(each)[:characters])
+
+
+def ranges(positions: Iterable[int]) -> Said:
     """
     Positions as people write them: ``1、5-7``.
     """
@@ -235,7 +258,7 @@ def ranges(positions: Iterable[int]) -> str:
             spans[-1][1] = position
         else:
             spans.append([position, position])
-    return "、".join(str(first) if first == last else f"{first}-{last}" for first, last in spans)
+    return joined((str(first) if first == last else f"{first}-{last}" for first, last in spans), zh="、", en=", ")
 
 
 def left_out_by_status(download: Download) -> list[str]:
@@ -247,8 +270,9 @@ def left_out_by_status(download: Download) -> list[str]:
     by_track: dict[str, list[int]] = {}
     for each in _in_order(download.skipped):
         by_track.setdefault(each.track, []).append(each.segment.position)
+    zh, en = "按 http.code 跳过了 {count} 个分片：{ranges}", "http.code skipped {count} segments: {ranges}"
     return [
-        f"{_of(track)}按 http.code 跳过了 {len(positions)} 个分片：{ranges(positions)}"
+        _of(track, said(zh, en, count=len(positions), ranges=ranges(positions)))
         for track, positions in by_track.items()
     ]
 

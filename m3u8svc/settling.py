@@ -127,7 +127,7 @@ def failed(run: Run, error: M3u8svcError, *, at: float) -> Change:
 
     def change(task: Task) -> Task:
         if run.again:
-            return halt(task, error.text("zh")) if run.job.placed else give_up(task, error.text("zh"))
+            return halt(task, error.told) if run.job.placed else give_up(task, error.told)
         ended = stopped_by(task, error, at=at)
         return attrs.evolve(
             ended,

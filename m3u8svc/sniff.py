@@ -36,7 +36,7 @@ from m3u8svc.tasks.reach import TYPED
 from m3u8svc.tasks.request import Purpose
 from m3u8svc.waiting import InThread, settled, together
 from m3u8svc.wire import Wire
-from m3u8svc.wording import Said, said
+from m3u8svc.wording import Said, joined, said
 
 NESTING = 3
 """How many pages or multivariant playlists may lead to each other (reliability.md 2.4)."""
@@ -79,7 +79,10 @@ class Sniffer:
         """
         playlist: Playlist = await settled(self.in_thread(self._parse, text, url, None))
         if isinstance(playlist, MediaPlaylist) and not playlist.complete:
-            note = "粘贴的播放列表没有 EXT-X-ENDLIST，按完整处理"
+            note = Said(
+                "粘贴的播放列表没有 EXT-X-ENDLIST，按完整处理",
+                "the pasted playlist has no EXT-X-ENDLIST; taken as complete",
+            )
             return attrs.evolve(playlist, ended=True, warnings=(*playlist.warnings, note))
         return playlist
 
@@ -116,8 +119,12 @@ class Sniffer:
         found = await self._follow(first, attrs.evolve(way, steps=way.steps + 1))
         if not others:
             return found
-        shown = "、".join(map(redact_url, others))
-        note = f"页面中有多个播放列表，使用第一个：{redact_url(first)}；其他：{shown}"
+        note = said(
+            "页面中有多个播放列表，使用第一个：{first}；其他：{others}",
+            "the page has several playlists, the first is taken: {first}; others: {others}",
+            first=redact_url(first),
+            others=joined(map(redact_url, others), zh="、", en=", "),
+        )
         return attrs.evolve(found, warnings=(note, *found.warnings))
 
     async def _led_by(self, playlist: Playlist, way: "_Way") -> Presentation:
@@ -143,7 +150,12 @@ class Sniffer:
                 except M3u8svcError as again:
                     self.wire.note(f"nor at {redact_url(other.uri)}: {again}")
                     continue
-                note = f"首选地址不可用（{error.text('zh')}），改用备用地址 {host_of(other.uri)}"
+                note = said(
+                    "首选地址不可用（{error}），改用备用地址 {host}",
+                    "the preferred address cannot be used ({error}); {host} is used instead",
+                    error=error.told,
+                    host=host_of(other.uri),
+                )
                 return attrs.evolve(found, warnings=(*found.warnings, note))
             raise
 
@@ -273,7 +285,10 @@ class Sniffer:
         self.wire.reaches.led_by(track, fetched.reach)
         if not isinstance(again, MediaPlaylist) or not _same(playlist, again):
             raise LiveUnsupported(line=0, reason="")
-        note = "播放列表没有 EXT-X-ENDLIST，重新读取后未变化，按完整处理"
+        note = Said(
+            "播放列表没有 EXT-X-ENDLIST，重新读取后未变化，按完整处理",
+            "the playlist has no EXT-X-ENDLIST and was the same when it was read again; taken as complete",
+        )
         return attrs.evolve(again, warnings=(*again.warnings, note))
 
 

@@ -30,11 +30,13 @@ from m3u8svc.tasks.retry import Retry, Tally, decide
 from m3u8svc.tasks.sharing import BEFORE_ALL
 from m3u8svc.tasks.task import Incident, Task
 from m3u8svc.throttle import Throttle
+from m3u8svc.wording import Said, said
 
 T = TypeVar("T")
 
 MOST_HOSTS = 5
 """How many hosts a warning names: a playlist may name one for each segment."""
+_OTHERS = Said("另一些站点", "what other sites have")
 
 
 @attrs.frozen(kw_only=True)
@@ -93,13 +95,15 @@ class Wire:
         return prepared
 
     @property
-    def downgrades(self) -> list[str]:
+    def downgrades(self) -> list[Said]:
         """
         Lines for the task's warnings: what was asked without encryption.
         """
         hosts = sorted(map(escape_controls, self.unencrypted))
-        told = [*hosts[:MOST_HOSTS], *(["另一些站点"] if len(hosts) > MOST_HOSTS else [])]
-        return [f"任务链接是 https，但 {host} 的内容未加密传输" for host in told]
+        told = [*hosts[:MOST_HOSTS], *([_OTHERS] if len(hosts) > MOST_HOSTS else [])]
+        zh = "任务链接是 https，但 {host} 的内容未加密传输"
+        en = "the task's link is https, but {host} is fetched without encryption"
+        return [said(zh, en, host=host) for host in told]
 
     def _look_for_encryption(self, url: str) -> None:
         if url.startswith("http:") and self.task.spec.address.startswith("https:"):

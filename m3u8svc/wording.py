@@ -2,7 +2,8 @@
 Texts that people read in either language, as values. Pure.
 """
 
-from collections.abc import Iterable
+import json
+from collections.abc import Callable, Iterable
 
 
 class Said(str):
@@ -30,11 +31,47 @@ def in_english(text: object) -> str:
     return text.en if isinstance(text, Said) else str(text)
 
 
+def each_of(text: str, change: Callable[[str], str]) -> Said:
+    """
+    A text with the same done to each of its languages.
+    """
+    return Said(change(str(text)), change(in_english(text)))
+
+
 def said(zh: str, en: str, **fields: object) -> Said:
     """
     These templates with their fields filled in, each in the language of the template.
     """
     return Said(zh.format_map(fields), en.format_map({name: in_english(value) for name, value in fields.items()}))
+
+
+def packed(text: str) -> str:
+    """
+    A text as one string, from which `unpacked` makes it again: both languages as a JSON list, anything else as it is.
+    """
+    if isinstance(text, Said):
+        return json.dumps([str(text), text.en])
+    return json.dumps([text]) if text.startswith("[") else text
+
+
+def unpacked(stored: str) -> str:
+    """
+    What `packed` made the string of; a string that it did not make is itself.
+    """
+    if not stored.startswith("["):
+        return stored
+    try:
+        found = json.loads(stored)
+    except (ValueError, RecursionError):
+        return stored
+    if not all(isinstance(each, str) for each in found):
+        return stored
+    match found:
+        case [zh, en]:
+            return Said(zh, en)
+        case [text]:
+            return str(text)
+    return stored
 
 
 def joined(texts: Iterable[str], zh: str = "; ", en: str = "; ") -> Said:

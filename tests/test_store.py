@@ -49,6 +49,7 @@ from m3u8svc.store.store import _list_again, _named, _queue, _search, _waiting
 from m3u8svc.store.tables import METADATA, REVISION, TASKS
 from m3u8svc.tasks.completeness import Report
 from m3u8svc.tasks.creation import Creation
+from m3u8svc.tasks.ledger import SegmentRow
 from m3u8svc.tasks.queue import LAST
 from m3u8svc.tasks.search import Found, Search, Sort
 from m3u8svc.tasks.task import (
@@ -65,6 +66,7 @@ from m3u8svc.tasks.task import (
     Task,
     TaskSpec,
 )
+from m3u8svc.wording import Said, in_english
 from tests.databases import (
     SECRET,
     a_segment,
@@ -119,6 +121,7 @@ def path(tmp_path: Path) -> Path:
 
 # Lone surrogates and, outside JSON, NUL are refused at the door (web/schema.py).
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
+spoken = texts | st.builds(Said, texts, texts)
 counts = st.integers(0, 2**53)
 times = st.floats(0, 2**40)
 specs = st.builds(
@@ -144,7 +147,7 @@ specs = st.builds(
         header_hosts=st.lists(texts, max_size=3).map(tuple),
         limit_rate=counts,
     ),
-    warnings=st.lists(texts, max_size=3).map(tuple),
+    warnings=st.lists(spoken, max_size=3).map(tuple),
 )
 progresses = st.builds(
     Progress,
@@ -172,7 +175,7 @@ tasks = st.builds(
     output=texts,
     output_id=texts,
     companions=st.lists(st.builds(CompanionFile, suffix=texts, output_id=texts), max_size=2).map(tuple),
-    warnings=st.lists(texts, max_size=3).map(tuple),
+    warnings=st.lists(spoken, max_size=3).map(tuple),
     progress=progresses,
     deleting=st.booleans(),
     missing=texts,
@@ -183,7 +186,7 @@ tasks = st.builds(
         paused=st.booleans(),
         output_id=texts,
         companions=st.lists(st.builds(CompanionFile, suffix=texts, output_id=texts), max_size=2).map(tuple),
-        warnings=st.lists(texts, max_size=3).map(tuple),
+        warnings=st.lists(spoken, max_size=3).map(tuple),
         missing=texts,
     ),
     priority=st.integers(-100, 100),
@@ -198,8 +201,15 @@ tasks = st.builds(
 
 
 def differing(task: Task, stored: Task) -> list[str]:
-    """The fields in which two tasks differ, by name."""
-    return [field.name for field in attrs.fields(Task) if getattr(task, field.name) != getattr(stored, field.name)]
+    """The fields in which two tasks differ, by name, and whether what they warn of differs in English."""
+    fields = [field.name for field in attrs.fields(Task) if getattr(task, field.name) != getattr(stored, field.name)]
+    return fields + ["english"] * (english_of(task) != english_of(stored))
+
+
+def english_of(task: Task) -> list[tuple[type, str]]:
+    """Everything a task warns of in English, and whether it is in both languages."""
+    again = () if task.again is None else task.again.warnings
+    return [(type(each), in_english(each)) for each in (*task.spec.warnings, *task.warnings, *again)]
 
 
 class TestRoundTrip:
@@ -249,6 +259,28 @@ class TestRoundTrip:
         counted = {cls.__name__: len(attrs.fields(cls)) for cls in (Task, TaskSpec, Settings, Extensions, Progress)}
         assert {"Task": 24, "TaskSpec": 8, "Settings": 15, "Extensions": 19, "Progress": 8} == counted
 
+    def test_warnings_of_an_older_version_are_read(self) -> None:
+        """They are in one language, which then stands for both."""
+        again = '{"kind": "merge", "companions": [], "warnings": ["注意"]}'
+        row = rows.task_row(a_task()) | {"warnings": '["提示"]', "spec_warnings": '["已忽略"]', "again": again}
+        task = rows.task_of(row)  # type: ignore[arg-type]
+        assert task.again is not None
+        assert (("提示",), ("已忽略",), ("注意",)) == (task.warnings, task.spec.warnings, task.again.warnings)
+        assert ["已忽略", "提示", "注意"] == [text for _, text in english_of(task)]
+
+    @given(reason=spoken | st.sampled_from(["[", "[1]", '["a"]', '["a", "b"]', "[" * 9999]))
+    def test_reasons_of_segments(self, reason: str) -> None:
+        """In both languages, or as they are."""
+        row = rows.segment_columns("t1", SegmentRow(position=1, identity="i", reason=reason))
+        found = rows.segment_of(row).reason  # type: ignore[arg-type]
+        assert (type(reason), reason, in_english(reason)) == (type(found), found, in_english(found))
+
+    @pytest.mark.parametrize("reason", ["", "丢包", "[1]", "[", "[]", '["a", 1]'])
+    def test_reasons_of_an_older_version(self, reason: str) -> None:
+        """They are themselves."""
+        row = rows.segment_columns("t1", SegmentRow(position=1, identity="i")) | {"reason": reason}
+        assert reason == rows.segment_of(row).reason  # type: ignore[arg-type]
+
     def test_rows_of_an_older_version_are_read(self) -> None:
         """Keys an older version did not write have their defaults; keys that are gone are ignored."""
         row = rows.task_row(a_task()) | {
@@ -272,6 +304,7 @@ class TestRoundTrip:
             ("status", "LOST"),
             ("headers", "null"),
             ("warnings", "5"),
+            ("warnings", '[["a"]]'),
         ],
     )
     def test_a_row_that_cannot_be_read_is_named(self, column: str, value: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 import m3u8svc
 from m3u8svc.errors import ConnectionRefused
-from m3u8svc.wording import Said, in_english, joined, said
+from m3u8svc.wording import Said, each_of, in_english, joined, packed, said, unpacked
 
 PACKAGE = Path(m3u8svc.__file__).parent
 IN_BOTH = [
@@ -53,6 +53,31 @@ def test_texts_within_texts() -> None:
     assert ("“{x}”不是主机名", "“{x}” is no host name") == (whole, whole.en)
     both = joined([whole, "plain"], zh="；", en="; ")
     assert ("“{x}”不是主机名；plain", "“{x}” is no host name; plain") == (both, both.en)
+
+
+def test_the_same_is_done_to_each_language() -> None:
+    """A text in one language is then the same in both."""
+    both, plain = each_of(Said("提示", "a hint"), str.upper), each_of("plain", str.upper)
+    assert ("提示", "A HINT", "PLAIN", "PLAIN") == (both, both.en, plain, plain.en)
+
+
+@pytest.mark.parametrize("text", ["", "plain", "[", '["a", "b"]', Said("提示", "a hint"), Said("", ""), "[" * 9999])
+def test_a_text_as_one_string(text: str) -> None:
+    """What was packed comes back, of its own kind."""
+    assert str is type(packed(text))
+    assert (type(text), text, in_english(text)) == (type(found := unpacked(packed(text))), found, in_english(found))
+
+
+@pytest.mark.parametrize("stored", ["plain", "[", "[1]", "[]", '["a", 1]', '["a", "b", "c"]', '{"a": 1}'])
+def test_a_string_that_was_never_packed(stored: str) -> None:
+    """It is itself."""
+    assert stored == unpacked(stored)
+
+
+def test_an_error_is_told_in_both_languages() -> None:
+    """Its text in each."""
+    error = ConnectionRefused(url="http://h/", reason=Said("连接被拒绝", "the connection was refused"))
+    assert (error.text("zh"), error.text("en")) == (error.told, error.told.en)
 
 
 def test_an_error_speaks_one_language() -> None:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import click
 
 from m3u8svc.cli import words
-from m3u8svc.cli.client import Client
+from m3u8svc.cli.client import Client, warnings_of
 from m3u8svc.cli.examples import taught
 from m3u8svc.cli.options import (
     HeaderType,
@@ -104,8 +104,8 @@ def add(
         click.echo(json.dumps(answer, ensure_ascii=False, indent=2))
         return
     click.echo(escape_controls(answer["id"]))
-    for warning in answer.get("warnings") or ():
-        click.echo(words.WARNING.said(text=escape_controls(str(warning))), err=True)
+    for warning in warnings_of(answer):
+        click.echo(words.WARNING.said(text=escape_controls(warning)), err=True)
 
 
 def _directory(given: str, server: str) -> str:

@@ -317,7 +317,7 @@ class Client:
         Go on from another URL; what the service has to say about it.
         """
         answer = self._ask("PUT", {"id": task_id}, {"url": url, "status": Status.WAITING.value})
-        return _texts(self._object("relink", answer).get("warnings"))
+        return warnings_of(self._object("relink", answer))
 
     def repair(self, task_id: str) -> Mapping[str, Any]:
         """
@@ -440,7 +440,7 @@ class Client:
             fields[ours] = value
         return RemoteTask(
             **fields,
-            warnings=_texts(given.get("warnings")),
+            warnings=warnings_of(given),
             incidents=tuple(_incident(each) for each in given.get("incidents") or () if isinstance(each, dict)),
             source=given,
         )
@@ -500,6 +500,14 @@ def _incident(given: Mapping[str, Any]) -> str:
     text = (words.language() == "en" and given.get("text_en")) or given.get("text", "")
     times = f" ×{given['count']}" if given.get("count", 1) != 1 else ""
     return f"{str(given.get('at', ''))[:19]} [{given.get('code', '')}]{times} {text}"
+
+
+def warnings_of(answer: Mapping[str, Any]) -> tuple[str, ...]:  # Any: JSON values
+    """
+    What an answer warns of, in the user's language if the service says it in that.
+    """
+    warnings, english = _texts(answer.get("warnings")), _texts(answer.get("warnings_en"))
+    return english if words.language() == "en" and len(english) == len(warnings) else warnings
 
 
 def _texts(given: object) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from typing import Any  # Any: JSON values
 import click
 
 from m3u8svc.cli import words
-from m3u8svc.cli.client import Client
+from m3u8svc.cli.client import Client, warnings_of
 from m3u8svc.cli.examples import taught
 from m3u8svc.cli.options import Source, json_option, server_option
 from m3u8svc.cli.template import literal
@@ -46,8 +46,7 @@ def curl(
         advice = words.ADVICE.said(text=error.advice(language))
         raise click.UsageError(f"{error.text(language)}\n{advice} [{error.code}]") from None
     for warning in line.warnings:
-        said = warning if words.language() == "zh" else warning.en
-        click.echo(words.WARNING.said(text=escape_controls(said)), err=True)
+        click.echo(words.WARNING.said(text=escape_controls(words.in_language(warning))), err=True)
     if show:
         click.echo(json.dumps(task_fields(line) | ({"filename": name} if name else {}), ensure_ascii=False, indent=2))
     elif here:
@@ -70,8 +69,8 @@ def _add(line: CurlLine, name: str, server: str, as_json: bool) -> None:
         click.echo(json.dumps(answer, ensure_ascii=False, indent=2))
         return
     click.echo(escape_controls(answer["id"]))
-    for warning in answer.get("warnings") or ():
-        click.echo(words.WARNING.said(text=escape_controls(str(warning))), err=True)
+    for warning in warnings_of(answer):
+        click.echo(words.WARNING.said(text=escape_controls(warning)), err=True)
 
 
 def _download(context: click.Context, line: CurlLine, name: str, as_json: bool) -> None:

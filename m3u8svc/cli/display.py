@@ -53,7 +53,7 @@ class Plain:
     def close(self, warnings: Sequence[str]) -> None:
         """The warnings, one a line."""
         for warning in () if self._quiet else warnings:
-            say(f"! {warning}")
+            say(f"! {words.in_language(warning)}")
 
 
 class Bar:
@@ -131,7 +131,7 @@ class JsonLines:
     def close(self, warnings: Sequence[str]) -> None:
         """The warnings, one a line."""
         for warning in warnings:
-            put_json({"event": "warning", **self._about, "text": warning})
+            put_json({"event": "warning", **self._about, "text": words.in_language(warning)})
 
 
 def put_json(value: Mapping[str, Any]) -> None:

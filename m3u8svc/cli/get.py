@@ -517,5 +517,5 @@ def _headers(pairs: tuple[tuple[str, str], ...]) -> dict[str, tuple[str, ...]]:
         raise click.BadParameter(told if words.language() == "zh" else told.en, param_hint="--header")
     kept, warnings = clean_headers(headers)
     for warning in warnings:
-        say(words.WARNING.said(text=warning))
+        say(words.WARNING.said(text=words.in_language(warning)))
     return dict(kept)

@@ -23,7 +23,9 @@ def verdict(found: Mapping[str, Any]) -> RenderableType:
     for part in found.get("parts") or ():
         lines += [Text(escape_controls(os.path.basename(str(part["file"])))), *_file(part)]
     if "report" in found:
-        lines.append(Text(words.VERIFY_REPORT.said(text=escape_controls(str(found["report"]["text"]))), "dim"))
+        report = found["report"]
+        text = (words.language() == "en" and report.get("text_en")) or report["text"]  # an earlier one has no English
+        lines.append(Text(words.VERIFY_REPORT.said(text=escape_controls(str(text))), "dim"))
     wrong = [_problem(each) for each in found["problems"]]
     last = words.VERIFY_OK if found["ok"] else words.VERIFY_BAD
     return Group(

@@ -11,7 +11,7 @@ import click
 
 from m3u8svc.checking import Checks, packets_said, parts_beside
 from m3u8svc.cli import words
-from m3u8svc.cli.client import EXIT_REFUSED, Client, CommandFailed
+from m3u8svc.cli.client import EXIT_REFUSED, Client, CommandFailed, warnings_of
 from m3u8svc.cli.examples import taught
 from m3u8svc.cli.options import id_argument, json_option, server_option
 from m3u8svc.errors import CannotVerify
@@ -57,8 +57,8 @@ def repair(task_id: str, server: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(answer, ensure_ascii=False, indent=2))
         return
-    for warning in answer.get("warnings") or ():
-        click.echo(words.WARNING.said(text=escape_controls(str(warning))), err=True)
+    for warning in warnings_of(answer):
+        click.echo(words.WARNING.said(text=escape_controls(warning)), err=True)
     click.echo(words.REPAIRING.said(id=escape_controls(task.id)))
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import attrs
 
 from m3u8svc.errors import Language
+from m3u8svc.wording import in_english
 
 
 def language(environ: Mapping[str, str] = os.environ) -> Language:
@@ -21,6 +22,13 @@ def language(environ: Mapping[str, str] = os.environ) -> Language:
         if locale := environ.get(name):
             return "zh" if locale.lower().startswith("zh") else "en"
     return "en"
+
+
+def in_language(text: str) -> str:
+    """
+    A text in the user's language, if it is in both.
+    """
+    return in_english(text) if language() == "en" else str(text)
 
 
 @attrs.frozen(kw_only=True)

@@ -33,8 +33,9 @@ from m3u8svc.hls.playlist import (
     Stream,
 )
 from m3u8svc.hls.uri import path_of
+from m3u8svc.wording import Said
 
-_GAP_REASON = "播放列表声明的空缺（EXT-X-GAP）"
+_GAP_REASON = Said("播放列表声明的空缺（EXT-X-GAP）", "the playlist declares it missing (EXT-X-GAP)")
 
 
 Place = tuple[str, int]

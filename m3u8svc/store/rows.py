@@ -31,6 +31,7 @@ from m3u8svc.tasks.task import (
     Task,
     TaskSpec,
 )
+from m3u8svc.wording import Said, packed, unpacked
 
 _MOUNTS = "mounts"
 KNOWN_TEXTS = 256
@@ -56,7 +57,7 @@ def task_row(task: Task) -> dict[str, Any]:  # Any, here and below: str, int, fl
         "settings": settings_json(task.spec.settings),
         # With what no extension is, and has no column of its own: whoever does not know it leaves it out.
         "extensions": _to_json({**attrs.asdict(task.spec.extensions), _MOUNTS: list(task.mounts)}),
-        "spec_warnings": _to_json(list(task.spec.warnings)),
+        "spec_warnings": _texts_json(task.spec.warnings),
         "playlist_bytes": task.spec.playlist_bytes,
         "err_code": task.err_code,
         "err_msg": task.err_msg,
@@ -67,11 +68,11 @@ def task_row(task: Task) -> dict[str, Any]:  # Any, here and below: str, int, fl
         "output": task.output,
         "output_id": task.output_id,
         "companions": _to_json([attrs.asdict(each) for each in task.companions]),
-        "warnings": _to_json(list(task.warnings)),
+        "warnings": _texts_json(task.warnings),
         "progress": progress_json(task.progress),
         "deleting": int(task.deleting),
         "missing": task.missing,
-        "again": "" if task.again is None else _to_json(attrs.asdict(task.again)),
+        "again": "" if task.again is None else _again_json(task.again),
         "priority": task.priority,
         "place": task.place,
         "held": task.held,
@@ -158,8 +159,28 @@ def _list_of(text: str) -> list[Any]:
     return [] if text == "[]" else list(json.loads(text))
 
 
+def _texts_json(texts: Iterable[str]) -> str:
+    return _to_json(_packed(texts))
+
+
 def _texts_of(text: str) -> tuple[str, ...]:
-    return tuple(_list_of(text))
+    return _unpacked(_list_of(text))
+
+
+def _packed(texts: Iterable[str]) -> list[str | list[str]]:
+    """
+    Texts as JSON has them: one in both languages is a list of the two, any other a string, as all of them are in rows
+    of earlier versions.
+    """
+    return [[str(each), each.en] if isinstance(each, Said) else each for each in texts]
+
+
+def _unpacked(stored: Iterable[Any]) -> tuple[str, ...]:
+    return tuple(Said(*each) if isinstance(each, list) else each for each in stored)
+
+
+def _again_json(again: Again) -> str:
+    return _to_json({**attrs.asdict(again), "warnings": _packed(again.warnings)})
 
 
 def _again_of(text: str) -> Again | None:
@@ -167,7 +188,7 @@ def _again_of(text: str) -> Again | None:
         return None
     stored = json.loads(text)
     companions = tuple(CompanionFile(**each) for each in stored.pop("companions"))
-    return Again(companions=companions, warnings=tuple(stored.pop("warnings")), **stored)
+    return Again(companions=companions, warnings=_unpacked(stored.pop("warnings")), **stored)
 
 
 def settings_json(settings: Settings) -> str:
@@ -232,14 +253,15 @@ def segment_columns(task_id: str, segment: SegmentRow) -> dict[str, Any]:
     """
     The columns of one segment of a task.
     """
-    return {"task_id": task_id, **attrs.asdict(segment)}
+    return {"task_id": task_id, **attrs.asdict(segment), "reason": packed(segment.reason)}
 
 
 def segment_of(row: RowMapping) -> SegmentRow:
     """
     The segment a row holds.
     """
-    return SegmentRow(**{name: row[name] for name in _SEGMENT_FIELDS})
+    found = SegmentRow(**{name: row[name] for name in _SEGMENT_FIELDS})
+    return attrs.evolve(found, reason=unpacked(found.reason)) if found.reason else found
 
 
 def event_columns(task: Task, previous: Status | None) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from m3u8svc.errors import CannotRemake, InvalidTransition, NeedsUrl
 from m3u8svc.tasks.lifecycle import WANTED, Event, advance
 from m3u8svc.tasks.source import with_url
 from m3u8svc.tasks.task import LIVE_NAMES, Again, Status, Task, TaskChange
-from m3u8svc.wording import Said
+from m3u8svc.wording import Said, said
 
 _UNSETTLED = Said("上次重新合并尚未收尾，请先让它继续", "the last merge has not come to its end: let it go on first")
 _PAUSED_BAR = "重新合并已暂停"
@@ -162,7 +162,8 @@ def give_up(task: Task, reason: str) -> Task:
     """
     The task with its old result and a warning, not to be made again.
     """
-    text = f"重新合并失败，原文件未变：{reason}"
+    zh, en = "重新合并失败，原文件未变：{reason}", "merging again failed, the file is the old one: {reason}"
+    text = said(zh, en, reason=reason)
     return attrs.evolve(
         task,
         again=None,
@@ -179,5 +180,7 @@ def halt(task: Task, reason: str) -> Task:
     Raises:
         InvalidTransition: it is not made again.
     """
-    text = f"重新合并未能收尾，已暂停，可以继续：{reason}"
+    zh = "重新合并未能收尾，已暂停，可以继续：{reason}"
+    en = "merging again did not come to its end, and is paused; it can go on: {reason}"
+    text = said(zh, en, reason=reason)
     return attrs.evolve(hold(task, Event.PAUSE), warnings=tuple(dict.fromkeys((*task.warnings, text))))

@@ -35,12 +35,14 @@ from m3u8svc.hls.playlist import (
 )
 from m3u8svc.redact import redact_text, redact_url
 from m3u8svc.tasks.ledger import SegmentRow
+from m3u8svc.wording import Said
 
 Place = tuple[str, int]
 """Track and position of a segment."""
 Outcome = Literal["done", "skipped", "gap", "missing"]
-UNVERIFIED = "服务器未给出长度，无法确认是否完整"
+UNVERIFIED = Said("服务器未给出长度，无法确认是否完整", "the server did not say how long it is: it may not be whole")
 """Of a segment that ends where nobody can tell whether it should (R-INT-1)."""
+_NOT_WANTED = Said("该轨道未下载", "its track is not downloaded")
 _NOWHERE = -1
 _PIECE_BYTES = 16 << 10
 _HOLES = ("gap", "missing")
@@ -53,7 +55,7 @@ class Line:
     """
     What became of one segment. Its fields are those of the report; times are seconds, of the playlist (`start_s`) and
     of the result (`from_s`, `to_s`, in the `file`-th of its files; None when the merger does not tell). `splice` is the
-    discontinuity sequence number.
+    discontinuity sequence number, `reason_en` the reason in English, "" where it is known in one language only.
     """
 
     track: str
@@ -73,6 +75,7 @@ class Line:
     from_s: float | None = None
     to_s: float | None = None
     reason: str = ""
+    reason_en: str = ""
     marks: tuple[str, ...] = ()
 
 
@@ -116,10 +119,11 @@ class Report:
     segments: bytes = attrs.field(repr=False)
 
     @property
-    def missing(self) -> str:
+    def missing(self) -> Said:
         """What the result lacks, in one line; "" when it lacks nothing."""
-        said: str = json.loads(self.summary)["summary"]["missing_text"]
-        return said
+        summary = json.loads(self.summary)["summary"]
+        text: str = summary["missing_text"]
+        return Said(text, summary.get("missing_text_en", text))  # an earlier version had no English
 
     @property
     def inits(self) -> Mapping[str, str]:
@@ -172,7 +176,8 @@ def make_report(evidence: Evidence, *, url: str, made_at: str, result: Mapping[s
         if line.reason == UNVERIFIED:
             unverified.append({"track": line.track, "position": line.position})
         elif line.outcome == "done" and line.reason:
-            errors.append({"track": line.track, "position": line.position, "reason": line.reason})
+            said = {"reason": line.reason} | ({"reason_en": line.reason_en} if line.reason_en else {})
+            errors.append({"track": line.track, "position": line.position, **said})
         if piece := compressor.compress(before + encode(_shown(line)).encode("utf-8", "backslashreplace")):
             pieces.append(piece)
         before = b",\n"
@@ -224,6 +229,11 @@ class _SoFar:
         counts, total = self._counts, self._counts.total()
         holes = counts["gap"] + counts["missing"]
         missing_s = _rounded(max(self._missing_s.values(), default=0.0))
+        text = Said(
+            f"缺失 {holes}/{total} 个分片，{missing_s:.1f} 秒",
+            f"{holes} of {total} segments missing, {missing_s:.1f} s",
+        )
+        lacks = Said(f"缺失 {holes} 个分片（{missing_s:.1f} 秒）", f"{holes} segments missing ({missing_s:.1f} s)")
         return {
             "segments_total": total,
             "done": counts["done"],
@@ -233,8 +243,10 @@ class _SoFar:
             "missing_s": missing_s,
             "skipped_s": _rounded(self._skipped_s),
             "complete": not holes,
-            "text": f"缺失 {holes}/{total} 个分片，{missing_s:.1f} 秒",
-            "missing_text": f"缺失 {holes} 个分片（{missing_s:.1f} 秒）" if holes else "",
+            "text": str(text),
+            "text_en": text.en,
+            "missing_text": str(lacks) if holes else "",
+            "missing_text_en": lacks.en if holes else "",
         }
 
 
@@ -318,22 +330,29 @@ def _end(
     How a segment ended, as fields of its line.
     """
     if absent is not None and absent.declared:
-        return {"outcome": "gap", "reason": absent.reason}
+        return {"outcome": "gap", **_why(absent.reason)}
     if (lost := evidence.lost.get(place)) is not None:
-        return {"outcome": "missing", "reason": lost.reason, "attempts": lost.attempts}
+        return {"outcome": "missing", **_why(lost.reason), "attempts": lost.attempts}
     row = evidence.rows.get(place)
     if absent is not None or row is None:
         past = evidence.past.get(place)
         known = {} if past is None or past.identity != identity else {"bytes": past.bytes, "sha256": past.sha256}
-        return {"outcome": "skipped", "reason": "该轨道未下载" if absent is None else absent.reason, **known}
+        return {"outcome": "skipped", **_why(_NOT_WANTED if absent is None else absent.reason), **known}
     return {
         "outcome": row.outcome,
         "bytes": row.size_bytes,
         "sha256": row.digest,
         "attempts": row.attempts,
-        "reason": row.reason,
+        **_why(row.reason),
         **span,
     }
+
+
+def _why(reason: str) -> dict[str, Any]:
+    """
+    A reason as fields of a line.
+    """
+    return {"reason": str(reason), "reason_en": reason.en} if isinstance(reason, Said) else {"reason": reason}
 
 
 class _Spans:
@@ -393,10 +412,11 @@ def _tracks(evidence: Evidence) -> list[dict[str, Any]]:
 
 
 def _shown(line: Line) -> dict[str, Any]:
-    return {name: getattr(line, name) for name in _FIELDS if name != "marks" or line.marks}
+    return {name: getattr(line, name) for name in _FIELDS if name not in _SOMETIMES or getattr(line, name)}
 
 
 _FIELDS = tuple(field.name for field in attrs.fields(Line))
+_SOMETIMES = ("reason_en", "marks")
 
 
 def _rounded(seconds: float) -> float:

@@ -21,7 +21,7 @@ from m3u8svc.errors import InvalidUrl, UnsupportedScheme
 from m3u8svc.redact import escape_controls, is_secret_header
 from m3u8svc.tasks.wire import wire_url
 from m3u8svc.weblimits import DEFAULTS, WebLimits
-from m3u8svc.wording import Said
+from m3u8svc.wording import Said, joined, said
 
 MAX_HOSTS = 64
 
@@ -76,14 +76,16 @@ def header_problems(headers: Mapping[str, Sequence[str]], limits: WebLimits = DE
     return problems
 
 
-def clean_headers(headers: Mapping[str, Sequence[str]]) -> tuple[Mapping[str, tuple[str, ...]], tuple[str, ...]]:
+def clean_headers(headers: Mapping[str, Sequence[str]]) -> tuple[Mapping[str, tuple[str, ...]], tuple[Said, ...]]:
     """
-    The headers that a task keeps, and a warning in Chinese naming those that it does not, if any.
+    The headers that a task keeps, and a warning naming those that it does not, if any.
     """
     kept = {name: tuple(values) for name, values in headers.items() if not _is_ours(name)}
     dropped = [_shown(name) for name in headers if _is_ours(name)]
-    warnings = (f"已忽略由程序自行决定的请求头：{'、'.join(dropped)}",) if dropped else ()
-    return MappingProxyType(kept), warnings
+    if not dropped:
+        return MappingProxyType(kept), ()
+    zh, en = "已忽略由程序自行决定的请求头：{names}", "headers that are ours to say, ignored: {names}"
+    return MappingProxyType(kept), (said(zh, en, names=joined(dropped, zh="、", en=", ")),)
 
 
 def parse_header_host(text: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 
 from m3u8svc.hls.cuts import Cuts
+from m3u8svc.wording import packed, unpacked
 
 
 @attrs.frozen(kw_only=True)
@@ -75,7 +76,8 @@ def write_merged(merged: Merged) -> bytes:
     """
     As it is stored.
     """
-    return json.dumps(attrs.asdict(merged)).encode()
+    missing = [{**attrs.asdict(each), "reason": packed(each.reason)} for each in merged.missing]
+    return json.dumps({**attrs.asdict(merged), "missing": missing}).encode()
 
 
 def read_merged(stored: bytes) -> Merged | None:
@@ -85,7 +87,7 @@ def read_merged(stored: bytes) -> Merged | None:
     try:
         fields: dict[str, Any] = json.loads(stored)  # Any: JSON
         cuts = Cuts.from_fields(fields.pop("cuts"))
-        missing = tuple(Missing(**each) for each in fields.pop("missing"))
+        missing = tuple(Missing(**{**each, "reason": unpacked(each["reason"])}) for each in fields.pop("missing"))
         return Merged(**fields, cuts=cuts, missing=missing)
     except (ValueError, KeyError, TypeError, AttributeError):
         return None

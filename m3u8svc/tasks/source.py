@@ -11,7 +11,7 @@ from m3u8svc.hls.uri import host_of
 from m3u8svc.tasks.headers import moved_headers
 from m3u8svc.tasks.names import result_name
 from m3u8svc.tasks.task import Status, Task, TaskSpec
-from m3u8svc.wording import Said
+from m3u8svc.wording import Said, joined, said
 
 _MOVED = "链接换到了另一个站点"
 
@@ -44,4 +44,6 @@ def _warnings(spec: TaskSpec, url: str) -> tuple[str, ...]:
     moved = moved_headers(spec.headers, spec.address, url, spec.extensions.header_hosts)
     if not moved:
         return kept
-    return (*kept, f"{_MOVED}（{host_of(url)}），请求头 {'、'.join(moved)} 将发送到那里")
+    zh = _MOVED + "（{host}），请求头 {headers} 将发送到那里"
+    en = "the link leads to another site now ({host}), where the headers {headers} will be sent"
+    return (*kept, said(zh, en, host=host_of(url), headers=joined(moved, zh="、", en=", ")))

@@ -593,6 +593,7 @@ def schemas(mergers: Sequence[str], storages: Sequence[str], limits: WebLimits) 
     The shapes that operations name.
     """
     task = _task_fields()
+    warnings = {"warnings": _texts("What had no effect, in Chinese."), "warnings_en": _texts("The same in English.")}
     return {
         "Error": {
             "type": "string",
@@ -619,10 +620,10 @@ def schemas(mergers: Sequence[str], storages: Sequence[str], limits: WebLimits) 
                 "role": {"type": "string", "enum": [role.value for role in Role], "description": "What it may do."},
             },
         ),
-        "Success": _fields_of({"status": {"const": "success"}}, {"warnings": _texts("What had no effect.")}),
+        "Success": _fields_of({"status": {"const": "success"}}, warnings),
         "Created": _fields_of(
             {"status": {"const": "success"}, "id": {"type": "string", "description": SHOWN["id"]}},
-            {"warnings": _texts("What had no effect.")},
+            warnings,
         ),
         "Task": _fields_of(task, _OPTIONAL),
         "TaskDetail": _fields_of(
@@ -711,6 +712,7 @@ def _task_fields() -> dict[str, Json]:
         "output": text,
         "again": {"type": "string", "enum": ["", "merge", "repair"]},
         "warnings": {"type": "array", "items": text},
+        "warnings_en": {"type": "array", "items": text},
         "playlist_bytes": count,
         "priority": {"type": "integer"},
         "queue_position": {"type": ["integer", "null"], "minimum": 1},
@@ -748,6 +750,7 @@ def _incident() -> Json:
 
 def _outline() -> Json:
     whole = _properties(Outline, {}, bare=True)
+    skip = _properties(OutlinedSkip, {}, bare=True)
     seconds = "duration_s"
     shapes: dict[str, Json] = {
         "status": {"const": "success"},
@@ -758,7 +761,7 @@ def _outline() -> Json:
                 "count": whole["segments"],
                 "skipped": whole["skipped"],
                 "gaps": whole["gaps"],
-                "skips": _array(_object_of(OutlinedSkip, {}, bare=True)),
+                "skips": _array(_fields_of(skip | {"reason_en": {"type": "string"}}, {})),
             },
             {},
         ),
@@ -768,6 +771,7 @@ def _outline() -> Json:
         "tracks": _array(_object_of(OutlinedTrack, {}, bare=True)),
         "groups": _array(_object_of(OutlinedGroup, {}, bare=True)),
         "warnings": whole["warnings"],
+        "warnings_en": whole["warnings"],
     }
     texts = openapi_texts.OUTLINE
     return _fields_of({name: shape | {"description": texts[name]} for name, shape in shapes.items()}, {})

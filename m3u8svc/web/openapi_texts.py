@@ -109,6 +109,7 @@ SHOWN: Mapping[str, str] = {
     "output": "Where the result is.",
     "again": "What is being done to a finished task once more.",
     "warnings": "What there is to say about it, in Chinese.",
+    "warnings_en": "`warnings` in English; what an earlier version said stays as it is.",
     "playlist_bytes": "How large the playlist was that came with the request.",
     "queue_position": "Where the task stands among those that wait, from 1; null where it does not wait.",
     "incidents": "The last things that went wrong, oldest first.",
@@ -167,6 +168,7 @@ OUTLINE: Mapping[str, str] = {
     "tracks": "The media playlists that would be downloaded.",
     "groups": "The stretches between discontinuities.",
     "warnings": "What there is to say about the stream, in Chinese.",
+    "warnings_en": "`warnings` in English.",
 }
 SEGMENTS: Mapping[str, str] = {
     "tracks": "The media playlists that are downloaded, the main one first; none before they were read.",

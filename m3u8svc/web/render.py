@@ -22,6 +22,7 @@ from m3u8svc.tasks.segmentmap import SegmentMap
 from m3u8svc.tasks.task import SETTING_NAMES, Extensions, Incident, Settings, Status, SystemSettings, Task
 from m3u8svc.web.contract import Plugins, Reason, Sandbox
 from m3u8svc.web.fields import MASK
+from m3u8svc.wording import in_english
 
 ENGLISH = "X-Error-Text-En"
 """The header with an error's text in English, beside the body that is Chinese by contract."""
@@ -127,7 +128,7 @@ def _beyond_the_seed(task: Task, queue_position: int | None) -> dict[str, Any]:
         "held": task.held,
         "output": task.output,
         "again": "" if task.again is None else task.again.kind,
-        "warnings": list(dict.fromkeys((*task.spec.warnings, *task.warnings))),  # a request's warning may be in both
+        **_in_both(dict.fromkeys((*task.spec.warnings, *task.warnings))),  # a request's warning may be in both
         "playlist_bytes": task.spec.playlist_bytes,
         "priority": task.priority,
         "queue_position": queue_position,
@@ -231,14 +232,14 @@ def outline_object(outline: Outline) -> dict[str, Any]:
             "count": outline.segments,
             "skipped": outline.skipped,
             "gaps": outline.gaps,
-            "skips": [attrs.asdict(each) for each in outline.skips],
+            "skips": [attrs.asdict(each) | {"reason_en": in_english(each.reason)} for each in outline.skips],
         },
         "encryption": {"methods": list(outline.methods), "key_formats": list(outline.key_formats)},
         "variants": [_jsonable(each) for each in outline.variants],
         "renditions": [_jsonable(each) for each in outline.renditions],
         "tracks": [_with_duration(each) for each in outline.tracks],
         "groups": [_with_duration(each) for each in outline.groups],
-        "warnings": list(outline.warnings),
+        **_in_both(outline.warnings),
     }
 
 
@@ -299,7 +300,15 @@ def success_object(warnings: Sequence[str] = (), **fields: Any) -> dict[str, Any
     """
     The answer to a request that changed something.
     """
-    return {"status": "success", **fields} | ({"warnings": list(warnings)} if warnings else {})
+    return {"status": "success", **fields} | (_in_both(warnings) if warnings else {})
+
+
+def _in_both(warnings: Iterable[str]) -> dict[str, Any]:
+    """
+    Warnings in Chinese, and the same in English; those of earlier versions stay as they are.
+    """
+    each = list(warnings)
+    return {"warnings": each, "warnings_en": [in_english(text) for text in each]}
 
 
 def json_bytes(value: Any) -> bytes:

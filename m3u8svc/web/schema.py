@@ -325,7 +325,7 @@ def parse_change(body: bytes, *, limits: WebLimits = DEFAULTS) -> TaskChange:
         again="merge" if read.merge else "repair" if read.repair else "",
         priority=read.priority if "priority" in read.model_fields_set else None,
         position=read.queue,
-        warnings=(*(f"{problem}，已忽略" for problem in fixed), *unknown),
+        warnings=(*(said("{problem}，已忽略", "{problem}, ignored", problem=each) for each in fixed), *unknown),
     )
 
 
@@ -474,12 +474,15 @@ def _proxy_problems(read: _SettingsBody, *, used: bool) -> Iterator[Said]:
         yield Said("proxy_type: 填写 proxy_host 时必填", "proxy_type: is needed with proxy_host")
 
 
-def _ignored(read: TaskBody) -> Iterator[str]:
+def _ignored(read: TaskBody) -> Iterator[Said]:
     """
     Warnings for fields whose switch is off.
     """
     settings = [name for name in SETTING_NAMES if name in read.model_fields_set]
     if settings and not read.advanced:
-        yield f"advanced 不为 true，已忽略：{'、'.join(settings)}"
+        zh, en = "advanced 不为 true，已忽略：{names}", "advanced is not true, ignored: {names}"
+        yield said(zh, en, names=joined(settings, zh="、", en=", "))
     if read.http_headers and not read.use_http_headers:
-        yield "use_http_headers 不为 true，已忽略：http_headers"
+        yield Said(
+            "use_http_headers 不为 true，已忽略：http_headers", "use_http_headers is not true, ignored: http_headers"
+        )

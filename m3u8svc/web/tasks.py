@@ -28,11 +28,12 @@ from m3u8svc.web.queries import (
 from m3u8svc.web.render import incidents_object, json_bytes, outline_object, success_object, task_object
 from m3u8svc.web.schema import is_too_large, parse_change, parse_task
 from m3u8svc.weblimits import DEFAULTS, WebLimits
+from m3u8svc.wording import Said
 
 UNUSABLE = (PluginUnavailable, NotOffered)
 """Problems of the operator's that a request has if it names what is not there."""
 
-FETCHED_AGAIN = "没有保留的分片，将重新下载"
+FETCHED_AGAIN = Said("没有保留的分片，将重新下载", "no segments were kept: all are fetched again")
 TOTAL = "X-Total-Count"
 """The header with how many tasks a list is about, before limit and offset."""
 TASKS_AT_ONCE = 100

@@ -78,6 +78,7 @@ class StubService(VisitedServer):
         self.visits: list[Visit] = []
         self.answer: Raw | None = None
         self.warnings: list[str] = []
+        self.warnings_en: list[str] = []
         self.before_get: Callable[[], None] = lambda: None
         self.keys: list[str | None] = []
         self.authorizations: list[str | None] = []
@@ -105,7 +106,7 @@ class StubService(VisitedServer):
         if self.answer is not None:
             return self.answer
         if visit.method == "POST":
-            return _json({"status": "success", "id": "new1"} | ({"warnings": self.warnings} if self.warnings else {}))
+            return _json({"status": "success", "id": "new1"} | self._warnings())
         if visit.method == "GET":
             self.before_get()
             if "id" not in visit.query:
@@ -121,7 +122,11 @@ class StubService(VisitedServer):
             return _json(found)
         if visit.method == "PUT" and found["status"] == "已完成":
             return _refusal(400, "任务不能从“已完成”变为“等待中”", "invalid_transition")
-        return _json({"status": "success"} | ({"warnings": self.warnings} if self.warnings else {}))
+        return _json({"status": "success"} | self._warnings())
+
+    def _warnings(self) -> dict[str, list[str]]:
+        both = {"warnings": self.warnings, "warnings_en": self.warnings_en}
+        return {name: texts for name, texts in both.items() if texts}
 
     def listed(self, query: Mapping[str, str]) -> list[dict[str, Any]]:
         """By the filters that a test needs; the queue is in order of creation."""

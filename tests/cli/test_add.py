@@ -124,6 +124,15 @@ def test_warnings_go_to_standard_error(service: StubService, invoke: Invoke) -> 
     assert "注意：已忽略\\x1b[2J\n" == invoke("add", URL, locale=CHINESE).stderr
 
 
+def test_warnings_are_in_the_language_of_the_user(service: StubService, invoke: Invoke) -> None:
+    """The English ones where the service has them, one for each."""
+    service.warnings, service.warnings_en = ["提示"], ["a hint"]
+    assert "Warning: a hint\n" == invoke("add", URL).stderr
+    assert "注意：提示\n" == invoke("add", URL, locale=CHINESE).stderr
+    service.warnings_en = ["a hint", "of another list"]
+    assert "Warning: 提示\n" == invoke("add", URL).stderr
+
+
 def test_json_is_the_whole_answer(service: StubService, invoke: Invoke) -> None:
     """--json prints what the service said, warnings included, and nothing beside it."""
     service.warnings = ["已忽略"]

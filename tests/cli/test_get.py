@@ -17,7 +17,9 @@ from tempfile import TemporaryDirectory
 import pytest
 from twisted.internet.defer import Deferred, maybeDeferred
 
-from m3u8svc.cli.foreground import Journal, State
+from m3u8svc.cli.foreground import Journal, State, _with_past
+from m3u8svc.tasks.task import Task, TaskSpec
+from m3u8svc.wording import Said, in_english
 from tests.cli.conftest import Invoke
 from tests.needs import no_rights
 from tests.visited import VisitedServer
@@ -369,7 +371,8 @@ def test_state_is_written_in_a_thread(tmp_path: Path) -> None:
 
     with State.held(tmp_path / "state", skip="", keep_ts=True) as state:
         journal = Journal(state=state, in_thread=later)
-        for recorded in (journal.staged("1-2-3", (), ("a warning",)), journal.published("/film.mp4")):
+        warnings = ("a warning", Said("提示", "a hint"))
+        for recorded in (journal.staged("1-2-3", (), warnings), journal.published("/film.mp4")):
             recording = Deferred.fromCoroutine(recorded)
             assert not recording.called
             calls.pop()()
@@ -380,9 +383,19 @@ def test_state_is_written_in_a_thread(tmp_path: Path) -> None:
         "kept": "yes",
         "output_id": "1-2-3",
         "companions": "[]",
-        "warnings": "a warning",
+        "warnings": "a warning\n提示",
+        "warnings_en": "a warning\na hint",
         "output": "/film.mp4",
     } == known
+
+
+def test_what_was_said_before_is_said_again() -> None:
+    """In both languages; by what an earlier version wrote down, in one."""
+    task = Task(id="t1", spec=TaskSpec(url="http://h/x", filename="x"))
+    both = _with_past(task, {"warnings": "提示\n注意", "warnings_en": "a hint\nmind"}).warnings
+    assert (("提示", "注意"), ["a hint", "mind"]) == (both, [in_english(each) for each in both])
+    assert ["提示"] == [in_english(each) for each in _with_past(task, {"warnings": "提示"}).warnings]
+    assert () == _with_past(task, {}).warnings
 
 
 def test_get_without_a_place_for_its_state(origin: Origin, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from m3u8svc.cli.display import JsonLines
 from m3u8svc.tasks.task import Phase, Progress
+from m3u8svc.wording import Said
 from tests.cli.test_get import Origin, origin, stream
 
 __all__ = ["origin", "stream"]  # fixtures
@@ -213,7 +214,7 @@ def test_a_list_goes_on_where_it_was_stopped(origin: Origin, tmp_path: Path) -> 
     assert len(fetched) <= 2 * len(set(fetched)) + 1  # one connection: at most one was in flight
 
 
-def test_lines_of_progress_are_few(capsys: pytest.CaptureFixture[str]) -> None:
+def test_lines_of_progress_are_few(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """One at once for a new phase, else at most one a second and only when something moved."""
     now = [10.0]
     shown = JsonLines({"index": 3}, clock=lambda: now[0])
@@ -227,8 +228,9 @@ def test_lines_of_progress_are_few(capsys: pytest.CaptureFixture[str]) -> None:
     ]
     for now[0], progress in steps:
         shown.update(progress)
-    shown.close(["w"])
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")
+    shown.close(["w", Said("提示", "a hint")])
     lines = [json.loads(each) for each in capsys.readouterr().out.splitlines()]
     assert [("download", 1), ("download", 3), ("merge", 3)] == [(each["phase"], each["progress"]) for each in lines[:3]]
-    assert {"event": "warning", "index": 3, "text": "w"} == lines[3]
+    assert [{"event": "warning", "index": 3, "text": each} for each in ("w", "a hint")] == lines[3:]
     assert (2, 2) == (lines[1]["speed"], lines[1]["eta"])

@@ -170,7 +170,7 @@ ANSWER: dict[str, Any] = {
         "count": 2,
         "skipped": 1,
         "gaps": 0,
-        "skips": [{"positions": "1", "count": 1, "reason": "跳过表达式: 1"}],
+        "skips": [{"positions": "1", "count": 1, "reason": "跳过表达式: 1", "reason_en": "skip expression: 1"}],
     },
     "encryption": {"methods": ["AES-128"], "key_formats": ["identity"]},
     "variants": [],
@@ -178,6 +178,7 @@ ANSWER: dict[str, Any] = {
     "tracks": [{"track": "main", "segments": 2, "duration": 12.0}],
     "groups": [],
     "warnings": ["\x1b[2J"],
+    "warnings_en": ["a\x1b[2J"],
 }
 
 
@@ -200,6 +201,9 @@ def test_plan_by_a_service(service: StubService, invoke: Invoke) -> None:
         :5
     ]
     assert "注意 \\x1b[2J" in lines
+    english = invoke("plan", "http://h/x", "--server", service.url)
+    lines = [" ".join(line.split()) for line in english.stdout.splitlines()]
+    assert [True, True] == ["Warning a\\x1b[2J" in lines, "Skipped 1: skip expression: 1" in lines]
 
 
 def test_plan_a_service_refuses(service: StubService, invoke: Invoke) -> None:

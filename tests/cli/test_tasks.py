@@ -163,6 +163,7 @@ def test_show_tells_the_facts(service: StubService, invoke: Invoke) -> None:
             segments_total=10,
             bytes=12345,
             warnings=["已忽略：x"],
+            warnings_en=["ignored: x"],
         )
     )
     facts = dict(line.strip().split("  ", 1) for line in invoke("show", "a1").stdout.splitlines())
@@ -175,7 +176,7 @@ def test_show_tells_the_facts(service: StubService, invoke: Invoke) -> None:
         "Size": "12,345 bytes",
         "Error": "连接失败 [connect_failed]",
         "What to do": "look at the network and the link, then resume the task",
-        "Warning": "已忽略：x",
+        "Warning": "ignored: x",
         "Created": "2026-01-02T03:04:05.000006Z",
         "URL": "http://stream.example/a1.m3u8",
     } == {label: value.strip() for label, value in facts.items()}
@@ -377,7 +378,7 @@ def test_the_queue_is_changed(
 def test_a_task_goes_on_from_another_url(service: StubService, invoke: Invoke) -> None:
     """One request for both, one line; what the service has to say of it is told."""
     service.put(task("a1"), task("b1"))
-    service.warnings = ["Cookie goes elsewhere"]
+    service.warnings, service.warnings_en = ["Cookie 将发送到那里"], ["Cookie goes elsewhere"]
     result = invoke("resume", "a", "--url", "https://s.example/new.m3u8")
     assert (0, "a1 resumed\n", "Warning: Cookie goes elsewhere\n") == (
         result.exit_code,

@@ -3,6 +3,7 @@ The report of a result: numbers that add up, nothing secret, and enough to plan 
 """
 
 import json
+from collections.abc import Mapping
 
 import attrs
 import pytest
@@ -13,6 +14,7 @@ from m3u8svc.hls.playlist import MediaPlaylist, Presentation, Rendition, Stream
 from m3u8svc.redact import redact_url
 from m3u8svc.tasks.completeness import Evidence, Line, Lost, _shown_url, make_report, presentation_of, summarise
 from m3u8svc.tasks.ledger import SegmentRow
+from m3u8svc.wording import Said
 
 LIST = """#EXTM3U
 #EXT-X-TARGETDURATION:4
@@ -53,7 +55,7 @@ def presentation(text: str = LIST) -> Presentation:
     )
 
 
-def evidence(skips: dict[int, str] | None = None, lost: tuple[int, ...] = ()) -> Evidence:
+def evidence(skips: Mapping[int, str] | None = None, lost: tuple[int, ...] = ()) -> Evidence:
     """All of it is there but what is skipped and the positions of the main track that are lost."""
     shown = presentation()
     plan = plan_presentation(shown, skips or {})
@@ -106,6 +108,31 @@ def test_every_segment_has_its_end() -> None:
         lines["main", 1].source,
     )
     assert lines["main", 3].identity and not lines["main", 4].identity
+
+
+def test_reasons_are_in_english_beside() -> None:
+    """Where they are known in both languages; a report of an earlier version has none, and is read."""
+    given = evidence({3: Said("跳过表达式: 3", "skip expression: 3")}, lost=(5,))
+    key = ("main", 1)
+    given = attrs.evolve(
+        given,
+        lost={("main", 5): Lost(reason=Said("失败", "it failed"), attempts=7)},
+        rows={**given.rows, key: attrs.evolve(given.rows[key], reason=Said("丢包", "packets were lost"))},
+    )
+    made = report(given)
+    lines = {(line.track, line.position): line for line in made.lines()}
+    english = [lines["main", n].reason_en for n in range(1, 6)]
+    gap = "the playlist declares it missing (EXT-X-GAP)"
+    assert ["packets were lost", "", "skip expression: 3", gap, "it failed"] == english
+    whole = json.loads(made.whole(task_id="t1"))
+    assert "reason_en" not in whole["segments"][1]
+    [error] = whole["continuity_errors"]
+    assert {"track": "main", "position": 1, "reason": "丢包", "reason_en": "packets were lost"} == error
+    assert "3 of 10 segments missing, 6.5 s" == whole["summary"]["text_en"]
+    assert "3 segments missing (6.5 s)" == whole["summary"]["missing_text_en"] == made.missing.en
+    summary = json.loads(made.summary)
+    del summary["summary"]["missing_text_en"]
+    assert "缺失 3 个分片（6.5 秒）" == attrs.evolve(made, summary=json.dumps(summary)).missing.en
 
 
 def test_the_object_for_people_has_the_summary_first() -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from m3u8svc.hls.cuts import Cuts
 from m3u8svc.tasks.merged import Merged, Missing, digest_of, read_merged, write_merged
+from m3u8svc.wording import Said, in_english
 
 
 def test_what_was_written_is_read() -> None:
@@ -18,10 +19,13 @@ def test_what_was_written_is_read() -> None:
         file_time=1.5,
         missing=(
             Missing(track="main", position=3, reason="404", status=404),
-            Missing(track="a", position=1, reason="", lost=True),
+            Missing(track="a", position=1, reason=Said("失败", "it failed"), lost=True),
         ),
     )
-    assert merged == read_merged(write_merged(merged))
+    read = read_merged(write_merged(merged))
+    assert merged == read
+    assert read is not None
+    assert ["404", "it failed"] == [in_english(each.reason) for each in read.missing]
 
 
 @pytest.mark.parametrize("stored", [b"", b"[]", b"{}", b"\xff", b'{"parts": 1, "cuts": {}, "missing": []}', b'{"cuts"'])

@@ -40,6 +40,7 @@ from m3u8svc.web.schema import (
     parse_task,
 )
 from m3u8svc.weblimits import DEFAULTS, WebLimits
+from m3u8svc.wording import Said
 
 BODIES = (TaskBody, ChangeBody, SavedSettingsBody, CurlBody)
 MERGERS = ("mp4", "ts", "none", "special")
@@ -233,7 +234,7 @@ TASK = Task(
         headers={"A": ("b",)},
         settings=Settings(proxy_password="p"),
         extensions=Extensions(key="00" * 16, plugins={"p": {"a": 1}}),
-        warnings=("w",),
+        warnings=("w", Said("提示", "a hint")),
     ),
     status=Status.COMPLETED,
     completed_at=3.0,

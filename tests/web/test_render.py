@@ -26,6 +26,7 @@ from m3u8svc.web.render import (
     success_object,
     task_object,
 )
+from m3u8svc.wording import Said
 
 SEED = [
     *("id", "url", "filename", "size", "progress", "status", "status_bar", "err_msg"),
@@ -33,7 +34,7 @@ SEED = [
 ]
 OURS = ["phase", "speed", "eta", "segments_done", "segments_total", "bytes"]
 OURS += ["err_code", "err_msg_en", "err_url", "err_advice", "err_advice_en", "held"]
-OURS += ["output", "again", "warnings", "playlist_bytes", "priority", "queue_position"]
+OURS += ["output", "again", "warnings", "warnings_en", "playlist_bytes", "priority", "queue_position"]
 
 EXTENSIONS = [
     *("merger", "storage", "faststart", "allow_gaps", "variant", "audio", "subtitles", "subtitle_files", "groups"),
@@ -60,7 +61,7 @@ def whole_task(**changes):
         "completed_at": 1700000002.000001,
         "size": 7,
         "output": "/srv/film.mp4",
-        "warnings": ("w1", "w2"),
+        "warnings": ("w1", Said("提示", "a hint")),
         "progress": Progress(
             percent=41,
             phase=Phase.DOWNLOAD,
@@ -112,7 +113,8 @@ def test_values():
         "bytes": 99,
         "err_code": "timeout",
         "output": "/srv/film.mp4",
-        "warnings": ["w1", "w2"],
+        "warnings": ["w1", "提示"],
+        "warnings_en": ["w1", "a hint"],
     }
     assert expected == {name: shown[name] for name in expected}
 
@@ -182,7 +184,8 @@ def test_progress_message():
 def test_success():
     """Warnings are there when there are any."""
     assert {"status": "success"} == success_object()
-    assert {"status": "success", "id": "1", "warnings": ["w"]} == success_object(("w",), id="1")
+    warnings = {"warnings": ["w", "提示"], "warnings_en": ["w", "a hint"]}
+    assert {"status": "success", "id": "1", **warnings} == success_object(("w", Said("提示", "a hint")), id="1")
 
 
 def test_outline():
@@ -217,13 +220,13 @@ def test_outline():
         segments=2,
         skipped=1,
         gaps=0,
-        skips=(OutlinedSkip(positions="1", count=1, reason="r"),),
+        skips=(OutlinedSkip(positions="1", count=1, reason=Said("跳过", "skipped")),),
         groups=(group,),
         duration_s=1.0,
         estimated_bytes=7,
         methods=("AES-128",),
         key_formats=("identity",),
-        warnings=("w",),
+        warnings=("w", Said("提示", "a hint")),
     )
     assert {
         "status": "success",
@@ -233,7 +236,7 @@ def test_outline():
             "count": 2,
             "skipped": 1,
             "gaps": 0,
-            "skips": [{"positions": "1", "count": 1, "reason": "r"}],
+            "skips": [{"positions": "1", "count": 1, "reason": "跳过", "reason_en": "skipped"}],
         },
         "encryption": {"methods": ["AES-128"], "key_formats": ["identity"]},
         "variants": [
@@ -266,7 +269,8 @@ def test_outline():
         "groups": [
             {"number": 1, "first": 1, "last": 2, "start": 0.5, "duration": 1.5, "url": "http://h/*", "skipped": 1}
         ],
-        "warnings": ["w"],
+        "warnings": ["w", "提示"],
+        "warnings_en": ["w", "a hint"],
     } == outline_object(outline)
 
 

@@ -415,6 +415,7 @@ def test_settings_without_advanced():
     draft = parse_task(encoded(**LEAST, download_threads=4, keep_ts_files=True))
     assert {} == draft.given
     assert ("advanced 不为 true，已忽略：download_threads、keep_ts_files",) == draft.warnings
+    assert ["advanced is not true, ignored: download_threads, keep_ts_files"] == [each.en for each in draft.warnings]
 
 
 def test_headers_without_their_switch():
@@ -707,4 +708,6 @@ def test_a_change_of_what_cannot_be_changed(name):
     with pytest.raises(InvalidRequest) as refused:
         parse_change(encoded(**{name: "best", "colour": 1}))
     assert f"{name}: 任务创建后不能更改; 未知字段，已忽略：colour" == refused.value.fields["problems"]
-    assert (f"{name}: 任务创建后不能更改，已忽略",) == parse_change(encoded(status="已暂停", **{name: "best"})).warnings
+    change = parse_change(encoded(status="已暂停", **{name: "best"}))
+    assert (f"{name}: 任务创建后不能更改，已忽略",) == change.warnings
+    assert [f"{name}: stays as it was when the task was created, ignored"] == [each.en for each in change.warnings]

@@ -64,6 +64,7 @@ def test_post_with_warnings(wire):
     """What had no effect is named in the answer."""
     reply = wire.ask("POST", "/api/tasks", LEAST | {"colour": "red"})
     assert ["未知字段，已忽略：colour"] == reply.value["warnings"]
+    assert ["unknown fields, ignored: colour"] == reply.value["warnings_en"]
 
 
 @pytest.mark.parametrize("body", [b"{", b"not json", b"[]", {"url": "x"}, LEAST | {"filename": "../x"}, b"[" * 5000])
@@ -102,7 +103,8 @@ def test_put_with_a_url(wire, service):
     task = held(service)
     service.hold(attrs.evolve(task, spec=attrs.evolve(task.spec, warnings=("Cookie goes elsewhere",))))
     reply = wire.ask("PUT", "/api/tasks?id=t1", {"url": "https://b.test/l"})
-    assert (200, {"status": "success", "warnings": ["Cookie goes elsewhere"]}) == (reply.status, reply.value)
+    warnings = {"warnings": ["Cookie goes elsewhere"], "warnings_en": ["Cookie goes elsewhere"]}
+    assert (200, {"status": "success", **warnings}) == (reply.status, reply.value)
     assert ("change", "t1", TaskChange(url="https://b.test/l")) == service.calls[-1]
 
 
@@ -465,6 +467,7 @@ def test_put_merge(wire, service, kept):
     held(service, status=Status.COMPLETED)
     service.kept = kept
     reply = wire.ask("PUT", "/api/tasks?id=t1", {"merge": True, "skip_ts_info": "1"})
-    expected = {} if kept else {"warnings": ["没有保留的分片，将重新下载"]}
+    english = ["no segments were kept: all are fetched again"]
+    expected = {} if kept else {"warnings": ["没有保留的分片，将重新下载"], "warnings_en": english}
     assert {"status": "success"} | expected == reply.value
     assert ("change", "t1", TaskChange(given={"skip_ts_info": "1"}, again="merge")) == service.calls[-1]

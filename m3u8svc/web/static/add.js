@@ -3,7 +3,7 @@
 
 import { ask, call, taskPath } from "./api.js";
 import { Icon, IconButton, clock, html, signal, size, useEffect, useRef } from "./view.js";
-import { language, say, text, words as wordsOf } from "./state.js";
+import { inLine, language, say, text, warned, words as wordsOf } from "./state.js";
 import { Fields, bodyOf, showProblem, typed } from "./fields.js";
 import { refresh } from "./tasks.js";
 import { nameFrom } from "./texts.js";
@@ -81,7 +81,7 @@ async function uncurl() {
   if (!isCurl(command)) return true;
   const changed = () => draft.peek().links !== command;
   try {
-    const { url, filename, warnings, warnings_en: english, use_http_headers: _used, advanced: _advanced, ...rest } = await ask("POST", "api/curl", { command });
+    const { url, filename, warnings, warnings_en, use_http_headers: _used, advanced: _advanced, ...rest } = await ask("POST", "api/curl", { command });
     if (changed()) return !isCurl(draft.peek().links);
     const before = draft.peek(), values = { ...before.values };
     for (const [name, value] of Object.entries(told.values)) if (values[name] === value) delete values[name];
@@ -90,7 +90,7 @@ async function uncurl() {
     told = { filename, values: found };
     problems.value = {};
     open.value = true;
-    say([text.peek().fromCurl, ...(language.peek() === "en" && english ? english : warnings ?? [])].join(" · "), warnings?.length ? "mild" : "good");
+    say([text.peek().fromCurl, ...warned({ warnings, warnings_en })].join(" · "), warnings?.length ? "mild" : "good");
     return true;
   } catch (error) {
     if (!changed()) blame(error);
@@ -144,7 +144,7 @@ async function add(form) {
   for (const [place, each] of list.entries()) {
     try {
       const answer = await create(creations[place]);
-      warnings.push(...answer.warnings ?? []);
+      warnings.push(...warned(answer));
       done += 1;
     } catch (error) {
       failed.push(each);
@@ -157,7 +157,7 @@ async function add(form) {
     if (!failed.length) { draft.value = EMPTY; open.value = false; plan.value = null; }
     else change({ links: failed.map(each => each.line).filter(Boolean).join("\n") || (failed.some(each => each.playlist && !each.file) ? draft.peek().links : ""),
       files: failed.map(each => each.file).filter(Boolean), values });
-    say([done > 1 ? text.peek().added(done) : "", ...new Set(warnings)].filter(Boolean).join("；"), warnings.length ? "mild" : "good");
+    say(inLine([done > 1 ? text.peek().added(done) : "", ...new Set(warnings)].filter(Boolean)), warnings.length ? "mild" : "good");
     refresh();
   }
   if (last) blame(last.error, list.length > 1 ? last.each.line ?? last.each.filename : "");
@@ -356,7 +356,7 @@ function Plan({ plan: found, values }) {
   return html`
     <section class="plan" aria-label=${words.plan}>
       <dl>${facts.map(([name, value]) => html`<div key=${name}><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>
-      ${found.warnings.length > 0 && html`<p class="advice">${found.warnings.join("\n")}</p>`}
+      ${found.warnings.length > 0 && html`<p class="advice">${warned(found).join("\n")}</p>`}
       <div class="choices">
         ${found.variants.length > 0 && html`
           <fieldset><legend>${words.variants}</legend>

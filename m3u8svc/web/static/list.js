@@ -3,7 +3,7 @@
 
 import { taskPath } from "./api.js";
 import { Dialog, Icon, IconButton, clock, html, signal, size, useEffect, useRef, useSignal } from "./view.js";
-import { dialog, language, say, text } from "./state.js";
+import { dialog, language, say, text, warned } from "./state.js";
 import { BLOCK, DONE, FAILED, PAUSED, RUNNING, WAITING, act, actAll, block, blockCount, bulk, can, counts, look, moveBy, moveTo, pause, query, resume, select,
   selectBetween, selected, taskOf, total, want } from "./tasks.js";
 import { advice, nameOf, phase, state, trouble } from "./texts.js";
@@ -119,7 +119,7 @@ function Row({ id, place }) {
   const is = (...names) => names.includes(task.status);
   const held = is(PAUSED) && Boolean(task.held);   // by the service, not by the user
   const kind = is(RUNNING) || task.again ? "running" : is(DONE) ? "done" : is(FAILED) ? "failed" : held ? "held" : is(PAUSED) ? "paused" : "waiting";
-  const warnings = task.warnings ?? [], isSelected = selected.value.has(id), movable = query.value.sort === "queue" && can.order(task);
+  const warnings = warned(task), isSelected = selected.value.has(id), movable = query.value.sort === "queue" && can.order(task);
   const onSelect = event => {
     if (event.shiftKey && anchor !== null) selectBetween(anchor, place); else select(task, !isSelected);
     anchor = place;

@@ -2,7 +2,7 @@
 
 import { ask } from "./api.js";
 import { html, signal, useEffect, useRef } from "./view.js";
-import { language, notify, say, switchNotify, switchTheme, text, theme, words as wordsOf } from "./state.js";
+import { language, notify, say, switchNotify, switchTheme, text, theme, warned, words as wordsOf } from "./state.js";
 import { Fields, bodyOf, groupsOf, showProblem, typed } from "./fields.js";
 import { refresh } from "./tasks.js";
 
@@ -35,7 +35,7 @@ async function save(form) {
       const answer = await ask("POST", "api/settings", body);
       await load();
       refresh();        // the head says the limit that holds now
-      say([text.peek().saved, ...answer.warnings ?? []].join(" · "), answer.warnings?.length ? "mild" : "good");
+      say([text.peek().saved, ...warned(answer)].join(" · "), answer.warnings?.length ? "mild" : "good");
     } catch (error) {
       const { "": rest, ...named } = error.fields?.(language.peek()) ?? {};
       problems.value = named;

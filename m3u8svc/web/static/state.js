@@ -59,11 +59,15 @@ export function say(words, kind = "bad") {                // or "mild", a warnin
 
 export const words = error => error.text?.(language.peek()) ?? text.peek().offline;
 
+// What an answer warns of, in the language of the page if the service says it in that.
+export const warned = answer => (language.value === "en" && answer?.warnings_en) || answer?.warnings || [];
+export const inLine = texts => texts.join(language.peek() === "en" ? "; " : "；");
+
 // Run something that asks the service; say what it warned of, or why not. Whether it did it.
 export async function attempt(run) {
   try {
     const answer = await run();
-    say((answer?.warnings ?? []).join("；"), "mild");
+    say(inLine(warned(answer)), "mild");
     return true;
   } catch (error) {
     say(words(error));

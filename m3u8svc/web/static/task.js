@@ -2,7 +2,7 @@
 // while the task runs and somebody looks; everything from elsewhere is shown as text.
 
 import { ask, taskPath } from "./api.js";
-import { attempt, dialog, go, language, say, words } from "./state.js";
+import { attempt, dialog, go, language, say, warned, words } from "./state.js";
 import { advice, nameOf, phase, state as stateText, trouble } from "./texts.js";
 import { TASK_TEXTS } from "./texts-task.js";
 import { Dialog, Icon, clock, html, size, useEffect, useRef, useState } from "./view.js";
@@ -129,7 +129,7 @@ function Head({ task, text, send, refresh, open, onWatch }) {
       ${task.output && html`<dt>${text.file}</dt><dd class="output"><code>${task.output}</code></dd>`}
       <dt>${text.created}</dt><dd>${moment(task.created_at)}${task.completed_at && html` · ${text.finished} ${moment(task.completed_at)}`}</dd>
     </dl>
-    ${task.warnings?.length > 0 && html`<details class="warnings"><summary>${text.warnings} (${task.warnings.length})</summary><ul>${task.warnings.map(each => html`<li>${each}</li>`)}</ul></details>`}
+    ${task.warnings?.length > 0 && html`<details class="warnings"><summary>${text.warnings} (${task.warnings.length})</summary><ul>${warned(task).map(each => html`<li>${each}</li>`)}</ul></details>`}
   </section>`;
 }
 
@@ -355,7 +355,7 @@ function Report({ report, text }) {
   return html`<p class=${summary.complete ? "verdict whole" : "verdict holes"}>${summary.complete ? text.complete : text.incomplete}</p>
     <dl class="facts">${shown.map(([name, value]) => html`<dt>${name}</dt><dd>${value}</dd>`)}</dl>
     ${holes.length > 0 && html`<h3>${text.holes}</h3><div class="scroll" role="group" tabindex="0" aria-label=${text.holes}><table><thead><tr><th scope="col">${text.groupSegments}</th><th scope="col">${text.from}</th><th scope="col">${text.why}</th></tr></thead><tbody>
-      ${holes.slice(0, HOLES_SHOWN).map(each => html`<tr><td>${text.hole(each.position, each.track === "main" ? "" : each.track)}</td><td>${clock(each.start_s)}</td><td>${each.reason}</td></tr>`)}
+      ${holes.slice(0, HOLES_SHOWN).map(each => html`<tr><td>${text.hole(each.position, each.track === "main" ? "" : each.track)}</td><td>${clock(each.start_s)}</td><td>${(language.value === "en" && each.reason_en) || each.reason}</td></tr>`)}
     </tbody></table></div>${holes.length > HOLES_SHOWN && html`<p class="hint">${text.moreHoles(holes.length - HOLES_SHOWN)}</p>`}`}`;
 }
 

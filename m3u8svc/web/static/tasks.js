@@ -3,7 +3,7 @@
 
 import { ask, call, listen, taskPath } from "./api.js";
 import { batch, computed, effect, signal } from "./view.js";
-import { link, notify, say, text, words } from "./state.js";
+import { inLine, link, notify, say, text, warned, words } from "./state.js";
 import { nameOf } from "./texts.js";
 
 export const BLOCK = 50;          // tasks a block: what is asked for at once, and drawn at once
@@ -162,7 +162,7 @@ export const can = {
 export async function act(method, path, body) {
   try {
     const answer = await ask(method, path, body);
-    say((answer.warnings ?? []).join("；"), "mild");
+    say(inLine(warned(answer)), "mild");
     await refresh();
     return true;
   } catch (error) {
