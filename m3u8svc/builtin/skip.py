@@ -8,6 +8,7 @@ from m3u8svc.hls.groups import Ranges, parse_groups, skip_groups
 from m3u8svc.hls.skip import SkipRules, parse_skip_expression, select_skips
 from m3u8svc.plugin import Segment, Skip, Task, hookimpl
 from m3u8svc.waiting import InThread, settled
+from m3u8svc.wording import Said
 
 
 class SkipExpression:
@@ -28,11 +29,11 @@ class SkipExpression:
         kept = parse_groups(task.spec.extensions.groups)
         if not rules.selects and not kept:
             return None
-        skips: dict[int, str] = await settled(self._in_thread(skips_of, segments, rules, kept))
+        skips: dict[int, Said] = await settled(self._in_thread(skips_of, segments, rules, kept))
         return [Skip(position=position, reason=reason) for position, reason in skips.items()]
 
 
-def skips_of(segments: Sequence[Segment], rules: SkipRules, kept: Ranges) -> dict[int, str]:
+def skips_of(segments: Sequence[Segment], rules: SkipRules, kept: Ranges) -> dict[int, Said]:
     """
     position -> reason for what a task's own settings leave out, in order.
     """

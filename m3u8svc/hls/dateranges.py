@@ -36,11 +36,19 @@ class DateRanges:
         attributes = self._reading.attributes(line)
         name = attributes.get("ID")
         if not name:
-            self._reading.warnings.add(line.number, "EXT-X-DATERANGE 缺少 ID，已忽略")
+            self._reading.warnings.add(
+                line.number, Said("EXT-X-DATERANGE 缺少 ID，已忽略", "EXT-X-DATERANGE has no ID, ignored")
+            )
             return
         _, merged = self._found.setdefault(name, (line, {}))
         if any(merged.get(each, value) != value for each, value in attributes.items()):
-            self._reading.warnings.add(line.number, "相同 ID 的 EXT-X-DATERANGE 互相矛盾，取第一个")
+            self._reading.warnings.add(
+                line.number,
+                Said(
+                    "相同 ID 的 EXT-X-DATERANGE 互相矛盾，取第一个",
+                    "EXT-X-DATERANGE tags with the same ID contradict each other, the first counts",
+                ),
+            )
         for each, value in attributes.items():
             merged.setdefault(each, value)
 
@@ -50,7 +58,9 @@ class DateRanges:
 
     def _value(self, name: str, line: Line, attributes: dict[str, str]) -> DateRange:
         if "START-DATE" not in attributes:
-            self._reading.warnings.add(line.number, "EXT-X-DATERANGE 缺少 START-DATE")
+            self._reading.warnings.add(
+                line.number, Said("EXT-X-DATERANGE 缺少 START-DATE", "EXT-X-DATERANGE has no START-DATE")
+            )
         return DateRange(
             id=name,
             class_name=attributes.get("CLASS", ""),
@@ -80,7 +90,13 @@ class DateRanges:
 
     def _read(self, line: Line, text: str | None, value: _T | None) -> _T | None:
         if text is not None and value is None:
-            self._reading.warnings.add(line.number, "EXT-X-DATERANGE 的属性无法识别，已忽略")
+            self._reading.warnings.add(
+                line.number,
+                Said(
+                    "EXT-X-DATERANGE 的属性无法识别，已忽略",
+                    "an attribute of EXT-X-DATERANGE is not understood, ignored",
+                ),
+            )
         return value
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from m3u8svc.errors import SelectionError
 from m3u8svc.hls.playlist import Segment, SegmentList
 from m3u8svc.redact import escape_controls
+from m3u8svc.wording import Said, joined, said
 
 LONGEST = 16 * 1024
 """Characters of such a list."""
@@ -68,7 +69,7 @@ def split_groups(segments: Sequence[Segment]) -> tuple[Sequence[Segment], ...]:
     return tuple(tuple(group) for _, group in by_sequence)
 
 
-def missing_groups(segments: Sequence[Segment], kept: Ranges) -> tuple[str, ...]:
+def missing_groups(segments: Sequence[Segment], kept: Ranges) -> tuple[Said, ...]:
     """
     A warning that names what of `kept` there is no group of.
     """
@@ -76,19 +77,22 @@ def missing_groups(segments: Sequence[Segment], kept: Ranges) -> tuple[str, ...]
     beyond = [f"{first}" if first == last else f"{first}-{last}" for first, last in kept if first > count]
     if not beyond:
         return ()
-    named = "、".join(beyond[:20]) + ("…" if len(beyond) > 20 else "")
-    return (f"groups: 没有第 {named} 组，播放列表共有 {count} 组",)
+    more = "…" if len(beyond) > 20 else ""
+    zh = "groups: 没有第 {named}{more} 组，播放列表共有 {count} 组"
+    en = "groups: there is no group {named}{more}, the playlist has {count}"
+    return (said(zh, en, named=joined(beyond[:20], zh="、", en=", "), more=more, count=count),)
 
 
-def skip_groups(segments: Sequence[Segment], kept: Ranges) -> dict[int, str]:
+def skip_groups(segments: Sequence[Segment], kept: Ranges) -> dict[int, Said]:
     """
     position -> reason for the segments of groups that are not kept.
     """
     if not kept:
         return {}
     chosen = Chosen(kept)
-    skips: dict[int, str] = {}
+    skips: dict[int, Said] = {}
     for number, group in enumerate(split_groups(segments), start=1):
         if number not in chosen:
-            skips |= {segment.position: f"groups: 第 {number} 组不在所选之中" for segment in group}
+            reason = said("groups: 第 {n} 组不在所选之中", "groups: group {n} is not among the chosen", n=number)
+            skips |= dict.fromkeys((segment.position for segment in group), reason)
     return skips

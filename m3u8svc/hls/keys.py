@@ -78,7 +78,9 @@ class KeyRing:
         attributes = self._reading.attributes(line)
         if attributes.get("METHOD", "").upper() == "NONE":
             if len(attributes) > 1:
-                self._reading.warnings.add(line.number, "METHOD=NONE 的其他属性已忽略")
+                self._reading.warnings.add(
+                    line.number, Said("METHOD=NONE 的其他属性已忽略", "other attributes of METHOD=NONE are ignored")
+                )
             self._in_force = {}
         else:
             key = self.read(line, attributes)

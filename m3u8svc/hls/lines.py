@@ -67,18 +67,28 @@ class Warnings:
     """
 
     def __init__(self) -> None:
-        self._seen: dict[str, list[int]] = {}
+        self._seen: dict[Said, list[int]] = {}
 
-    def add(self, line: int, text: str) -> None:
+    def add(self, line: int, text: Said) -> None:
         """Note one more `text` at `line`."""
         self._seen.setdefault(text, [line, 0])[1] += 1
 
-    def texts(self) -> tuple[str, ...]:
+    def texts(self) -> tuple[Said, ...]:
         """One line for people per kind, in order of appearance."""
-        return tuple(
-            (f"第 {line} 行：{text}" if line else text) + (f"（共 {count} 处）" if count > 1 else "")
-            for text, (line, count) in self._seen.items()
-        )
+        return tuple(_warning(text, line, count) for text, (line, count) in self._seen.items())
+
+
+def _warning(text: Said, line: int, count: int) -> Said:
+    if line:
+        text = said("第 {line} 行：{text}", "line {line}: {text}", line=line, text=text)
+    return said("{text}（共 {count} 处）", "{text} ({count} times)", text=text, count=count) if count > 1 else text
+
+
+def repeated(line: Line) -> Said:
+    """
+    That a tag which may be there once is there again.
+    """
+    return said("{tag} 重复，取第一个", "{tag} is there more than once, the first counts", tag=line.name)
 
 
 def wrong(line: Line, kind: Kind, reason: Said) -> PlaylistError:
@@ -198,9 +208,13 @@ class Reading:
             name, value = match[1].strip().upper(), match[2]
             if value is None:
                 if name:
-                    self.warnings.add(line.number, "属性缺少等号，已忽略")
+                    self.warnings.add(
+                        line.number, Said("属性缺少等号，已忽略", "an attribute without its equals sign, ignored")
+                    )
             elif name in found:
-                self.warnings.add(line.number, "属性重复，取第一个")
+                self.warnings.add(
+                    line.number, Said("属性重复，取第一个", "an attribute is there more than once, the first counts")
+                )
             else:
                 value = self._value(line, name, value.strip(" \t"))
                 found[name] = value if name == "URI" else printable(value)
@@ -292,7 +306,7 @@ def read_version(line: Line, warnings: Warnings) -> int:
     """
     number = lenient_number(line.value)
     if number is None or number != int(number) or not 1 <= number <= NEWEST_VERSION:
-        warnings.add(line.number, "未知的 EXT-X-VERSION")
+        warnings.add(line.number, Said("未知的 EXT-X-VERSION", "unknown EXT-X-VERSION"))
     return int(number or 1)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from m3u8svc.errors import PlaylistError
 from m3u8svc.hls.keys import KeyRing
-from m3u8svc.hls.lines import Line, Reading, lenient_number, lenient_whole, read_version, too_large
+from m3u8svc.hls.lines import Line, Reading, lenient_number, lenient_whole, read_version, repeated, too_large
 from m3u8svc.hls.playlist import DEFAULT_PATHWAY, ContentSteering, Key, MasterPlaylist, Rendition, Variant
 from m3u8svc.hls.tokens import State, TagReader, tokenize
 from m3u8svc.hls.variables import Variables
@@ -55,18 +55,24 @@ def _normalised(lines: Iterable[Line], reading: Reading) -> list[Line]:
     for line in lines:
         if line.name == "#EXT-X-STREAM-INF":
             if waiting is not None:
-                reading.warnings.add(waiting.number, "STREAM-INF 之后没有链接，已忽略")
+                reading.warnings.add(
+                    waiting.number, Said("STREAM-INF 之后没有链接，已忽略", "no URI follows STREAM-INF, ignored")
+                )
             waiting = line
         elif line.name:
             fed.append(line)
         elif waiting is None:
-            reading.warnings.add(line.number, "链接之前没有 STREAM-INF，已忽略")
+            reading.warnings.add(
+                line.number, Said("链接之前没有 STREAM-INF，已忽略", "no STREAM-INF is before the URI, ignored")
+            )
         else:
             fed += [waiting, Line(line.number, "", reading.absolute(line, line.value))]
             waiting = None
             count += 1
     if waiting is not None:
-        reading.warnings.add(waiting.number, "STREAM-INF 之后没有链接，已忽略")
+        reading.warnings.add(
+            waiting.number, Said("STREAM-INF 之后没有链接，已忽略", "no URI follows STREAM-INF, ignored")
+        )
     if count > MAX_VARIANTS:
         raise too_large(Said("码流数", "the number of Variant Streams"), MAX_VARIANTS)
     return fed
@@ -108,10 +114,15 @@ class _MasterTags:
         attributes = self._reading.attributes(line)
         size = _RESOLUTION.fullmatch(attributes.get("RESOLUTION", ""))
         if "RESOLUTION" in attributes and size is None:
-            self._reading.warnings.add(line.number, "RESOLUTION 无法识别，已忽略")
+            self._reading.warnings.add(
+                line.number, Said("RESOLUTION 无法识别，已忽略", "RESOLUTION is not understood, ignored")
+            )
         bandwidth = lenient_whole(attributes.get("BANDWIDTH"))
         if bandwidth is None:
-            self._reading.warnings.add(line.number, "码流没有有效的 BANDWIDTH，按 0 处理")
+            self._reading.warnings.add(
+                line.number,
+                Said("码流没有有效的 BANDWIDTH，按 0 处理", "the Variant Stream has no valid BANDWIDTH; taken as 0"),
+            )
         return {
             "bandwidth": bandwidth or 0,
             "average_bandwidth": lenient_whole(attributes.get("AVERAGE-BANDWIDTH")),
@@ -142,7 +153,9 @@ class _MasterTags:
         kind = attributes.get("TYPE", "").upper()
         reference = attributes.get("URI", "") if kind != "CLOSED-CAPTIONS" else ""
         if not kind or (kind == "SUBTITLES" and not reference):
-            self._reading.warnings.add(line.number, "EXT-X-MEDIA 缺少 TYPE 或 URI，已忽略")
+            self._reading.warnings.add(
+                line.number, Said("EXT-X-MEDIA 缺少 TYPE 或 URI，已忽略", "EXT-X-MEDIA has no TYPE or URI, ignored")
+            )
             return
         if len(self.renditions) == MAX_RENDITIONS:
             raise too_large(Said("EXT-X-MEDIA 数", "the number of EXT-X-MEDIA tags"), MAX_RENDITIONS, line.number)
@@ -173,14 +186,18 @@ class _MasterTags:
         """
         attributes = self._reading.attributes(line)
         if attributes.get("METHOD", "").upper() == "NONE":
-            self._reading.warnings.add(line.number, "EXT-X-SESSION-KEY 无法识别，已忽略")
+            self._reading.warnings.add(
+                line.number, Said("EXT-X-SESSION-KEY 无法识别，已忽略", "EXT-X-SESSION-KEY is not understood, ignored")
+            )
             return
         try:
             key = self._ring.read(line, attributes)
         except PlaylistError as error:
             if "kind" not in error.fields:  # too many
                 raise
-            self._reading.warnings.add(line.number, "EXT-X-SESSION-KEY 无法识别，已忽略")
+            self._reading.warnings.add(
+                line.number, Said("EXT-X-SESSION-KEY 无法识别，已忽略", "EXT-X-SESSION-KEY is not understood, ignored")
+            )
             return
         if self._ring.usable(key):
             self.session_keys.append(key)
@@ -190,20 +207,32 @@ class _MasterTags:
         M8: a list to fail over by. Without a manifest it is of no use.
         """
         if self._steering_given:
-            self._reading.warnings.add(line.number, "EXT-X-CONTENT-STEERING 重复，取第一个")
+            self._reading.warnings.add(
+                line.number,
+                Said(
+                    "EXT-X-CONTENT-STEERING 重复，取第一个",
+                    "EXT-X-CONTENT-STEERING is there more than once, the first counts",
+                ),
+            )
             return
         self._steering_given = True
         attributes = self._reading.attributes(line)
         try:
             uri = self._reading.absolute_or_data(line, attributes.get("SERVER-URI", ""))
         except PlaylistError:
-            self._reading.warnings.add(line.number, "EXT-X-CONTENT-STEERING 没有可用的 SERVER-URI，已忽略")
+            self._reading.warnings.add(
+                line.number,
+                Said(
+                    "EXT-X-CONTENT-STEERING 没有可用的 SERVER-URI，已忽略",
+                    "EXT-X-CONTENT-STEERING has no SERVER-URI that can be used, ignored",
+                ),
+            )
             return
         self.steering = ContentSteering(server_uri=uri, pathway_id=attributes.get("PATHWAY-ID", ""), line=line.number)
 
     def _version(self, line: Line, data: State, state: State) -> None:
         if self._version_given:
-            self._reading.warnings.add(line.number, f"{line.name} 重复，取第一个")
+            self._reading.warnings.add(line.number, repeated(line))
             return
         self._version_given = True
         self.version = read_version(line, self._reading.warnings)

@@ -29,6 +29,7 @@ from m3u8svc.hls.lines import (
     printable,
     read_version,
     readable_lines,
+    repeated,
     seconds,
     shown,
     too_large,
@@ -99,7 +100,13 @@ def parse_playlist(
     read = variables.read(lines, reading)
     if "#EXTINF" in names or not master:
         if names & MASTER_TAGS:
-            reading.warnings.add(1, "同时含有主列表和媒体列表的标签，按媒体列表处理")
+            reading.warnings.add(
+                1,
+                Said(
+                    "同时含有主列表和媒体列表的标签，按媒体列表处理",
+                    "tags of a Multivariant Playlist and of a Media Playlist; taken as a Media Playlist",
+                ),
+            )
         return _parse_media(read, url, reading)
     return parse_multivariant(read, url, reading, variables)
 
@@ -111,7 +118,7 @@ def _parse_media(lines: Iterable[Line], url: str, reading: Reading) -> MediaPlay
     tokens = tokenize(_normalised(lines, reading), tags.readers(), taken.take)
     rest = tokens["segments"][0] if tokens["segments"] else {}
     if "duration" in rest:
-        warnings.add(tokens["last_line"], "最后一个 EXTINF 之后没有链接")
+        warnings.add(tokens["last_line"], Said("最后一个 EXTINF 之后没有链接", "no URI follows the last EXTINF"))
     segments = taken.finish(tags)
     _warn_of_the_whole(tags, tokens, segments, warnings)
     return MediaPlaylist(
@@ -136,15 +143,18 @@ def _warn_of_the_whole(tags: "_MediaTags", tokens: State, segments: SegmentList,
     L1, L5, L6: what is wrong with no single line.
     """
     if tags.target_duration_s is None:
-        warnings.add(0, "缺少 TARGETDURATION")
+        warnings.add(0, Said("缺少 TARGETDURATION", "there is no TARGETDURATION"))
     else:
+        longer = Said("分片时长超过 TARGETDURATION", "the Media Segment is longer than TARGETDURATION")
         for duration_s, line in zip(segments.durations_s, segments.lines, strict=True):
             if duration_s >= tags.target_duration_s + 0.5:  # rounded to the nearest second, it is longer
-                warnings.add(line, "分片时长超过 TARGETDURATION")
+                warnings.add(line, longer)
     if tags.playlist_type is PlaylistType.VOD and not tokens["is_endlist"]:
-        warnings.add(0, "VOD 列表没有 ENDLIST，按完整列表处理")
+        warnings.add(
+            0, Said("VOD 列表没有 ENDLIST，按完整列表处理", "a VOD playlist without ENDLIST; taken as complete")
+        )
     if tokens["is_i_frames_only"]:
-        warnings.add(0, "列表只含关键帧（I-FRAMES-ONLY）")
+        warnings.add(0, Said("列表只含关键帧（I-FRAMES-ONLY）", "the playlist has I-frames only (I-FRAMES-ONLY)"))
 
 
 def _normalised(lines: Iterable[Line], reading: Reading) -> Iterator[Line]:
@@ -159,7 +169,9 @@ def _normalised(lines: Iterable[Line], reading: Reading) -> Iterator[Line]:
             foreign = line.name == "#EXT-X-STREAM-INF" or (foreign and line.name != "#EXTINF")
         elif foreign:
             foreign = False
-            reading.warnings.add(line.number, "媒体列表中的码流已忽略")
+            reading.warnings.add(
+                line.number, Said("媒体列表中的码流已忽略", "a Variant Stream in a Media Playlist, ignored")
+            )
             continue
         else:
             count += 1
@@ -243,7 +255,9 @@ class _MediaTags:
         # Lists made for television put attributes behind the number, before the comma.
         text = text.split(None, 1)[0] if text else ""
         if not text:
-            self._warnings.add(line.number, "分片没有时长，按 0 秒处理")
+            self._warnings.add(
+                line.number, Said("分片没有时长，按 0 秒处理", "the Media Segment has no duration; taken as 0 s")
+            )
             return 0.0
         duration = seconds(text)
         if not 0 <= (math.nan if duration is None else duration) <= MAX_DURATION_S:
@@ -277,7 +291,9 @@ class _MediaTags:
         """
         kilobits = lenient_whole(line.value)
         if kilobits is None:
-            self._warnings.add(line.number, "EXT-X-BITRATE 无法识别，已忽略")
+            self._warnings.add(
+                line.number, Said("EXT-X-BITRATE 无法识别，已忽略", "EXT-X-BITRATE is not understood, ignored")
+            )
         self._bitrate = None if kilobits is None else kilobits * 1000
         segment_under_way(state)["bitrate"] = self._bitrate
 
@@ -288,7 +304,9 @@ class _MediaTags:
     def _program_date_time(self, line: Line, data: State, state: State) -> None:
         date = read_date(line.value)
         if date is None:
-            self._warnings.add(line.number, "PROGRAM-DATE-TIME 无法识别，已忽略")
+            self._warnings.add(
+                line.number, Said("PROGRAM-DATE-TIME 无法识别，已忽略", "PROGRAM-DATE-TIME is not understood, ignored")
+            )
         else:
             segment_under_way(state)["date"] = date
 
@@ -312,26 +330,39 @@ class _MediaTags:
         if self._first(line):
             self.media_sequence = whole_number(line)
             if len(self._segments):
-                self._warnings.add(line.number, "MEDIA-SEQUENCE 不在第一个分片之前")
+                self._warnings.add(
+                    line.number,
+                    Said("MEDIA-SEQUENCE 不在第一个分片之前", "MEDIA-SEQUENCE is not before the first Media Segment"),
+                )
 
     def _discontinuity_sequence(self, line: Line, data: State, state: State) -> None:
         if self._first(line):
             self.discontinuity_sequence = whole_number(line)
             if len(self._segments):
-                self._warnings.add(line.number, "DISCONTINUITY-SEQUENCE 不在第一个分片之前")
+                self._warnings.add(
+                    line.number,
+                    Said(
+                        "DISCONTINUITY-SEQUENCE 不在第一个分片之前",
+                        "DISCONTINUITY-SEQUENCE is not before the first Media Segment",
+                    ),
+                )
 
     def _target_duration(self, line: Line, data: State, state: State) -> None:
         if self._first(line):
             self.target_duration_s = lenient_number(line.value)
             if self.target_duration_s is None:
-                self._warnings.add(line.number, "TARGETDURATION 无法识别，已忽略")
+                self._warnings.add(
+                    line.number, Said("TARGETDURATION 无法识别，已忽略", "TARGETDURATION is not understood, ignored")
+                )
 
     def _playlist_type(self, line: Line, data: State, state: State) -> None:
         value = line.value.strip().upper()
         if value in PlaylistType.__members__:
             self.playlist_type = PlaylistType[value]
         else:
-            self._warnings.add(line.number, "PLAYLIST-TYPE 无法识别，已忽略")
+            self._warnings.add(
+                line.number, Said("PLAYLIST-TYPE 无法识别，已忽略", "PLAYLIST-TYPE is not understood, ignored")
+            )
 
     def _version(self, line: Line, data: State, state: State) -> None:
         if self._first(line):
@@ -339,7 +370,7 @@ class _MediaTags:
 
     def _first(self, line: Line) -> bool:
         if line.name in self._given:
-            self._warnings.add(line.number, f"{line.name} 重复，取第一个")
+            self._warnings.add(line.number, repeated(line))
         first = line.name not in self._given
         self._given.add(line.name)
         return first
@@ -405,7 +436,13 @@ class _Segments:
         for map_, init in self._inits.items():
             if init.key is not None and init.key.iv is None:
                 if init.key.method == "AES-128":
-                    self._warnings.add(map_.line, "加密的初始化段没有 IV，使用下一个分片的序号")
+                    self._warnings.add(
+                        map_.line,
+                        Said(
+                            "加密的初始化段没有 IV，使用下一个分片的序号",
+                            "an encrypted Media Initialization Section without IV; taken from the next Media Segment",
+                        ),
+                    )
                 numbered[init] = attrs.evolve(init, iv=_resolved_iv(init.key, tags.media_sequence + map_.index))
         self._columns.begin_with(tags.media_sequence, tags.discontinuity_sequence, numbered)
         return SegmentList(self._columns)

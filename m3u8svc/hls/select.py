@@ -28,6 +28,7 @@ from m3u8svc.errors import NoSuchVariant, NothingToDownload, SelectionError
 from m3u8svc.hls.languages import is_language
 from m3u8svc.hls.playlist import MasterPlaylist, Rendition, Variant
 from m3u8svc.redact import escape_controls
+from m3u8svc.wording import Said, joined, said
 
 SUBTITLE_KINDS = ("vtt", "srt")
 _SUBTITLE_FILES = "vtt, srt, none"
@@ -36,6 +37,8 @@ LONGEST = 1000
 """Characters of an expression or a list of languages."""
 
 _DESCRIBED = "public.accessibility.describes-video"
+_AUDIO = Said("音轨", "audio")
+_SUBTITLES = Said("字幕", "subtitles")
 _LISTED = 20  # how many variants or renditions an error or a warning names
 _NOT_VIDEO = ("mp4a", "ac-3", "ec-3", "ac-4", "opus", "flac", "alac", "vorbis", "mp3", "dts", "wvtt", "stpp", "tx3g")
 
@@ -497,8 +500,8 @@ def choose_audio(master: MasterPlaylist, variant: Variant, wanted: Languages) ->
     group = [each for each in master.renditions if each.type == "AUDIO" and each.group_id == variant.audio_group]
     if variant.audio_group is None or not group:
         missing = [item for item in wanted.items if item != "all"]
-        return Chosen(warnings=(_missing("音轨", missing, group),) if missing else ())
-    found = _wanted(group, wanted, "音轨")
+        return Chosen(warnings=(_missing(_AUDIO, missing, group),) if missing else ())
+    found = _wanted(group, wanted, _AUDIO)
     if not found.renditions and not (is_audio_only(variant) and wanted.default):
         found = attrs.evolve(found, renditions=(max(group, key=_preference),))
     inside = tuple(attrs.evolve(each, uri=None) if each.uri == variant.uri else each for each in found.renditions)
@@ -514,7 +517,7 @@ def choose_subtitles(master: MasterPlaylist, variant: Variant, wanted: Languages
     group = [
         each for each in master.renditions if each.type == "SUBTITLES" and (named is None or each.group_id == named)
     ]
-    return _wanted(group, wanted, "字幕")
+    return _wanted(group, wanted, _SUBTITLES)
 
 
 def rendition_text(rendition: Rendition) -> str:
@@ -526,7 +529,7 @@ def rendition_text(rendition: Rendition) -> str:
     return f"{language} ({name})" if language and name else language or name or "?"
 
 
-def _wanted(group: Sequence[Rendition], wanted: Languages, what: str) -> Chosen:
+def _wanted(group: Sequence[Rendition], wanted: Languages, what: Said) -> Chosen:
     """
     What of a group is wanted, each rendition once, and a warning of what is not there.
     """
@@ -560,9 +563,15 @@ def _preference(rendition: Rendition) -> tuple[bool, bool, bool, bool]:
     return not rendition.forced, not described, rendition.default, rendition.autoselect
 
 
-def _missing(what: str, items: Iterable[str], group: Sequence[Rendition]) -> str:
-    available = _list(map(rendition_text, group)) if group else "无"
-    return f"没有{what}“{'、'.join(items)}”；可选：{available}"
+def _missing(what: Said, items: Iterable[str], group: Sequence[Rendition]) -> Said:
+    available = _list(map(rendition_text, group)) if group else Said("无", "none")
+    return said(
+        "没有{what}“{items}”；可选：{available}",
+        "there is no {what} “{items}”; there is: {available}",
+        what=what,
+        items=joined(items, zh="、", en=", "),
+        available=available,
+    )
 
 
 def _list(texts: Iterable[str]) -> str:

@@ -22,6 +22,7 @@ import attrs
 
 from m3u8svc.errors import SkipExpressionError
 from m3u8svc.hls.playlist import Segment
+from m3u8svc.wording import Said, said
 
 _MERGE_FLAG = "if-http.code-merge_ts"
 _INDEX = re.compile(r"([0-9]+)(?: *- *([0-9]+))?")
@@ -30,6 +31,11 @@ _HMS = r"([0-9]{2}):([0-5][0-9]):([0-5][0-9])"
 _TIME = re.compile(rf"(!?)time *: *{_HMS} *- *{_HMS}")
 _LARGEST = 2**63 - 1
 _SHORTEST_S = 1e-5
+_NOT_200 = Said("跳过表达式: http.code=200 不起作用", "skip expression: http.code=200 has no effect")
+_NO_TIMES = Said(
+    "跳过表达式: 有分片没有时长，时间规则不起作用",
+    "skip expression: some Media Segments have no duration, so times have no effect",
+)
 
 
 @attrs.frozen(kw_only=True)
@@ -54,7 +60,7 @@ class SkipRules:
     keep_intervals: tuple[Span, ...] = ()
     statuses: frozenset[int] = frozenset()
     merge_despite_status: bool = False
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Said, ...] = ()
 
     @property
     def selects(self) -> bool:
@@ -68,8 +74,8 @@ class Selection:
     What rules mean for one playlist: position -> reason for the segments to leave out, and what had no effect.
     """
 
-    skips: dict[int, str]
-    warnings: tuple[str, ...] = ()
+    skips: dict[int, Said]
+    warnings: tuple[Said, ...] = ()
 
 
 def parse_skip_expression(text: str) -> SkipRules:
@@ -100,7 +106,7 @@ def parse_skip_expression(text: str) -> SkipRules:
         keep_intervals=tuple(keeps),
         statuses=frozenset(statuses - {200}),
         merge_despite_status=_MERGE_FLAG in items,
-        warnings=("跳过表达式: http.code=200 不起作用",) if 200 in statuses else (),
+        warnings=(_NOT_200,) if 200 in statuses else (),
     )
 
 
@@ -118,7 +124,8 @@ def select_skips(rules: SkipRules, segments: Sequence[Segment]) -> Selection:
     kept_only = ", ".join(span.item for span in rules.keep_intervals[:3]) + (
         "…" if len(rules.keep_intervals) > 3 else ""
     )
-    skips: dict[int, str] = {}
+    skips: dict[int, Said] = {}
+    reasons: dict[str, Said] = {}
     for segment in segments:
         # Sums of decimal fractions are off by some 1e-12; the ends of intervals are whole seconds.
         begin, end = round(segment.start_s, 6), round(segment.start_s + segment.duration_s, 6)
@@ -126,8 +133,10 @@ def select_skips(rules: SkipRules, segments: Sequence[Segment]) -> Selection:
         if item is None and keeps and keeps.item(end, begin) is None:
             item = kept_only
         if item is not None:
-            skips[segment.position] = f"跳过表达式: {item}"
-    ignored = ("跳过表达式: 有分片没有时长，时间规则不起作用",) if timed and not usable else ()
+            if item not in reasons:  # one text for all of them: there may be a hundred thousand
+                reasons[item] = said("跳过表达式: {item}", "skip expression: {item}", item=item)
+            skips[segment.position] = reasons[item]
+    ignored = (_NO_TIMES,) if timed and not usable else ()
     return Selection(skips=skips, warnings=rules.warnings + ignored)
 
 

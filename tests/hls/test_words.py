@@ -3,6 +3,7 @@ What the parser says to people: each refusal with its line, its tag and its reas
 """
 
 import re
+from collections.abc import Mapping
 
 import pytest
 
@@ -17,13 +18,22 @@ from m3u8svc.errors import (
     SelectionError,
 )
 from m3u8svc.hls.decrypt import read_data_uri
-from m3u8svc.hls.groups import parse_groups
+from m3u8svc.hls.groups import missing_groups, parse_groups, skip_groups
 from m3u8svc.hls.media import check_init
 from m3u8svc.hls.overrides import BadOverride, Overrides, override_media, parse_iv_text, parse_key_text
 from m3u8svc.hls.parse import parse_playlist
 from m3u8svc.hls.playlist import MasterPlaylist, MediaPlaylist, Rendition, Variant
-from m3u8svc.hls.select import choose, parse_languages, parse_subtitle_files, parse_variant_choice, variant_text
+from m3u8svc.hls.select import (
+    choose,
+    choose_audio,
+    parse_languages,
+    parse_subtitle_files,
+    parse_variant_choice,
+    variant_text,
+)
+from m3u8svc.hls.skip import parse_skip_expression, select_skips
 from m3u8svc.hls.steering import PathwayClone, SteeringManifest, with_clones
+from m3u8svc.wording import Said, in_english
 
 URL = "https://h.example/v/i.m3u8?token=abc&empty="
 CHINESE = re.compile("[\u3000-\u9fff\uff00-\uffef]")
@@ -551,3 +561,49 @@ def test_too_much_of_what_is_made_anew() -> None:
         with_clones(MasterPlaylist(url=URL, variants=variants), manifest)
     assert {"what": "克隆后的码流数", "limit": 10_000, "line": 0} == cloned.value.fields
     assert 10_000 == len(with_clones(MasterPlaylist(url=URL, variants=variants[:5000]), manifest).variants)
+
+
+def test_warnings_in_english() -> None:
+    """With the first line and how often, in the words of the other language."""
+    playlist = parse_playlist("#EXTM3U\n#EXT-X-VERSION:99\n#EXTINF:,\na.ts\n#EXTINF:,\nb.ts\n#EXT-X-ENDLIST", URL)
+    assert (
+        ("第 2 行：未知的 EXT-X-VERSION", "line 2: unknown EXT-X-VERSION"),
+        (
+            "第 3 行：分片没有时长，按 0 秒处理（共 2 处）",
+            "line 3: the Media Segment has no duration; taken as 0 s (2 times)",
+        ),
+        ("缺少 TARGETDURATION", "there is no TARGETDURATION"),
+    ) == tuple((each, in_english(each)) for each in playlist.warnings)
+
+
+def test_what_is_there_twice_in_english() -> None:
+    """With the tag that it is."""
+    playlist = parse_playlist(one("#EXT-X-MEDIA-SEQUENCE:1", "#EXT-X-MEDIA-SEQUENCE:2"), URL)
+    assert ["line 3: #EXT-X-MEDIA-SEQUENCE is there more than once, the first counts"] == [
+        in_english(each) for each in playlist.warnings
+    ]
+
+
+def test_what_a_task_cannot_have_in_english() -> None:
+    """Groups and times that are not there, and why segments are left out."""
+    segments = parse_playlist(one(), URL).segments
+    [missing] = missing_groups(segments, parse_groups("1,3-5,7"))
+    assert "groups: 没有第 3-5、7 组，播放列表共有 1 组" == missing
+    assert "groups: there is no group 3-5, 7, the playlist has 1" == missing.en
+    assert {1: "groups: group 1 is not among the chosen"} == english_of(skip_groups(segments, parse_groups("2")))
+    selection = select_skips(parse_skip_expression("1,http.code=200"), segments)
+    assert {1: "skip expression: 1"} == english_of(selection.skips)
+    assert ["skip expression: http.code=200 has no effect"] == [each.en for each in selection.warnings]
+
+
+def test_a_language_that_is_not_there_in_english() -> None:
+    """With those that are."""
+    master = MasterPlaylist(url=URL, variants=(Variant(uri="v", bandwidth=1, audio_group="a"),))
+    found = choose_audio(master, master.variants[0], parse_languages("ja,ko"))
+    assert ("没有音轨“ja、ko”；可选：无",) == found.warnings
+    assert ["there is no audio “ja, ko”; there is: none"] == [in_english(each) for each in found.warnings]
+
+
+def english_of(skips: Mapping[int, Said]) -> dict[int, str]:
+    """Reasons in English."""
+    return {position: reason.en for position, reason in skips.items()}
