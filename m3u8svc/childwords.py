@@ -14,6 +14,7 @@ from typing import Any  # Any: JSON values
 from m3u8svc.hls.playlist import MAIN
 from m3u8svc.offerings import Companion
 from m3u8svc.redact import escape_controls
+from m3u8svc.wording import Said
 
 MOST = 1 << 53
 TEXT_CHARACTERS = 500
@@ -79,6 +80,14 @@ def text(report: Report, name: str) -> str:
     if not isinstance(value, str):
         raise Nonsense(f"{name} {value!r}")
     return escape_controls(value[:TEXT_CHARACTERS])
+
+
+def said_of(report: Report, name: str) -> Said:
+    """
+    A text for people in both languages; a report without the English has one text for both.
+    """
+    zh = text(report, name)
+    return Said(zh, text(report, f"{name}_en") if f"{name}_en" in report else zh)
 
 
 def companions_of(report: Report, target: Path) -> tuple[Companion, ...]:

@@ -32,7 +32,7 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from m3u8svc.childwords import Nonsense, companions_of, details_of, most_bytes, seconds, text, track_of, whole
+from m3u8svc.childwords import Nonsense, companions_of, details_of, most_bytes, said_of, seconds, text, track_of, whole
 from m3u8svc.errors import (
     CheckpointLost,
     DiskFull,
@@ -51,7 +51,7 @@ from m3u8svc.redact import escape_controls
 from m3u8svc.reins import BEGIN_BYTES, Allowance, hold
 from m3u8svc.sandbox.level import Box, read_box
 from m3u8svc.waiting import InThread, settled
-from m3u8svc.wording import Said, in_english
+from m3u8svc.wording import Said, in_english, joined, said
 
 CHILD_MODULE = "m3u8svc.mux"
 HANDING_FD = 3
@@ -114,7 +114,7 @@ class Warned:
 
     track: str
     position: int
-    text: str
+    text: Said
 
 
 class Script:
@@ -384,10 +384,10 @@ class Child(ProcessProtocol):
                 self.pump()
             case "warn":
                 track, position = track_of(report, self._tracks), whole(report, "n")
-                self.warnings.append(Warned(track=track, position=position, text=text(report, "text")))
+                self.warnings.append(Warned(track=track, position=position, text=said_of(report, "text")))
             case "lost":
                 place = {"track": track_of(report, self._tracks), "n": whole(report, "n")}
-                self._lost.append({**place, "reason": text(report, "reason")})
+                self._lost.append({**place, "reason": said_of(report, "reason")})
             case "span":
                 place = {"track": track_of(report, self._tracks), "n": whole(report, "n")}
                 times = {"from": seconds(report, "from"), "to": seconds(report, "to")}
@@ -402,7 +402,7 @@ class Child(ProcessProtocol):
                 self._report = self._as_done(report)
             case "failed":
                 number = whole(report, "errno", 0)
-                self._report = Failed(fault=text(report, "fault"), reason=text(report, "reason"), errno=number)
+                self._report = Failed(fault=text(report, "fault"), reason=said_of(report, "reason"), errno=number)
             case "ready" | "alive":
                 pass
             case other:
@@ -585,8 +585,9 @@ class Muxing:
                     if position and (track, position) in deaths:
                         script.replace(track, position)
                         poisoned.append({"track": track, "n": position})
-                        text = f"合并进程两次在此退出（{how}），按缺失处理"
-                        notes.append(Warned(track=track, position=position, text=text))
+                        zh = "合并进程两次在此退出（{how}），按缺失处理"
+                        en = "the merge process died here twice ({how}); taken as missing"
+                        notes.append(Warned(track=track, position=position, text=said(zh, en, how=how)))
                     deaths.append((track, position))
                     self.log.warn(
                         "the muxing child died ({how}) at segment {position} of {track}, feeding it again",
@@ -735,22 +736,23 @@ def _remove(target: Path) -> None:
                 folder.remove_ours(name)
 
 
-def _texts(warnings: list[Warned]) -> tuple[str, ...]:
+def _texts(warnings: list[Warned]) -> tuple[Said, ...]:
     """
     Warnings as people read them, in order of track and position, each once; what is beyond `MOST_WARNINGS` is counted.
     """
     ordered = list(dict.fromkeys(sorted(warnings, key=lambda each: (each.track != MAIN, each.track, each.position))))
     texts = [_text(each) for each in ordered[:MOST_WARNINGS]]
     if len(ordered) > MOST_WARNINGS:
-        texts.append(f"另有 {len(ordered) - MOST_WARNINGS} 条警告")
+        more = len(ordered) - MOST_WARNINGS
+        texts.append(Said(f"另有 {more} 条警告", f"{more} more warnings"))
     return tuple(texts)
 
 
-def _text(warned: Warned) -> str:
-    place = "" if warned.track == MAIN else f"{warned.track} "
-    if warned.position:
-        place += f"第 {warned.position} 个分片"
-    return f"{place.strip()}：{warned.text}" if place else warned.text
+def _text(warned: Warned) -> Said:
+    track, n = "" if warned.track == MAIN else warned.track, warned.position
+    segment = Said(f"第 {n} 个分片", f"segment {n}") if n else ""
+    place = joined((each for each in (track, segment) if each), zh=" ", en=" ")
+    return said("{place}：{text}", "{place}: {text}", place=place, text=warned.text) if place else warned.text
 
 
 def _as_error(failed: Failed, target: Path) -> Exception:

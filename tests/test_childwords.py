@@ -6,7 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from m3u8svc.childwords import TEXT_CHARACTERS, Nonsense, companions_of, details_of, seconds, text, track_of, whole
+from m3u8svc.childwords import (
+    TEXT_CHARACTERS,
+    Nonsense,
+    companions_of,
+    details_of,
+    said_of,
+    seconds,
+    text,
+    track_of,
+    whole,
+)
 
 TARGET = Path("/films/.film.t1.part.mp4")
 
@@ -119,3 +129,23 @@ def test_what_is_right() -> None:
     assert ("main", 0) == (track_of({}, {"main"}), whole({}, "errno", 0))
     with pytest.raises(Nonsense):
         details_of({"details": []})
+
+
+def test_a_text_in_both_languages() -> None:
+    """The English beside the Chinese; without it, as an earlier version wrote it down, one text is both."""
+    both = said_of({"text": "空文件", "text_en": "an empty file"}, "text")
+    assert ("空文件", "an empty file") == (both, both.en)
+    assert ("空文件", "空文件") == ((one := said_of({"text": "空文件"}, "text")), one.en)
+
+
+@pytest.mark.parametrize("english", [None, 3, ["x"], {"a": 1}])
+def test_english_that_is_no_text(english: object) -> None:
+    """It is looked at as the Chinese is."""
+    with pytest.raises(Nonsense):
+        said_of({"text": "x", "text_en": english}, "text")
+
+
+def test_english_is_bounded_too() -> None:
+    """In length, and to what a terminal may show."""
+    found = said_of({"text": "x", "text_en": "\x1b" + "y" * 9999}, "text")
+    assert found.en.startswith("\\x1b") and len(found.en) < TEXT_CHARACTERS + 10

@@ -29,6 +29,7 @@ from m3u8svc.errors import DiskError, DiskFull, MergeError, MergerDied, NoMedia,
 from m3u8svc.merge import DEATHS, WINDOW, Child, Died, Muxing, Script
 from m3u8svc.offerings import Companion, Gap, MediaFile, MergeJob, Part, TrackInfo
 from m3u8svc.tasks.task import Task, TaskSpec
+from m3u8svc.wording import in_english
 from tests.needs import memory_disk
 
 TASK = Task(id="task1", spec=TaskSpec(url="http://origin.invalid/list.m3u8", filename="film"))
@@ -143,6 +144,8 @@ async def test_poison_becomes_a_gap(segments: tuple[Path, ...], job: MergeJob) -
 
     result = await Muxing(reactor=heard, in_thread=deferToThread).merge(job, one_then_the_rest(), ignore)
     assert ("第 1 个分片：合并进程两次在此退出（SIGSEGV），按缺失处理",) == result.warnings
+    english = ["segment 1: the merge process died here twice (SIGSEGV); taken as missing"]
+    assert english == [in_english(each) for each in result.warnings]
     assert pytest.approx(6.0, abs=0.1) == result.duration_s
 
 
@@ -220,6 +223,8 @@ async def test_damage_is_named(segments: tuple[Path, ...], muxing: Muxing, job: 
     parts[2] = attrs.evolve(parts[2], path=tmp_path / "bad.ts")
     result = await muxing.merge(job, feed(parts), ignore)
     assert ("第 3 个分片：不是媒体数据，按缺失处理",) == result.warnings
+    assert ["segment 3: it is no media; taken as missing"] == [in_english(each) for each in result.warnings]
+    assert ["it is no media"] == [in_english(each["reason"]) for each in result.details["lost"]]
 
 
 @pytest_twisted.ensureDeferred
@@ -494,6 +499,7 @@ async def test_warnings_are_bounded(segments: tuple[Path, ...], muxing: Muxing, 
     bad = [MediaFile(position=n, path=tmp_path / "bad.ts", kind="ts", duration_s=0.0001) for n in range(7, 610)]
     result = await muxing.merge(job, feed(media(segments) + bad), ignore)
     assert (501, "另有 103 条警告") == (len(result.warnings), result.warnings[-1])
+    assert "103 more warnings" == in_english(result.warnings[-1])
 
 
 @pytest_twisted.ensureDeferred
@@ -614,6 +620,7 @@ class TestTracks:
         sound[2] = attrs.evolve(sound[2], path=tmp_path / "bad.ts")
         result = await muxing.merge(attrs.evolve(job, tracks=self.TRACKS), feed([*media(segments), *sound]), ignore)
         assert ("audio1 第 3 个分片：不是媒体数据，按缺失处理",) == result.warnings
+        assert ["audio1 segment 3: it is no media; taken as missing"] == [in_english(each) for each in result.warnings]
 
 
 class TestCompanions:

@@ -25,12 +25,17 @@ import attrs
 
 from m3u8svc.mux.timeline import NS, unwrap33
 from m3u8svc.mux.webvtt import Cue, TimestampMap, shift
+from m3u8svc.wording import Said
 
 JOIN_NS = 1_000_000
 """Times that differ by no more than this are the same: WebVTT has milliseconds."""
 FAR_NS = 60 * NS
 """A media time that puts a segment's cues farther than this from their segment is not believed."""
 MOST_SHOWN = 16
+_OFF = Said(
+    "字幕的媒体时间与画面不符，按播放列表的时间放置",
+    "the media times of the subtitles do not fit the picture; the playlist's times are taken",
+)
 """How many cues one sample of the MP4 may show."""
 
 
@@ -139,7 +144,7 @@ class Placer:
     Puts the cues of one track into a list as the output grows.
     """
 
-    def __init__(self, tell: Callable[[int, str], None]) -> None:
+    def __init__(self, tell: Callable[[int, Said], None]) -> None:
         self.list = CueList()
         self._tell = tell
         self._stretch: Stretch | None = None
@@ -268,7 +273,7 @@ class Placer:
         if segment.mapped is None and not segment.on_media_clock:
             waiting.to_playlist_ns = 0
         else:
-            self._tell(segment.number, "字幕的媒体时间与画面不符，按播放列表的时间放置")
+            self._tell(segment.number, _OFF)
             local_ns = segment.mapped.local_ns if segment.mapped is not None else 0
             # Either clock may have been meant: the presentation's or the segment's own.
             waiting.to_playlist_ns = min(

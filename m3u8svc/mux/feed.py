@@ -20,6 +20,7 @@ from m3u8svc.mux.protocol import Cut, Fault, Feed, Hole, Outbox, Refused
 from m3u8svc.mux.timeline import NS, short_way33
 from m3u8svc.mux.ts import look_at_ts
 from m3u8svc.nofollow import open_file, read_file
+from m3u8svc.wording import Said, said
 
 LOOK_BYTES = 256 * 1024
 """What is read of a segment to look at it."""
@@ -27,11 +28,25 @@ JUMP_AHEAD_S = 10.0
 NO_PMT = ("ts", ())
 """The nature of a TS segment without a sound PMT: it says nothing new, and goes with any other."""
 
+NO_INIT = Said("缺少初始化段", "its Media Initialization Section is not there")
+_NO_MEDIA = Said("不是媒体数据", "it is no media")
+
 
 class Damaged(Exception):
     """
-    A segment that must not be fed.
+    A segment that must not be fed; `reason` is for people.
     """
+
+    def __init__(self, reason: Said) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def taken_as_missing(reason: str) -> Said:
+    """
+    What is said of a segment that cannot be used.
+    """
+    return said("{reason}，按缺失处理", "{reason}; taken as missing", reason=reason)
 
 
 @attrs.frozen(kw_only=True)
@@ -63,7 +78,7 @@ def check(order: Feed) -> Checked:
     with read_file(order.path) as file:
         size = os.fstat(file.fileno()).st_size
         if not size:
-            raise Damaged("空文件")
+            raise Damaged(Said("空文件", "an empty file"))
         if order.kind == "fmp4":
             return _check_fmp4(order, file, size)
         start_of_file = file.read(LOOK_BYTES)
@@ -71,13 +86,14 @@ def check(order: Feed) -> Checked:
         return _check_ts(order, start_of_file)
     if order.kind in ("aac", "mp3", "ac3"):
         return _check_packed(order, start_of_file)
-    raise Refused(Fault.UNSUPPORTED, f"暂不支持把 {order.kind} 合并到 MP4")
+    zh, en = "暂不支持把 {kind} 合并到 MP4", "{kind} cannot be merged into MP4 yet"
+    raise Refused(Fault.UNSUPPORTED, said(zh, en, kind=order.kind))
 
 
 def _check_ts(order: Feed, start_of_file: bytes) -> Checked:
     head = look_at_ts(start_of_file)
     if head is None:
-        raise Damaged("不是媒体数据")
+        raise Damaged(_NO_MEDIA)
     return Checked(
         order=order,
         start=head.start,
@@ -92,7 +108,7 @@ def _check_ts(order: Feed, start_of_file: bytes) -> Checked:
 def _check_packed(order: Feed, start_of_file: bytes) -> Checked:
     head = look_at_packed(start_of_file)
     if head is None:
-        raise Damaged("不是媒体数据")
+        raise Damaged(_NO_MEDIA)
     clock = None if head.clock is None else (0, head.clock)
     return Checked(
         order=order,
@@ -106,11 +122,11 @@ def _check_packed(order: Feed, start_of_file: bytes) -> Checked:
 
 def _check_fmp4(order: Feed, file: BinaryIO, size: int) -> Checked:
     if order.init is None:
-        raise Damaged("缺少初始化段")
+        raise Damaged(NO_INIT)
     try:
         head = look_at_fragments(file, size)
     except BrokenBoxes as error:
-        raise Damaged(f"数据损坏（{error}）") from error
+        raise Damaged(said("数据损坏（{error}）", "damaged ({error})", error=error)) from error
     return Checked(order=order, start=0, demuxer="mp4", nature=("fmp4", order.init), clock=head.clock)
 
 
@@ -178,15 +194,15 @@ class Source:
         self.closes_hole = False
         return run
 
-    def lose(self, order: Feed, reason: str) -> None:
+    def lose(self, order: Feed, reason: Said) -> None:
         """Count a segment that could not be used as a hole that stays."""
-        self._outbox.warn(self.track, order.number, f"{reason}，按缺失处理")
+        self._outbox.warn(self.track, order.number, taken_as_missing(reason))
         self._outbox.lost(self.track, order.number, reason)
         self.gap_ns += int(order.duration_s * NS)
 
     def lose_rest(self, order: Feed) -> None:
         """Name a segment whose end could not be read; its time stays where the clock says."""
-        self._outbox.warn(self.track, order.number, "数据损坏，部分内容丢失")
+        self._outbox.warn(self.track, order.number, Said("数据损坏，部分内容丢失", "damaged, a part of it is lost"))
 
     def take_if_follows(self, run: "Run") -> Checked | None:
         """The next segment, if it belongs to `run`."""
@@ -291,7 +307,7 @@ class Source:
         try:
             self._ahead = check(order)
         except Damaged as damage:
-            self.lose(order, str(damage))
+            self.lose(order, damage.reason)
             self.fed_s += order.duration_s
             self._outbox.taken(self.track, order.number)
 
@@ -384,7 +400,7 @@ class Run:
     def lose(self) -> None:
         """Nothing in this run could be used: count it as a hole."""
         for checked in self.taken:
-            self._source.lose(checked.order, "无法解析")
+            self._source.lose(checked.order, Said("无法解析", "nothing can be read of it"))
 
     def lose_current(self) -> None:
         """The segment being read turned out damaged half-way."""

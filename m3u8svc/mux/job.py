@@ -20,6 +20,7 @@ from m3u8svc.mux.subtitles import write_files
 from m3u8svc.mux.texts import TextStream
 from m3u8svc.mux.timeline import NS, SANE_NS
 from m3u8svc.mux.verify import WrittenFile, read_back
+from m3u8svc.wording import said
 
 TOLERANCE_S = 0.5
 TOLERANCE = 0.01
@@ -163,12 +164,14 @@ def verify(file: Readable, tracks: Sequence[Track | TextStream]) -> WrittenFile:
         raise Refused(Fault.VERIFY, str(error)) from error
     for track in tracks:
         if track.written + track.dropped != track.read:
-            raise Refused(Fault.VERIFY, f"{track.kind}：读入 {track.read} 包，写出 {track.written} 包")
+            zh, en = "{kind}：读入 {read} 包，写出 {written} 包", "{kind}: {read} packets read, {written} written"
+            raise Refused(Fault.VERIFY, said(zh, en, kind=track.kind, read=track.read, written=track.written))
     tracks = [track for track in tracks if track.read]  # a track without packets is left out
     counted = [(track.kind[:4], track.written) for track in tracks]
     found = [(_KINDS.get(trak.kind, trak.kind), trak.samples) for trak in written.tracks]
     if not _agree(counted, found, exactly=not any(track.dropped for track in tracks)):
-        raise Refused(Fault.VERIFY, f"应有 {counted}，文件中为 {found}")
+        zh, en = "应有 {counted}，文件中为 {found}", "{counted} expected, the file has {found}"
+        raise Refused(Fault.VERIFY, said(zh, en, counted=counted, found=found))
     for track, trak in zip(tracks, written.tracks, strict=True):
         if isinstance(track, Track):
             _verify_length(track, trak.duration_s)
@@ -194,11 +197,13 @@ def _verify_length(track: Track, duration_s: float) -> None:
     """
     span_s = 0.0 if track.lane.span_ns is None else track.lane.span_ns / NS
     if track.written and not -TOLERANCE_S <= duration_s - span_s <= TOLERANCE_S + SANE_NS / NS * bool(track.lane.odd):
-        raise Refused(Fault.VERIFY, f"{track.kind} 应长 {span_s:.1f} 秒，文件中为 {duration_s:.1f} 秒")
+        zh, en = "{kind} 应长 {span} 秒，文件中为 {found} 秒", "{kind} should last {span} s, and lasts {found} s"
+        raise Refused(Fault.VERIFY, said(zh, en, kind=track.kind, span=f"{span_s:.1f}", found=f"{duration_s:.1f}"))
 
 
 def _warn_about_duration(outbox: Outbox, track: str, duration_s: float, *expected_s: float) -> None:
     """EXTINF is often off and never reason to fail: people are told when the file agrees with no sum of it."""
     sums = [each for each in expected_s if each > 0]
     if sums and all(abs(duration_s - each) > max(TOLERANCE_S, TOLERANCE * each) for each in sums):
-        outbox.warn(track, 0, f"时长 {duration_s:.1f} 秒，播放列表为 {sums[0]:.1f} 秒")
+        zh, en = "时长 {found} 秒，播放列表为 {expected} 秒", "it lasts {found} s, the playlist says {expected} s"
+        outbox.warn(track, 0, said(zh, en, found=f"{duration_s:.1f}", expected=f"{sums[0]:.1f}"))

@@ -28,6 +28,7 @@ from m3u8svc.mux.protocol import Fault, Feed, Job, Outbox, Refused
 from m3u8svc.mux.subtitles import SubtitleTrack
 from m3u8svc.mux.timeline import Lane, Opened
 from m3u8svc.mux.tracks import AnyPacket, Key, Track
+from m3u8svc.wording import said
 
 _KNOWN = {each.__name__: each for each in (Feed, Checked, Opened)}
 
@@ -193,7 +194,8 @@ class ChunkedMp4(Mp4):
                     timescales=[self.tracks[key].lane.rate for key, _ in stamped],
                 )
         except (BrokenBoxes, KeyError) as error:
-            raise Refused(Fault.VERIFY, f"分段合并：{error}") from error
+            why = said("分段合并：{error}", "merging in chunks: {error}", error=error)
+            raise Refused(Fault.VERIFY, why) from error
 
 
 def _sync_directories(*paths: str, open_file: OpenFile) -> None:

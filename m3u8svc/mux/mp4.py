@@ -19,6 +19,7 @@ from m3u8svc.mux.subtitles import SubtitleTrack
 from m3u8svc.mux.texts import TextStream, leave_out_empty
 from m3u8svc.mux.timeline import Lane
 from m3u8svc.mux.tracks import AnyPacket, AnyStream, Key, Track, form_of
+from m3u8svc.wording import joined, said
 
 WRITE_BYTES = 1 << 20
 _INTERLEAVE_US = 2_000_000
@@ -114,7 +115,8 @@ class Mp4:
         try:
             copy: Stream = self._output.add_stream_from_template(want.stream, opaque=True)
         except ValueError as error:
-            raise Refused(Fault.UNSUPPORTED, f"MP4 不支持编码 {want.stream.codec_context.name}") from error
+            zh, en = "MP4 不支持编码 {codec}", "MP4 does not take the codec {codec}"
+            raise Refused(Fault.UNSUPPORTED, said(zh, en, codec=want.stream.codec_context.name)) from error
         if want.stream.codec_context.name == "hevc":
             copy.codec_context.codec_tag = "hvc1"
         if language := iso_639_2(want.info.language):
@@ -138,8 +140,9 @@ def start_encoding(output: OutputContainer, copies: Iterable[tuple[Wanted, Strea
         output.start_encoding()
     except av.FFmpegError as error:
         survive(error)
-        names = "、".join(want.stream.codec_context.name for want, _ in copies)
-        raise Refused(Fault.UNSUPPORTED, f"无法写入 MP4 文件头（{names}）：{error.strerror}") from error
+        names = joined((want.stream.codec_context.name for want, _ in copies), zh="、", en=", ")
+        zh, en = "无法写入 MP4 文件头（{names}）：{error}", "the header of the MP4 cannot be written ({names}): {error}"
+        raise Refused(Fault.UNSUPPORTED, said(zh, en, names=names, error=error.strerror)) from error
 
 
 def new_track(want: Wanted, copy: Stream, base: Fraction) -> Track:

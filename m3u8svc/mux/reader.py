@@ -18,7 +18,8 @@ from m3u8svc.mux.feed import Run, Source
 from m3u8svc.mux.protocol import TrackInfo
 from m3u8svc.mux.spans import Spans
 from m3u8svc.mux.timeline import LATE_NS, SANE_NS, Entry, Era, First, Lane, Timeline, unwrap33
-from m3u8svc.mux.tracks import AnyPacket, AnyStream, Key, Route
+from m3u8svc.mux.tracks import AnyPacket, AnyStream, Key, Route, undescribed
+from m3u8svc.wording import Said
 
 READ_BYTES = 1 << 20
 PEEK_PACKETS = 4
@@ -30,7 +31,7 @@ RETRIES = 20
 _PATIENT = {"analyzeduration": "30000000", "probesize": "33554432"}
 _DEFAULT_FRAME = {"aac": 1024, "mp3": 1152, "ac3": 1536, "eac3": 1536}
 
-Tell = Callable[[Run, str], None]
+Tell = Callable[[Run, Said], None]
 """Warns about the segment a run is at."""
 
 
@@ -219,7 +220,7 @@ class Reader:
             if not wanting or run.demuxer != "mpegts":
                 break
         for stream in wanting:
-            self._tell(run, f"{stream.type} 流没有可用参数，未写入")
+            self._tell(run, undescribed(stream.type))
         streams = [stream for stream in streams if stream not in wanting]
         return (container, streams) if streams else None
 

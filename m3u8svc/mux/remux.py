@@ -40,8 +40,10 @@ from m3u8svc.mux.tracks import (
     Track,
     changes_of,
     route_to,
+    undescribed,
     with_parameters,
 )
+from m3u8svc.wording import Said, said
 
 __all__ = ["Remuxer", "Track"]
 
@@ -52,7 +54,8 @@ TURN_NS = NS // 4
 FOR_EVER = 1 << 62
 SILENT_MOST = 1 << 19
 """So many silent frames (three hours of them) are made for a track: playlists can announce holes of years."""
-_NOUNS = {"video": "画面", "audio": "声音"}
+_NOTHING = Said("没有可用的媒体，未写入", "no usable media, it is left out")
+_NOUNS = {"video": Said("画面", "picture"), "audio": Said("声音", "sound")}
 
 
 Part = Reader | SubtitleTrack
@@ -128,10 +131,12 @@ class Remuxer:
                 self._pass_over(reader)
         main, *renditions = self.readers
         if main.over:
-            raise Refused(Fault.NO_MEDIA, "分片中没有可用的音视频")
+            raise Refused(
+                Fault.NO_MEDIA, Said("分片中没有可用的音视频", "the segments have no usable sound or picture")
+            )
         for reader in renditions:
             if reader.over:
-                self._outbox.warn(reader.info.track, 0, "没有可用的媒体，未写入")
+                self._outbox.warn(reader.info.track, 0, _NOTHING)
         if any(not reader.over for reader in renditions) and any(key[1] == "video" for key, _ in main.streams):
             main.kinds = ("video",)
 
@@ -301,9 +306,13 @@ class Remuxer:
                 continue
             if has_key or (count and route.track.keyed):
                 route.headless = count
-                text = f"开头 {count} 帧画面在关键帧之前，无法解码，未写入"
+                zh = "开头 {count} 帧画面在关键帧之前，无法解码，未写入"
+                en = "the first {count} pictures are before a key frame, cannot be decoded and are left out"
+                text = said(zh, en, count=count)
             else:
-                text = "没有找到关键帧，画面可能无法解码"
+                text = Said(
+                    "没有找到关键帧，画面可能无法解码", "there is no key frame, the picture may not be decodable"
+                )
             route.track.keyed |= has_key
             if count or not has_key:
                 self._outbox.warn(run.track, run.first.order.number, text)
@@ -320,9 +329,10 @@ class Remuxer:
                 first = not any(known[:2] == key[:2] for known in tracks)
                 noun = _NOUNS[stream.type]
                 held = isinstance(self.mp4, ChunkedMp4)  # the moov that names all tracks comes at the end
-                found.append(Change(text=f"才出现{noun}" if first else f"多出一路{noun}", held=held))
+                zh, en = ("才出现{noun}", "{noun} begins") if first else ("多出一路{noun}", "there is one more {noun}")
+                found.append(Change(text=said(zh, en, noun=noun), held=held))
         gone = [key for key in tracks if key[0] == reader.info.track and key not in streams]
-        found += [Change(text=f"不再有{_NOUNS[kind]}") for _, kind, _ in gone]
+        found += [Change(text=said("不再有{noun}", "the {noun} is gone", noun=_NOUNS[kind])) for _, kind, _ in gone]
         return [(reader, change) for change in found]
 
     # -- Files -------------------------------------------------------------------------------------------------------
@@ -370,13 +380,13 @@ class Remuxer:
             self._start(mp4)
         for reader, key, stream in brought:
             if not mp4.takes(key):
-                self._tell(reader.run, f"{stream.type} 流没有可用参数，未写入")
+                self._tell(reader.run, undescribed(stream.type))
 
     def _describable(self, reader: Reader) -> list[tuple[Key, AnyStream]]:
         """The streams a header can describe; a damaged run may hide what that takes."""
         for _, stream in reader.streams:
             if not is_complete(stream):
-                self._tell(reader.run, f"{stream.type} 流没有可用参数，未写入")
+                self._tell(reader.run, undescribed(stream.type))
         return [(key, stream) for key, stream in reader.streams if is_complete(stream)]
 
     def _rebase(self, group: list[Reader], entries: list[Entry]) -> None:
@@ -435,7 +445,8 @@ class Remuxer:
             except (av.FFmpegError, OSError, IndexError, ValueError) as error:
                 survive(error)
                 track.dropped += 1
-                self._tell(reader.run, f"丢弃了无法写入的{_NOUNS[track.kind]}数据")
+                zh, en = "丢弃了无法写入的{noun}数据", "{noun} that could not be written was dropped"
+                self._tell(reader.run, said(zh, en, noun=_NOUNS[track.kind]))
             if lane.end_ns is not None and lane.end_ns > limit_ns:
                 reader.position_ns = lane.end_ns
                 return
@@ -471,14 +482,23 @@ class Remuxer:
         except (av.FFmpegError, OSError) as error:
             survive(error)
             track.dropped += 1
-            self._tell(run, "无法写入补上的静音")
+            self._tell(run, Said("无法写入补上的静音", "silence that fills a hole could not be written"))
 
     def _tell_hole(self, run: Run, track: Track, hole_s: float) -> None:
         """Warn of the first hole of a track that stays one."""
         if not track.holed:
             track.holed = True
-            reason = "太长，未补静音" if track.silence else f"{track.codec} 无法补静音"
-            text = f"声音在此之前缺 {hole_s:.2f} 秒，{reason}，浏览器中此后音画可能错开"
+            if track.silence:
+                reason = Said("太长，未补静音", "too long to be filled with silence")
+            else:
+                reason = Said(f"{track.codec} 无法补静音", f"no silence can be made in {track.codec}")
+            text = said(
+                "声音在此之前缺 {hole} 秒，{reason}，浏览器中此后音画可能错开",
+                "{hole} s of sound are missing before it, {reason}; sound and picture may be out of step in browsers "
+                "from here on",
+                hole=f"{hole_s:.2f}",
+                reason=reason,
+            )
             self._outbox.warn(run.track, run.current.order.number, text)
 
     def _cross(self, reader: Reader, route: Route, at: int, end_ns: int | None, stamped: tuple[int, int, int]) -> None:
@@ -492,9 +512,9 @@ class Remuxer:
     def _tell_jump(self, run: Run) -> None:
         jump_s = self._timeline.jumps[0] / NS
         self._timeline.jumps.clear()
-        self._tell(run, f"时间戳跳变 {jump_s:+.1f} 秒", key="jump")
+        self._tell(run, said("时间戳跳变 {jump} 秒", "time stamps jump by {jump} s", jump=f"{jump_s:+.1f}"), key="jump")
 
-    def _tell(self, run: Run, text: str, key: str = "") -> None:
+    def _tell(self, run: Run, text: Said, key: str = "") -> None:
         """Warn once a segment and kind."""
         number = run.current.order.number
         if (run.track, number, key or text) not in self._told:
@@ -512,7 +532,13 @@ def _limit(reader: Reader, active: Sequence[Part], turn_ns: int) -> int:
     return limit_ns
 
 
-def _refusal(reader: Reader, change: Change) -> str:
+def _refusal(reader: Reader, change: Change) -> Said:
     track = "" if reader.info.kind == "main" else f"{reader.info.track} "
     number = reader.run.first.order.number
-    return f"从{track}第 {number} 个分片起{change.text}，一个 MP4 装不下；on_param_change=split 可分成多个文件"
+    return said(
+        "从{track}第 {number} 个分片起{change}，一个 MP4 装不下；on_param_change=split 可分成多个文件",
+        "from {track}segment {number} on {change}, too much for one MP4; on_param_change=split makes several files",
+        track=track,
+        number=number,
+        change=change.text,
+    )

@@ -17,16 +17,18 @@ import av
 from av.container import OutputContainer
 
 from m3u8svc.mux.cues import JOIN_NS, CueList, Placer, Sample, Segment, Stretch
+from m3u8svc.mux.feed import NO_INIT, taken_as_missing
 from m3u8svc.mux.fmp4 import Box, BrokenBoxes, walk
 from m3u8svc.mux.orders import Orders
 from m3u8svc.mux.output import NEW, OpenFile
 from m3u8svc.mux.protocol import Feed, Outbox, TrackInfo
 from m3u8svc.mux.texts import TextStream
 from m3u8svc.mux.timeline import NS
-from m3u8svc.mux.ttml import BrokenSample, read_ttml, read_wvtt
+from m3u8svc.mux.ttml import BROKEN, BrokenSample, read_ttml, read_wvtt
 from m3u8svc.mux.webvtt import (
     MAX_BLOCKS,
     MAX_BYTES,
+    TOO_LARGE,
     Cue,
     Document,
     NotWebVtt,
@@ -35,6 +37,7 @@ from m3u8svc.mux.webvtt import (
     write_webvtt,
 )
 from m3u8svc.nofollow import read_file
+from m3u8svc.wording import Said, joined, said
 
 STEP_NS = NS
 """How far it lets others go while nobody knows what they are about to do."""
@@ -123,9 +126,11 @@ class SubtitleTrack:
         self._take_until(float("inf"))
         self._write(self._placer.finish(end_ns))
         if self._placer.left:
-            self._outbox.warn(self.info.track, 0, f"{self._placer.left} 条字幕没有对应的画面，未写入")
+            zh, en = "{count} 条字幕没有对应的画面，未写入", "{count} subtitles without a picture are left out"
+            self._outbox.warn(self.info.track, 0, said(zh, en, count=self._placer.left))
         if not any(stream.written for stream, _ in self.files):
-            self._outbox.warn(self.info.track, 0, f"字幕 {self.label} 没有内容，未写入")
+            zh, en = "字幕 {label} 没有内容，未写入", "the subtitles {label} are empty, they are left out"
+            self._outbox.warn(self.info.track, 0, said(zh, en, label=self.label))
         self.over = True
 
     def rebase(self, origin_ns: int) -> None:
@@ -157,7 +162,7 @@ class SubtitleTrack:
             try:
                 self._add(order, read_segment(order))
             except (NotWebVtt, BrokenSample, BrokenBoxes) as damage:
-                self._outbox.warn(self.info.track, order.number, f"{damage}，按缺失处理")
+                self._outbox.warn(self.info.track, order.number, taken_as_missing(damage.args[0]))
         self._covered_s += order.duration_s
         self._outbox.taken(self.info.track, order.number)
 
@@ -165,12 +170,11 @@ class SubtitleTrack:
         document = found.document
         self._count += len(document.cues)
         if self._count > MAX_CUES:
-            self._tell(order.number, f"字幕超过 {MAX_CUES} 条，其余未写入")
+            zh, en = "字幕超过 {most} 条，其余未写入", "more than {most} subtitles, the rest is left out"
+            self._tell(order.number, said(zh, en, most=MAX_CUES))
             return
         if document.skipped_count:
-            named = "，".join(f"第 {each.line} 行{each.reason}" for each in document.skipped[:3])
-            more = f" 等 {document.skipped_count} 处" if document.skipped_count > 3 else ""
-            self._outbox.warn(self.info.track, order.number, f"跳过了有误的字幕：{named}{more}")
+            self._outbox.warn(self.info.track, order.number, _skipped(document))
         for block in document.blocks:
             if len(self.blocks) < MAX_BLOCKS:
                 self.blocks.setdefault(block)
@@ -186,11 +190,24 @@ class SubtitleTrack:
             )
         )
 
-    def _tell(self, number: int, text: str) -> None:
+    def _tell(self, number: int, text: Said) -> None:
         """Warn once of each kind."""
         if text not in self._told:
             self._told.add(text)
             self._outbox.warn(self.info.track, number, text)
+
+
+def _skipped(document: Document) -> Said:
+    """
+    What of a file was no usable cue.
+    """
+    zh, en = "第 {line} 行{reason}", "line {line} {reason}"
+    each = (said(zh, en, line=skipped.line, reason=skipped.reason) for skipped in document.skipped[:3])
+    named = joined(each, zh="，", en=", ")
+    if document.skipped_count > 3:
+        zh, en = "{named} 等 {count} 处", "{named} and others, {count} in all"
+        named = said(zh, en, named=named, count=document.skipped_count)
+    return said("跳过了有误的字幕：{named}", "subtitles with a mistake were skipped: {named}", named=named)
 
 
 # -- Segments ----------------------------------------------------------------------------------------------------------
@@ -219,14 +236,14 @@ def read_segment(order: Feed) -> Found:
     if order.kind == "vtt":
         return Found(document=parse_webvtt(body))
     if order.kind != "fmp4":
-        raise BrokenSample(f"{order.kind} 不是字幕")
+        raise BrokenSample(said("{kind} 不是字幕", "{kind} is no subtitles", kind=order.kind))
     if order.init is None:
-        raise BrokenSample("缺少初始化段")
+        raise BrokenSample(NO_INIT)
     with read_file(order.init) as file:
         init = _read(file)
     reader = {b"wvtt": read_wvtt, b"stpp": read_ttml}.get(_sample_entry(init))
     if reader is None:
-        raise BrokenSample("暂不支持这种字幕编码")
+        raise BrokenSample(Said("暂不支持这种字幕编码", "subtitles of this codec cannot be read yet"))
     cues = [cue for sample, start_ns, end_ns in _samples(init + body) for cue in reader(sample, start_ns, end_ns)]
     return Found(document=Document(cues=tuple(_joined(cues))), on_media_clock=True)
 
@@ -234,7 +251,7 @@ def read_segment(order: Feed) -> Found:
 def _read(file: BinaryIO) -> bytes:
     body = file.read(MAX_BYTES + 1)
     if len(body) > MAX_BYTES:
-        raise BrokenSample(f"字幕超过 {MAX_BYTES >> 20} MiB")
+        raise BrokenSample(TOO_LARGE)
     return body
 
 
@@ -250,7 +267,7 @@ def _samples(file: bytes) -> list[tuple[bytes, int, int]]:
                     (bytes(packet), start_ns, start_ns + int((packet.duration or 0) * packet.time_base * NS))
                 )
     except (av.FFmpegError, IndexError) as error:
-        raise BrokenSample("字幕数据损坏") from error
+        raise BrokenSample(BROKEN) from error
     return samples
 
 

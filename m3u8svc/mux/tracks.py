@@ -11,6 +11,7 @@ from av.packet import Packet, PacketSideData
 
 from m3u8svc.mux.parameters import parameter_sets
 from m3u8svc.mux.timeline import Lane
+from m3u8svc.wording import Said, said
 
 _NEW_EXTRADATA = 1  # AV_PKT_DATA_NEW_EXTRADATA
 
@@ -79,7 +80,7 @@ class Change:
     What is different in a stream from now on. `held`: one MP4 can hold both.
     """
 
-    text: str
+    text: Said
     held: bool = True
 
 
@@ -100,19 +101,37 @@ def changes_of(track: Track, stream: AnyStream) -> list[Change]:
     """
     codec = stream.codec_context.name
     if codec != track.codec:
-        return [Change(text=f"编码由 {track.codec} 变为 {codec}", held=False)]
+        zh, en = "编码由 {before} 变为 {now}", "the codec changes from {before} to {now}"
+        return [Change(text=said(zh, en, before=track.codec, now=codec), held=False)]
     form, extradata = form_of(stream), stream.codec_context.extradata or b""
     # Only a record of its own can describe a second form: AAC gets one made from ADTS, MP3 and AC-3 have none.
     held = codec == "aac" or bool(extradata)
     found = []
     if extradata and track.extradata and _packing(codec, extradata) != _packing(codec, track.extradata):
-        found.append(Change(text="封装由 TS 变为 fMP4，或相反", held=False))
+        packing = Said("封装由 TS 变为 fMP4，或相反", "the container changes from TS to fMP4, or back")
+        found.append(Change(text=packing, held=False))
     if form and track.form and form != track.form:
-        unit = "{} Hz、{} 声道" if stream.type == "audio" else "{}x{}"
-        found.append(Change(text=f"参数由 {unit.format(*track.form)} 变为 {unit.format(*form)}", held=held))
+        zh, en = "参数由 {before} 变为 {now}", "the parameters change from {before} to {now}"
+        before, now = (_form_text(stream.type, each) for each in (track.form, form))
+        found.append(Change(text=said(zh, en, before=before, now=now), held=held))
     elif extradata and track.extradata and extradata != track.extradata:
-        found.append(Change(text="编码参数改变"))
+        found.append(Change(text=Said("编码参数改变", "the parameters of the codec change")))
     return found
+
+
+def _form_text(kind: str, form: tuple[int, ...]) -> str:
+    first, second = form
+    if kind == "audio":
+        return Said(f"{first} Hz、{second} 声道", f"{first} Hz, {second} channels")
+    return f"{first}x{second}"
+
+
+def undescribed(kind: str) -> Said:
+    """
+    That there is a stream of which a header cannot say what it is.
+    """
+    zh, en = "{kind} 流没有可用参数，未写入", "the {kind} stream has no usable parameters, it is left out"
+    return said(zh, en, kind=kind)
 
 
 def _packing(codec: str, extradata: bytes) -> bool:

@@ -15,9 +15,11 @@ import attrs
 
 from m3u8svc.mux.fmp4 import BrokenBoxes, walk
 from m3u8svc.mux.timeline import NS
-from m3u8svc.mux.webvtt import MAX_BYTES, MAX_CUES, MAX_TEXT_CHARS, Cue
+from m3u8svc.mux.webvtt import MAX_BYTES, MAX_CUES, MAX_TEXT_CHARS, TOO_LARGE, Cue
+from m3u8svc.wording import Said
 
 MAX_DEPTH = 50
+BROKEN = Said("字幕数据损坏", "the subtitles are damaged")
 _PARAMETER = "{http://www.w3.org/ns/ttml#parameter}"
 _STYLING = "{http://www.w3.org/ns/ttml#styling}"
 _XML_ID = "{http://www.w3.org/XML/1998/namespace}id"
@@ -28,8 +30,12 @@ _MARKS = {("fontStyle", "italic"): "i", ("fontWeight", "bold"): "b", ("textDecor
 
 class BrokenSample(Exception):
     """
-    A sample that holds no cues of its kind; the message says why, for people.
+    A sample that holds no cues of its kind; `reason` says why, for people.
     """
+
+    def __init__(self, reason: Said) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 # -- WebVTT in boxes ---------------------------------------------------------------------------------------------------
@@ -48,7 +54,7 @@ def read_wvtt(sample: bytes, start_ns: int, end_ns: int) -> list[Cue]:
             {each.kind: sample[each.content : each.end] for each in walk(sample, b.content, b.end)} for b in boxes
         ]
     except BrokenBoxes as error:
-        raise BrokenSample("字幕数据损坏") from error
+        raise BrokenSample(BROKEN) from error
     cues = []
     for content in contents[:MAX_CUES]:
         identifier, settings, text = (_text_of(content.get(kind, b"")) for kind in (b"iden", b"sttg", b"payl"))
@@ -119,17 +125,17 @@ def _within(cues: list[Cue], start_ns: int, end_ns: int) -> list[Cue]:
 
 def _parse(document: bytes) -> ElementTree.Element:
     if len(document) > MAX_BYTES:
-        raise BrokenSample(f"字幕超过 {MAX_BYTES >> 20} MiB")
+        raise BrokenSample(TOO_LARGE)
     wide = document.startswith((b"\xff\xfe", b"\xfe\xff"))
     text = document.decode("utf-16" if wide else "utf-8-sig", "replace")
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
-        raise BrokenSample("TTML 含有文档类型声明")
+        raise BrokenSample(Said("TTML 含有文档类型声明", "the TTML has a document type declaration"))
     # As text, whatever encoding the declaration names: what was searched is what is parsed.
     declaration = text.find("?>") + 2 if text.startswith("<?xml") else 0
     try:
         return ElementTree.fromstring(text[max(declaration, 0) :])  # no DTD, so no entities
     except (ElementTree.ParseError, ValueError) as error:
-        raise BrokenSample("TTML 有误") from error
+        raise BrokenSample(Said("TTML 有误", "the TTML is not well-formed")) from error
 
 
 def _local(element: ElementTree.Element) -> str:

@@ -16,8 +16,11 @@ from collections.abc import Iterable, Iterator
 
 import attrs
 
+from m3u8svc.wording import Said, said
+
 MAX_BYTES = 8 * 1024 * 1024
 MAX_CUES = 20_000
+TOO_LARGE = Said(f"字幕超过 {MAX_BYTES >> 20} MiB", f"the subtitles have more than {MAX_BYTES >> 20} MiB")
 MAX_LINE_CHARS = 10_000
 MAX_TEXT_CHARS = 10_000
 MAX_BLOCKS = 100
@@ -42,8 +45,12 @@ _DIGITS = re.compile(r"[0-9]{1,12}")
 
 class NotWebVtt(Exception):
     """
-    This text is no WebVTT file; the message says why, for people.
+    This text is no WebVTT file; `reason` says why, for people.
     """
+
+    def __init__(self, reason: Said) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 @attrs.frozen(kw_only=True)
@@ -76,7 +83,7 @@ class Skipped:
     """
 
     line: int
-    reason: str
+    reason: Said
 
 
 @attrs.frozen(kw_only=True)
@@ -100,12 +107,12 @@ def parse_webvtt(body: bytes) -> Document:
         NotWebVtt: the signature is missing, or it is too large.
     """
     if len(body) > MAX_BYTES:
-        raise NotWebVtt(f"字幕超过 {MAX_BYTES >> 20} MiB")
+        raise NotWebVtt(TOO_LARGE)
     text = body.removeprefix(_BOM).decode("utf-8", "replace").replace("\0", "\ufffd")
     # Not splitlines(): it also splits at U+2028 and others, which are characters of a subtitle like any other.
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     if not lines[0].startswith("WEBVTT") or lines[0][6:7] not in ("", " ", "\t"):
-        raise NotWebVtt("缺少 WEBVTT 标识")
+        raise NotWebVtt(Said("缺少 WEBVTT 标识", "the WEBVTT signature is not there"))
     return _Reader(lines).read()
 
 
@@ -129,7 +136,8 @@ class _Reader:
             if not self._lines[self._at].strip(" \t"):
                 self._at += 1
             elif len(self._cues) + self._skipped_count >= MAX_CUES:
-                self._skip(self._at, f"字幕超过 {MAX_CUES} 条，其余未读")
+                zh, en = "字幕超过 {most} 条，其余未读", "is behind {most} subtitles, the rest is not read"
+                self._skip(self._at, said(zh, en, most=MAX_CUES))
                 break
             else:
                 self._read_block()
@@ -155,7 +163,7 @@ class _Reader:
             return False
         found = parse_timestamp_map(line)
         if found is None:
-            self._skip(self._at - 1, "X-TIMESTAMP-MAP 有误")
+            self._skip(self._at - 1, Said("X-TIMESTAMP-MAP 有误", "has a wrong X-TIMESTAMP-MAP"))
         elif self._map is None:
             self._map = found
         return True
@@ -184,7 +192,7 @@ class _Reader:
             self._read_cue(first, identifier=line)
             return
         self._payload()
-        self._skip(first, "缺少时间行")
+        self._skip(first, Said("缺少时间行", "has no times"))
 
     def _read_cue(self, first: int, *, identifier: str) -> None:
         timing = self._lines[self._at]
@@ -192,15 +200,15 @@ class _Reader:
         payload = self._payload()
         text = "\n".join(payload)
         if any(len(each) > MAX_LINE_CHARS for each in (timing, identifier, *payload)) or len(text) > MAX_TEXT_CHARS:
-            self._skip(first, "内容过长")
+            self._skip(first, Said("内容过长", "is too long"))
             return
         times = _parse_timing(timing)
         if times is None:
-            self._skip(first, "时间行有误")
+            self._skip(first, Said("时间行有误", "has wrong times"))
             return
         start_ns, end_ns, settings = times
         if end_ns <= start_ns:
-            self._skip(first, "结束时间不晚于开始时间")
+            self._skip(first, Said("结束时间不晚于开始时间", "ends no later than it begins"))
         elif text.strip():  # a cue without text shows nothing
             self._cues.append(
                 Cue(start_ns=start_ns, end_ns=end_ns, text=text, settings=settings, identifier=identifier)
@@ -216,7 +224,7 @@ class _Reader:
             self._at += 1
         return self._lines[start : self._at]
 
-    def _skip(self, index: int, reason: str) -> None:
+    def _skip(self, index: int, reason: Said) -> None:
         self._skipped_count += 1
         if len(self._skipped) < MAX_SKIPPED:
             self._skipped.append(Skipped(line=index + 1, reason=reason))

@@ -244,6 +244,7 @@ def test_more_languages_later(streams: Streams, mux: Mux) -> None:
     orders = film.orders() + two_sounds(two, both).orders(first=9, splice=1)
     refused = mux(orders)
     assert "多出一路声音" in str(refused.last["reason"])
+    assert "on there is one more sound, too much for one MP4" in str(refused.last["reason_en"])
     refused.target.unlink()
     assert 1 == len(mux(orders, on_param_change="split").last["companions"])
 
@@ -412,7 +413,9 @@ def test_split_into_a_group_with_dead_sound(streams: Streams, mux: Mux, tmp_path
     silent = attrs.evolve(b, segments=tuple(without_pid(path, 0x101, tmp_path) for path in b.segments))
     outcome = mux(a.orders() + silent.orders(first=9, splice=1), on_param_change="split")
     assert "done" == outcome.last["ev"], outcome.reports[-3:]
-    assert ["audio 流没有可用参数，未写入"] == [each["text"] for each in outcome.reports if each["ev"] == "warn"]
+    [warned] = [each for each in outcome.reports if each["ev"] == "warn"]
+    assert "audio 流没有可用参数，未写入" == warned["text"]
+    assert "the audio stream has no usable parameters, it is left out" == warned["text_en"]
     [part] = outcome.last["companions"]
     assert b.frames == frame_hashes(Path(part["path"]))
     assert ["vide"] == [track.kind for track in written(Path(part["path"])).tracks]

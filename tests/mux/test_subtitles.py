@@ -504,6 +504,10 @@ def test_damaged_segments_and_cues_are_named(streams: Streams, mux_subtitles: Mu
     feeding.file(4.0, tmp_path / "odd.vtt")
     outcome = mux_subtitles(plain.orders(), feeding)
     assert ["缺少 WEBVTT 标识，按缺失处理", "跳过了有误的字幕：第 4 行时间行有误"] == texts_of(outcome)
+    assert [
+        "the WEBVTT signature is not there; taken as missing",
+        "subtitles with a mistake were skipped: line 4 has wrong times",
+    ] == [report["text_en"] for report in outcome.reports if report["ev"] == "warn"]
     assert close_to((1, 2, "a"), (5, 6, "yes")) == subtitles_of(outcome.target)
 
 
