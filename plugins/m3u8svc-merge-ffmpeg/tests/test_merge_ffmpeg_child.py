@@ -107,3 +107,5 @@ def test_packed_audio_closes_its_gaps_and_says_so(streams: Any) -> None:
     fed(feed, parts)
     assert 2.0 == feed.missing_s
     assert ["第 2 个分片缺失，无法保留其时间，后面的内容提前 2.000 秒"] == feed.warnings
+    english = "segment 2 is missing and its time cannot be kept: what follows comes 2.000 s early"
+    assert [english] == [each.en for each in feed.warnings]

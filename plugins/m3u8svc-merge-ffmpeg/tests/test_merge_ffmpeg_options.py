@@ -46,6 +46,13 @@ def command(options: Options, **more: Any) -> tuple[str, ...]:
     return command_arguments(options, target=TARGET, **given)
 
 
+def english(options: Any) -> str:
+    """The text of the refusal in English."""
+    with pytest.raises(OptionError) as caught:
+        parse_options(options, Rules())
+    return caught.value.text("en")
+
+
 def refusal(options: Any, rules: Rules | None = None) -> str:
     """The text of the refusal."""
     with pytest.raises(OptionError) as caught:
@@ -106,6 +113,7 @@ def test_wrong_options_are_named(options: Any, path: str, words: str) -> None:
     """A refusal names the option or the argument, and what is allowed."""
     text = refusal(options)
     assert f"解析请求失败：{path}：" in text
+    assert not re.search("[\u4e00-\u9fff]", english(options))
     assert words in text
 
 

@@ -28,6 +28,7 @@ def test_the_entry_point_offers_the_merger(bench: Any, streams: Any) -> None:
     with pytest.raises(OptionError) as caught:
         loaded.check_options(options={"preset": "h264-720p"})
     assert "配置（presets）未允许" in caught.value.text()
+    assert "“h264-720p” cannot be used: the configuration (presets) does not allow it" in caught.value.text("en")
 
 
 @pytest.mark.parametrize("named", ["no-such-ffmpeg", "/nowhere/ffmpeg"])
@@ -61,3 +62,4 @@ def test_without_encoders_presets_are_refused(bench: Any, tmp_path: Path) -> Non
     with pytest.raises(OptionError) as caught:
         loaded.check_options(options={"preset": "h264-720p"})
     assert "此 ffmpeg 没有编码器 libx264" in caught.value.text()
+    assert "“h264-720p” cannot be used: this ffmpeg has no encoder libx264" in caught.value.text("en")

@@ -278,6 +278,7 @@ async def test_a_killed_child_is_an_error_at_once(bench: Any, streams: Any) -> N
     with pytest.raises(MergeError) as caught:
         await running
     assert "合并失败：ffmpeg 被信号 SIGKILL 终止，位置：第 2 个分片" == caught.value.text()
+    assert caught.value.text("en").endswith("ffmpeg was ended by SIGKILL at segment 2")
     assert parts.closed
     assert not list(bench.place.iterdir())
 
@@ -353,6 +354,7 @@ async def test_a_duration_that_is_not_the_playlists_is_said(bench: Any, streams:
     """A result much shorter than expected is a warning with both numbers."""
     _, result = await merged(bench, arriving, streams.ts(), 20.0)
     assert ("合并结果时长 8.0 秒，播放列表为 20.0 秒",) == result.warnings
+    assert ["the result lasts 8.0 s, the playlist says 20.0 s"] == [each.en for each in result.warnings]
 
 
 @pytest_twisted.ensureDeferred

@@ -9,11 +9,12 @@ import hashlib
 from pathlib import Path
 from typing import BinaryIO
 
-from m3u8svc.plugin import Gap, MediaFile, MergeError
+from m3u8svc.plugin import Gap, MediaFile, MergeError, Said
 from m3u8svc_merge_ffmpeg.timeline import PACKET, Programme, Timeline, find_programme
 
 CHUNK_BYTES = PACKET * 4096
 MOST_WARNINGS = 100
+USE_MP4 = "“ffmpeg” cannot merge that, take “mp4”"
 _ID3_HEADER = 10
 _EAC3_BSID = 10
 
@@ -26,7 +27,7 @@ class Feed:
     def __init__(self) -> None:
         self.input_format = ""
         """What ffmpeg is told to read; known after the first `begin`."""
-        self.warnings: list[str] = []
+        self.warnings: list[Said] = []
         self.missing_s = 0.0
         """Time of segments that are not there and whose time this feed could not keep."""
         self._kind = ""
@@ -45,10 +46,21 @@ class Feed:
         if self._kind == "ts":
             return
         if self._kind == "fmp4" and not gap.keep:
-            self._warn(f"第 {gap.position} 个分片被略去：fMP4 的时间轴保持不变，该处留有 {gap.duration_s:.3f} 秒空白")
+            self._warn(
+                Said(
+                    f"第 {gap.position} 个分片被略去：fMP4 的时间轴保持不变，该处留有 {gap.duration_s:.3f} 秒空白",
+                    f"segment {gap.position} is left out: fMP4 keeps its clock, so {gap.duration_s:.3f} s stay empty",
+                )
+            )
         elif self._kind != "fmp4" and gap.keep:
             self.missing_s += gap.duration_s
-            self._warn(f"第 {gap.position} 个分片缺失，无法保留其时间，后面的内容提前 {gap.duration_s:.3f} 秒")
+            self._warn(
+                Said(
+                    f"第 {gap.position} 个分片缺失，无法保留其时间，后面的内容提前 {gap.duration_s:.3f} 秒",
+                    f"segment {gap.position} is missing and its time cannot be kept: what follows comes "
+                    f"{gap.duration_s:.3f} s early",
+                )
+            )
 
     def begin(self, part: MediaFile) -> None:
         """
@@ -99,22 +111,40 @@ class Feed:
 
     def _check_kind(self, part: MediaFile) -> None:
         if part.kind == "vtt":
-            raise MergeError(reason=f"“ffmpeg” 不能合并字幕（WebVTT），第 {part.position} 个分片")
+            raise MergeError(
+                reason=Said(
+                    f"“ffmpeg” 不能合并字幕（WebVTT），第 {part.position} 个分片",
+                    f"“ffmpeg” cannot merge subtitles (WebVTT), segment {part.position}",
+                )
+            )
         if self._kind and part.kind != self._kind:
             raise MergeError(
-                reason=f"第 {part.position} 个分片是 {part.kind}，之前是 {self._kind}，“ffmpeg” 不能合并，请改用“mp4”"
+                reason=Said(
+                    f"第 {part.position} 个分片是 {part.kind}，之前是 {self._kind}，“ffmpeg” 不能合并，请改用“mp4”",
+                    f"segment {part.position} is {part.kind}, those before are {self._kind}: {USE_MP4}",
+                )
             )
         self._kind = part.kind
 
     def _begin_ts(self, part: MediaFile, head: bytes) -> None:
         programme = find_programme(head) or self._programme
         if programme is None:
-            raise MergeError(reason=f"第 {part.position} 个分片没有节目表（PAT/PMT），无法读取")
+            raise MergeError(
+                reason=Said(
+                    f"第 {part.position} 个分片没有节目表（PAT/PMT），无法读取",
+                    f"segment {part.position} has no programme table (PAT/PMT) and cannot be read",
+                )
+            )
         if self._programme is None:
             self._programme = programme
         self._check_programme(part, self._programme, programme)
         if self._timeline.begin(head, programme, part.discontinuity_sequence):
-            self._warn(f"第 {part.position} 个分片的时间戳跳变，已接在前一分片之后")
+            self._warn(
+                Said(
+                    f"第 {part.position} 个分片的时间戳跳变，已接在前一分片之后",
+                    f"the time stamps of segment {part.position} jump; it was joined to the one before",
+                )
+            )
         self.input_format = "mpegts"
         self._pending = head
 
@@ -122,9 +152,19 @@ class Feed:
         """ffmpeg silently loses what a later table adds or moves."""
         strange = {pid: kind for pid, kind in programme.media.items() if first.media.get(pid) != kind}
         if strange or programme.pmt_pid != first.pmt_pid:
-            raise MergeError(reason=f"第 {part.position} 个分片的节目表（PMT）不同，“ffmpeg” 不能合并，请改用“mp4”")
-        if len(programme.media) < len(first.media):
-            self._warn(f"第 {part.position} 个分片的节目表（PMT）少了 {len(first.media) - len(programme.media)} 个流")
+            raise MergeError(
+                reason=Said(
+                    f"第 {part.position} 个分片的节目表（PMT）不同，“ffmpeg” 不能合并，请改用“mp4”",
+                    f"segment {part.position} has another programme table (PMT): {USE_MP4}",
+                )
+            )
+        if (gone := len(first.media) - len(programme.media)) > 0:
+            self._warn(
+                Said(
+                    f"第 {part.position} 个分片的节目表（PMT）少了 {gone} 个流",
+                    f"the programme table (PMT) of segment {part.position} has {gone} streams less",
+                )
+            )
 
     def _init(self, part: MediaFile) -> bytes:
         """The init section, before the first segment only."""
@@ -132,13 +172,28 @@ class Feed:
         digest = hashlib.sha256(body).digest()
         if not self._init_hash:
             if not body:
-                raise MergeError(reason=f"第 {part.position} 个分片缺少初始化段（EXT-X-MAP）")
+                raise MergeError(
+                    reason=Said(
+                        f"第 {part.position} 个分片缺少初始化段（EXT-X-MAP）",
+                        f"segment {part.position} has no Media Initialization Section (EXT-X-MAP)",
+                    )
+                )
             self._init_hash = digest
             return body
         if digest != self._init_hash:
-            raise MergeError(reason=f"第 {part.position} 个分片的初始化段不同，“ffmpeg” 不能合并，请改用“mp4”")
+            raise MergeError(
+                reason=Said(
+                    f"第 {part.position} 个分片的初始化段不同，“ffmpeg” 不能合并，请改用“mp4”",
+                    f"segment {part.position} has another Media Initialization Section: {USE_MP4}",
+                )
+            )
         if part.discontinuity_sequence != self._splice:
-            raise MergeError(reason=f"第 {part.position} 个分片处有拼接（fMP4），“ffmpeg” 不能合并，请改用“mp4”")
+            raise MergeError(
+                reason=Said(
+                    f"第 {part.position} 个分片处有拼接（fMP4），“ffmpeg” 不能合并，请改用“mp4”",
+                    f"segment {part.position} is behind a discontinuity (fMP4): {USE_MP4}",
+                )
+            )
         return b""
 
     def _without_id3(self, head: bytes) -> bytes:
@@ -151,11 +206,11 @@ class Feed:
             head = head[length:] or self._file.read(CHUNK_BYTES) or b""
         return head
 
-    def _warn(self, text: str) -> None:
+    def _warn(self, text: Said) -> None:
         if len(self.warnings) < MOST_WARNINGS:
             self.warnings.append(text)
         elif len(self.warnings) == MOST_WARNINGS:
-            self.warnings.append("还有更多警告，不再列出")
+            self.warnings.append(Said("还有更多警告，不再列出", "there are more warnings"))
 
 
 def id3_length(tag: bytes) -> int:

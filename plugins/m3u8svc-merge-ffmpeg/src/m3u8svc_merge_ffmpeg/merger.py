@@ -25,6 +25,7 @@ from m3u8svc.plugin import (
     MergeProgress,
     MergeResult,
     Part,
+    Said,
     Services,
     Task,
     settled,
@@ -133,17 +134,22 @@ class FfmpegMerger:
         """Look at the finished file, make it durable."""
         size = await self._in_thread(_sync, job.target)
         if not size:
-            raise MergeError(reason="ffmpeg 没有写出任何数据")
+            raise MergeError(reason=Said("ffmpeg 没有写出任何数据", "ffmpeg has written nothing"))
         duration_s = ending.out_time_s
         if self._program.ffprobe:
             probe = await self._probe(job.target, options)
             if not probe.streams:
-                raise MergeError(reason="合并结果中没有音视频流")
+                raise MergeError(reason=Said("合并结果中没有音视频流", "the result has neither sound nor picture"))
             duration_s = duration_s if probe.duration_s is None else probe.duration_s
         expected_s = job.expected_duration_s - feed.missing_s
         warnings = []
         if expected_s > 0 and abs(duration_s - expected_s) > max(TOLERANCE_S, expected_s * TOLERANCE_SHARE):
-            warnings.append(f"合并结果时长 {duration_s:.1f} 秒，播放列表为 {expected_s:.1f} 秒")
+            warnings.append(
+                Said(
+                    f"合并结果时长 {duration_s:.1f} 秒，播放列表为 {expected_s:.1f} 秒",
+                    f"the result lasts {duration_s:.1f} s, the playlist says {expected_s:.1f} s",
+                )
+            )
         return MergeResult(size_bytes=size, duration_s=duration_s, warnings=tuple(warnings))
 
     async def _probe(self, target: Path, options: Options) -> Probe:
@@ -216,7 +222,7 @@ class _Run:
             done += 1
             self._progress(done)
         if self._child is None:
-            raise MergeError(reason="分片中没有可用的音视频")
+            raise MergeError(reason=Said("分片中没有可用的音视频", "the segments have no usable sound or picture"))
         await self._child.finish()
 
     async def _feed_one(self, part: MediaFile) -> None:
@@ -253,16 +259,21 @@ def _problem(ending: Ending, position: int, *, cut_short: bool, target: Path) ->
     Why there is no file, None when there is one. What it printed is bounded, and redacted by the error's own text.
     """
     said = _said(ending, target)
-    where = f"，位置：第 {position} 个分片" if cut_short else ""
+    zh, en = (f"，位置：第 {position} 个分片", f" at segment {position}") if cut_short else ("", "")
     if "No space left on device" in ending.said or "Disk quota exceeded" in ending.said:
         return DiskFull(path=str(target.parent))
     if ending.hung:
-        return MergeError(reason=f"ffmpeg 没有反应，已被终止{where}")
-    if ending.signal_name:
-        return MergeError(reason=f"ffmpeg 被信号 {ending.signal_name} 终止{where}{said}")
-    if ending.status != 0:
-        return MergeError(reason=f"ffmpeg 退出状态 {ending.status}{where}{said}")
-    return MergeError(reason=f"ffmpeg 提前结束{where}{said}") if cut_short else None
+        how = Said("ffmpeg 没有反应，已被终止", "ffmpeg gave no sign of life and was ended")
+        said = Said("", "")
+    elif ending.signal_name:
+        how = Said(f"ffmpeg 被信号 {ending.signal_name} 终止", f"ffmpeg was ended by {ending.signal_name}")
+    elif ending.status != 0:
+        how = Said(f"ffmpeg 退出状态 {ending.status}", f"ffmpeg ended with status {ending.status}")
+    elif cut_short:
+        how = Said("ffmpeg 提前结束", "ffmpeg ended early")
+    else:
+        return None
+    return MergeError(reason=Said(f"{how}{zh}{said}", f"{how.en}{en}{said.en}"))
 
 
 def disk_error(error: OSError, target: Path) -> M3u8svcError:
@@ -275,19 +286,21 @@ def disk_error(error: OSError, target: Path) -> M3u8svcError:
     return DiskError(path=path, reason=error.strerror or type(error).__name__)
 
 
-def _complaint(ending: Ending, target: Path) -> tuple[str, ...]:
+def _complaint(ending: Ending, target: Path) -> tuple[Said, ...]:
     """What it complained of although it made a file."""
     said = _said(ending, target)
-    return (f"ffmpeg 报告{said}",) if said else ()
+    return (Said(f"ffmpeg 报告{said}", f"ffmpeg says{said.en}"),) if said else ()
 
 
-def _said(ending: Ending, target: Path) -> str:
+def _said(ending: Ending, target: Path) -> Said:
+    """What it printed, behind a colon; "" if it printed nothing."""
     text = ending.said.replace(str(target), target.name)
     lines = [re.sub(r" @ 0x[0-9a-f]+", "", line).strip() for line in text.splitlines()]
     joined = "; ".join(dict.fromkeys(line for line in lines if line))
     if not joined:
-        return ""
-    return "：" + (joined if len(joined) <= SAID_CHARS else "…" + joined[1 - SAID_CHARS :])
+        return Said("", "")
+    short = joined if len(joined) <= SAID_CHARS else "…" + joined[1 - SAID_CHARS :]
+    return Said(f"：{short}", f": {short}")
 
 
 def _remove(target: Path) -> None:
@@ -307,10 +320,13 @@ def _run_probe(command: list[str], target: Path) -> Probe:
             command, stdin=subprocess.DEVNULL, capture_output=True, timeout=PROBE_S, check=False, env=dict(ENVIRONMENT)
         )
     except subprocess.TimeoutExpired:
-        raise MergeError(reason=f"ffprobe {PROBE_S:.0f} 秒内没有给出结果") from None
+        raise MergeError(
+            reason=Said(f"ffprobe {PROBE_S:.0f} 秒内没有给出结果", f"ffprobe has no answer within {PROBE_S:.0f} s")
+        ) from None
     if ran.returncode != 0:
         said = ran.stderr.decode("utf-8", "replace").replace(str(target), target.name).strip()
-        raise MergeError(reason=f"合并结果无法读取：{said[-SAID_CHARS:]}")
+        shown = said[-SAID_CHARS:]
+        raise MergeError(reason=Said(f"合并结果无法读取：{shown}", f"the result cannot be read: {shown}"))
     seen: Any = json.loads(ran.stdout)  # JSON
     duration = seen.get("format", {}).get("duration")
     return Probe(duration_s=None if duration is None else float(duration), streams=len(seen.get("streams", [])))

@@ -15,7 +15,7 @@ from typing import Any  # Any: what JSON can hold
 
 import attrs
 
-from m3u8svc.plugin import OptionError
+from m3u8svc.plugin import OptionError, Said
 
 MOST_ARGS = 40
 MOST_TEXT = 500
@@ -128,21 +128,32 @@ def parse_options(options: Mapping[str, Any], rules: Rules) -> Options:
         OptionError: it names the key or the argument, and what is allowed.
     """
     if not isinstance(options, Mapping):
-        raise OptionError(path="", reason=f"应为对象，实为 {type(options).__name__}")
+        kind = type(options).__name__
+        raise OptionError(path="", reason=Said(f"应为对象，实为 {kind}", f"must be an object, is {kind}"))
     for key in options:
         if key not in ("format", "preset", "args"):
             near = difflib.get_close_matches(str(key), ("format", "preset", "args"), n=1)
-            hint = f"，是否为“{near[0]}”？" if near else "，可用：format、preset、args"
-            raise OptionError(path=str(key), reason=f"没有这个选项{hint}")
+            hint = _meant(near) if near else Said("，可用：format、preset、args", "; there are format, preset, args")
+            raise OptionError(path=str(key), reason=Said(f"没有这个选项{hint}", f"there is no such option{hint.en}"))
     format_name = _one_of(options.get("format", "mkv"), "format", FORMATS)
     preset_name = options.get("preset", "copy")
     if isinstance(preset_name, str) and preset_name in rules.refused:
-        raise OptionError(path="preset", reason=f"“{preset_name}”不可用：{rules.refused[preset_name]}")
+        why = rules.refused[preset_name]
+        raise OptionError(
+            path="preset",
+            reason=Said(f"“{preset_name}”不可用：{why}", f"“{preset_name}” cannot be used: {getattr(why, 'en', why)}"),
+        )
     preset_name = _one_of(preset_name, "preset", rules.presets)
     preset = PRESETS[preset_name]
     if format_name not in preset.formats:
-        fitting = "、".join(preset.formats)
-        raise OptionError(path="preset", reason=f"“{preset_name}”不能用于 {format_name}，只能用于 {fitting}")
+        fitting = _listed(preset.formats)
+        raise OptionError(
+            path="preset",
+            reason=Said(
+                f"“{preset_name}”不能用于 {format_name}，只能用于 {fitting}",
+                f"“{preset_name}” is not for {format_name}, only for {fitting.en}",
+            ),
+        )
     args = _checked_args(options.get("args", []), FORMATS[format_name], preset)
     return Options(format=format_name, preset=preset_name, args=args)
 
@@ -191,37 +202,38 @@ def command_arguments(
 
 # -- Extra arguments -------------------------------------------------------------------------------------------------
 
-_Rule = Callable[[str, Format, Preset], str]
-"""What is wrong with a value, "" when nothing is."""
+_Rule = Callable[[str, Format, Preset], Said | None]
+"""What is wrong with a value, None when nothing is."""
 
 
 def _number(least: int, most: int, *, video: bool) -> _Rule:
-    def check(value: str, to: Format, preset: Preset) -> str:
+    def check(value: str, to: Format, preset: Preset) -> Said | None:
         if problem := _needs_encoding(preset, video=video):
             return problem
         fits = re.fullmatch(r"[0-9]{1,6}", value) and least <= int(value) <= most
-        return "" if fits else f"应为 {least} 到 {most} 的整数"
+        return None if fits else Said(f"应为 {least} 到 {most} 的整数", f"must be an integer from {least} to {most}")
 
     return check
 
 
 def _rate(least_k: int, most_k: int, *, video: bool) -> _Rule:
-    def check(value: str, to: Format, preset: Preset) -> str:
+    def check(value: str, to: Format, preset: Preset) -> Said | None:
         if problem := _needs_encoding(preset, video=video):
             return problem
         fits = re.fullmatch(r"[1-9][0-9]{0,5}k", value) and least_k <= int(value[:-1]) <= most_k
-        return "" if fits else f"应为 {least_k}k 到 {most_k}k"
+        return None if fits else Said(f"应为 {least_k}k 到 {most_k}k", f"must be from {least_k}k to {most_k}k")
 
     return check
 
 
 def _word(*words: str, video: bool | None = None, mp4_family: bool = False) -> _Rule:
-    def check(value: str, to: Format, preset: Preset) -> str:
+    def check(value: str, to: Format, preset: Preset) -> Said | None:
         if video is not None and (problem := _needs_encoding(preset, video=video)):
             return problem
         if mp4_family and not to.mp4_family:
-            return "只能用于 mp4、m4a"
-        return "" if value in words else "可用：" + "、".join(words)
+            return Said("只能用于 mp4、m4a", "is for mp4 and m4a only")
+        fitting = _listed(words)
+        return None if value in words else Said(f"可用：{fitting}", f"could be {fitting.en}")
 
     return check
 
@@ -241,23 +253,33 @@ _TAGS = (
 )
 
 
-def _metadata(value: str, to: Format, preset: Preset) -> str:
+def _metadata(value: str, to: Format, preset: Preset) -> Said | None:
     key, equals, text = value.partition("=")
     if not equals or key not in _TAGS:
-        return "应为 <标签>=<文字>，标签可用：" + "、".join(_TAGS)
+        tags = _listed(_TAGS)
+        return Said(f"应为 <标签>=<文字>，标签可用：{tags}", f"is written <tag>=<text>, the tag one of {tags.en}")
     if len(text) > MOST_TEXT or _CONTROL.search(text) or not text.isprintable():
-        return f"文字最多 {MOST_TEXT} 个字符，不得含控制字符"
-    return ""
+        return Said(
+            f"文字最多 {MOST_TEXT} 个字符，不得含控制字符",
+            f"at most {MOST_TEXT} characters, without control characters",
+        )
+    return None
 
 
-def _language(value: str, to: Format, preset: Preset) -> str:
-    return "" if re.fullmatch(r"language=[a-z]{3}", value) else "应为 language=<三个小写字母>，如 language=eng"
+def _language(value: str, to: Format, preset: Preset) -> Said | None:
+    if re.fullmatch(r"language=[a-z]{3}", value):
+        return None
+    return Said(
+        "应为 language=<三个小写字母>，如 language=eng",
+        "is written language=<three small letters>, such as language=eng",
+    )
 
 
-def _needs_encoding(preset: Preset, *, video: bool) -> str:
+def _needs_encoding(preset: Preset, *, video: bool) -> Said | None:
     if not (preset.encodes_video if video else preset.encodes_audio):
-        return "只能用于重新编码" + ("视频" if video else "音频") + "的 preset"
-    return ""
+        what = Said("视频", "video") if video else Said("音频", "audio")
+        return Said(f"只能用于重新编码{what}的 preset", f"is for presets that encode {what.en} anew only")
+    return None
 
 
 _RULES: Mapping[str, _Rule] = {
@@ -281,16 +303,24 @@ _RULES: Mapping[str, _Rule] = {
 }
 """The allow-list: each flag takes exactly one value."""
 _REPEATABLE = ("-metadata",)
+_NO_LIST = Said('应为字符串列表，如 ["-crf", "20"]', 'must be a list of strings, such as ["-crf", "20"]')
 
 
 def _checked_args(value: object, to: Format, preset: Preset) -> tuple[str, ...]:
     if not isinstance(value, Sequence) or isinstance(value, str | bytes):
-        raise OptionError(path="args", reason='应为字符串列表，如 ["-crf", "20"]')
+        raise OptionError(path="args", reason=_NO_LIST)
     if len(value) > MOST_ARGS:
-        raise OptionError(path="args", reason=f"最多 {MOST_ARGS} 项，实为 {len(value)}")
+        count = len(value)
+        raise OptionError(
+            path="args",
+            reason=Said(f"最多 {MOST_ARGS} 项，实为 {count}", f"at most {MOST_ARGS}, there are {count}"),
+        )
     for index, each in enumerate(value):
         if not isinstance(each, str):
-            raise OptionError(path=f"args[{index}]", reason=f"应为字符串，实为 {type(each).__name__}")
+            kind = type(each).__name__
+            raise OptionError(
+                path=f"args[{index}]", reason=Said(f"应为字符串，实为 {kind}", f"must be a string, is {kind}")
+            )
     for index in range(0, len(value), 2):
         _check_pair(value, index, to, preset)
     return tuple(value)
@@ -300,13 +330,28 @@ def _check_pair(args: Sequence[str], index: int, to: Format, preset: Preset) -> 
     flag = args[index]
     rule = _RULES.get(flag)
     if rule is None:
-        raise OptionError(path=f"args[{index}]", reason=f"不允许的参数“{_shown(flag)}”，可用：" + "、".join(_RULES))
+        allowed = _listed(_RULES)
+        raise OptionError(
+            path=f"args[{index}]",
+            reason=Said(
+                f"不允许的参数“{_shown(flag)}”，可用：{allowed}",
+                f"the argument “{_shown(flag)}” is not allowed; it could be {allowed.en}",
+            ),
+        )
     if index + 1 >= len(args):
-        raise OptionError(path=f"args[{index}]", reason=f"参数“{flag}”缺少值")
+        raise OptionError(
+            path=f"args[{index}]", reason=Said(f"参数“{flag}”缺少值", f"the argument “{flag}” needs a value")
+        )
     if flag not in _REPEATABLE and flag in args[0:index:2]:
-        raise OptionError(path=f"args[{index}]", reason=f"参数“{flag}”重复")
+        raise OptionError(
+            path=f"args[{index}]", reason=Said(f"参数“{flag}”重复", f"the argument “{flag}” is there twice")
+        )
     if problem := rule(args[index + 1], to, preset):
-        raise OptionError(path=f"args[{index + 1}]", reason=f"“{flag}”的值“{_shown(args[index + 1])}”不可用：{problem}")
+        value = _shown(args[index + 1])
+        raise OptionError(
+            path=f"args[{index + 1}]",
+            reason=Said(f"“{flag}”的值“{value}”不可用：{problem}", f"“{value}” is no value for “{flag}”: {problem.en}"),
+        )
 
 
 def _shown(text: str) -> str:
@@ -318,5 +363,20 @@ def _one_of(value: object, path: str, known: Iterable[str]) -> str:
     if isinstance(value, str) and value in names:
         return value
     near = difflib.get_close_matches(str(value), names, n=1)
-    hint = f"，是否为“{near[0]}”？" if near else ""
-    raise OptionError(path=path, reason=f"“{_shown(str(value))}”不可用{hint}，可用：" + "、".join(names))
+    shown, hint, fitting = _shown(str(value)), _meant(near), _listed(names)
+    raise OptionError(
+        path=path,
+        reason=Said(
+            f"“{shown}”不可用{hint}，可用：{fitting}", f"“{shown}” cannot be used{hint.en}; it could be {fitting.en}"
+        ),
+    )
+
+
+def _meant(near: Sequence[str]) -> Said:
+    """What may have been meant, as a part of a line; "" where nothing is like it."""
+    return Said(f"，是否为“{near[0]}”？", f"; is “{near[0]}” meant?") if near else Said("", "")
+
+
+def _listed(names: Iterable[str]) -> Said:
+    each = list(names)
+    return Said("、".join(each), ", ".join(each))

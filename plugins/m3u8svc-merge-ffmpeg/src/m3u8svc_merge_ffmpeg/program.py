@@ -9,12 +9,13 @@ import subprocess
 
 import attrs
 
-from m3u8svc.plugin import NotConfigured
+from m3u8svc.plugin import NotConfigured, Said
 from m3u8svc_merge_ffmpeg.options import PRESETS, Rules
 from m3u8svc_merge_ffmpeg.settings import FfmpegSettings
 
 ASK_S = 4.0
 """Less than a hook's deadline."""
+_NOT_ALLOWED = Said("配置（presets）未允许", "the configuration (presets) does not allow it")
 
 
 @attrs.frozen(kw_only=True)
@@ -32,11 +33,13 @@ class Program:
         """
         Which presets requests may name: those the operator allows and this program can carry out.
         """
-        refused = {name: "配置（presets）未允许" for name in PRESETS if name not in settings.presets}
+        refused: dict[str, str] = {name: _NOT_ALLOWED for name in PRESETS if name not in settings.presets}
         for name in settings.presets:
             lacking = [encoder for encoder in PRESETS[name].encoders if encoder not in self.encoders]
             if lacking:
-                refused[name] = "此 ffmpeg 没有编码器 " + "、".join(lacking)
+                refused[name] = Said(
+                    f"此 ffmpeg 没有编码器 {'、'.join(lacking)}", f"this ffmpeg has no encoder {', '.join(lacking)}"
+                )
         return Rules(presets=tuple(name for name in settings.presets if name not in refused), refused=refused)
 
 
