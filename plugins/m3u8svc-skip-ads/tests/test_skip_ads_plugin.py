@@ -282,6 +282,7 @@ def test_very_many_notes_are_cut_and_the_rest_is_counted() -> None:
     assert MOST_NOTES == len([*notes(remarks[:MOST_NOTES])])
     *_, before, last = notes(remarks)
     assert (f"提示 {MOST_NOTES - 2}", "另有 2 条提示，见日志") == (before.reason, last.reason)
+    assert "2 more remarks, see the log" == last.reason.en
 
 
 SPLICED = [
@@ -327,6 +328,8 @@ def test_look_keeps_what_it_fetched(tmp_path: Path) -> None:
     assert sorted(set(run.requests)) == sorted(run.requests)
     assert 19 == len(run.requests)
     assert ("插件 skip-ads：没有一种编码参数占到总时长的 60%，不按编码参数判断",) == run.warnings
+    english = "plugin skip-ads: no encoder is known to have 60% of the duration: encoder settings are not judged"
+    assert [english] == [each.en for each in run.warnings]
 
 
 def test_what_the_verdict_warns_of_is_read_in_the_task(tmp_path: Path) -> None:

@@ -163,6 +163,8 @@ def test_reason_names_group_times_and_signs() -> None:
     """People read in the task which group it was, when, and why."""
     verdict, _ = judged([film(5), film(30), advert(), film(30)])
     assert {"广告（第 3 组）：01:10–01:16，短插播、不同编码参数"} == {skip.reason for skip in verdict.skips}
+    english = {"advert (group 3): 01:10–01:16, a short splice, other encoder settings"}
+    assert english == {skip.reason.en for skip in verdict.skips}
     assert [36, 37, 38] == [skip.position for skip in verdict.skips]
 
 

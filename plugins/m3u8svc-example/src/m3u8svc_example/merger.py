@@ -8,7 +8,18 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any  # `services.in_thread` runs anything
 
-from m3u8svc.plugin import DiskError, DiskFull, MediaFile, MergeError, MergeJob, MergeProgress, MergeResult, Part, Task
+from m3u8svc.plugin import (
+    DiskError,
+    DiskFull,
+    MediaFile,
+    MergeError,
+    MergeJob,
+    MergeProgress,
+    MergeResult,
+    Part,
+    Said,
+    Task,
+)
 
 
 class ListMerger:
@@ -37,7 +48,7 @@ class ListMerger:
             duration_s += part.duration_s if isinstance(part, MediaFile) else 0.0
             progress(len(lines))
         if not lines:
-            raise MergeError(reason="没有分片")
+            raise MergeError(reason=Said("没有分片", "there are no segments"))
         try:
             size = await self._in_thread(_write, job.target, "".join(lines))
         except BaseException as error:

@@ -8,7 +8,7 @@ import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 
-from m3u8svc.plugin import M3u8svcError, Note, SegmentGroup, Services, Signature, Skip
+from m3u8svc.plugin import M3u8svcError, Note, Said, SegmentGroup, Services, Signature, Skip
 from m3u8svc_skip_ads.options import Options
 from m3u8svc_skip_ads.stretches import Stretch, cut
 from m3u8svc_skip_ads.told import Told
@@ -93,9 +93,10 @@ def notes(remarks: Sequence[Told]) -> Iterator[Note]:
     """
     shown = remarks if len(remarks) <= MOST_NOTES else remarks[: MOST_NOTES - 1]
     for remark in shown:
-        yield Note(reason=remark.zh)
+        yield Note(reason=Said(remark.zh, remark.en))
     if len(shown) < len(remarks):
-        yield Note(reason=f"另有 {len(remarks) - len(shown)} 条提示，见日志")
+        more = len(remarks) - len(shown)
+        yield Note(reason=Said(f"另有 {more} 条提示，见日志", f"{more} more remarks, see the log"))
 
 
 def report(verdict: Verdict) -> Iterator[str]:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import attrs
 
-from m3u8svc.plugin import ByteRange, Signature, Skip
+from m3u8svc.plugin import ByteRange, Said, Signature, Skip
 from m3u8svc_skip_ads.options import Options, matcher
 from m3u8svc_skip_ads.stretches import MAJORITY, Cut, Stretch, majority, weight_s
 from m3u8svc_skip_ads.told import Told
@@ -42,14 +42,18 @@ _TOO_MANY = Told(
 )
 
 
+_BY_NAME = Said("按请求去除", "the request names it")
+_BY_REGEX = Said("链接匹配 regex", "its link matches regex")
+
+
 class Sign(enum.Enum):
     """
     What speaks for an advert; the value is what people read.
     """
 
-    SPLICE = "短插播"
-    PATH = "不同路径"
-    ENCODER = "不同编码参数"
+    SPLICE = Said("短插播", "a short splice")
+    PATH = Said("不同路径", "another path")
+    ENCODER = Said("不同编码参数", "other encoder settings")
 
 
 @attrs.frozen(kw_only=True)
@@ -264,22 +268,30 @@ def _silent_signs(found: Cut, case: _Case, signatures: Mapping[int, Signature]) 
 
 
 def _asked(stretch: Stretch, options: Options, matches: Callable[[str], bool]) -> dict[int, str]:
-    by_name = {position: "按请求去除" for position in stretch.positions if options.drop.has(stretch.number, position)}
-    by_regex = {each.position: "链接匹配 regex" for each in stretch.segments if matches(each.uri)}
+    by_name = {position: _BY_NAME for position in stretch.positions if options.drop.has(stretch.number, position)}
+    by_regex = {each.position: _BY_REGEX for each in stretch.segments if matches(each.uri)}
     return {position: _reason(stretch, [why]) for position, why in (by_regex | by_name).items()}
 
 
 def _marked(stretch: Stretch, options: Options) -> dict[int, str]:
-    return _all_of(stretch, [f"{stretch.mark} 标记"]) if stretch.mark and options.mode != "off" else {}
+    if not stretch.mark or options.mode == "off":
+        return {}
+    mark = stretch.mark.replace("（", " (").replace("）", ")")
+    return _all_of(stretch, [Said(f"{stretch.mark} 标记", f"marked by {mark}")])
 
 
-def _all_of(stretch: Stretch, why: Iterable[str]) -> dict[int, str]:
+def _all_of(stretch: Stretch, why: Iterable[Said]) -> dict[int, str]:
     reason = _reason(stretch, why)
     return dict.fromkeys(stretch.positions, reason)
 
 
-def _reason(stretch: Stretch, why: Iterable[str]) -> str:
-    return f"广告（第 {stretch.number} 组）：{clock(stretch.start_s)}–{clock(stretch.end_s)}，{'、'.join(why)}"
+def _reason(stretch: Stretch, why: Iterable[Said]) -> Said:
+    each, number = list(why), stretch.number
+    times = f"{clock(stretch.start_s)}–{clock(stretch.end_s)}"
+    return Said(
+        f"广告（第 {number} 组）：{times}，{'、'.join(each)}",
+        f"advert (group {number}): {times}, {', '.join(one.en for one in each)}",
+    )
 
 
 def _unless_kept(stretch: Stretch, options: Options, reasons: Mapping[int, str]) -> dict[int, str]:
