@@ -17,6 +17,8 @@ from twisted.logger import LogEvent, LogLevel, globalLogPublisher
 from tests import seeds
 
 SEEDS = seeds.drawn()
+EARLIER: list[str] = []
+"""The files of tests that this process has run, in order."""
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
@@ -43,16 +45,17 @@ def watched() -> Iterator[list[str]]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def only_new_garbage() -> None:
+def only_new_garbage(request: pytest.FixtureRequest) -> None:
     """
     What was imported, and what earlier files of tests left, is no garbage of a test: looking at all of it after each
-    would take most of the run. It is looked at once a file.
+    would take most of the run. It is looked at once a file. What died only in the last one may be of that before it.
     """
     with watched() as seen:
         gc.unfreeze()
     gc.freeze()
+    suspects, EARLIER[:] = EARLIER[-2:], [*EARLIER, request.module.__name__]
     if seen:
-        pytest.fail("unhandled, by an earlier file of tests:\n" + "\n".join(seen))
+        pytest.fail(f"unhandled, by an earlier file of tests ({', '.join(suspects)}):\n" + "\n".join(seen))
 
 
 @pytest.fixture(autouse=True)
