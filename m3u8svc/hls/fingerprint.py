@@ -12,11 +12,11 @@ from collections.abc import Iterator
 import attrs
 
 from m3u8svc.hls.media import MediaKind
+from m3u8svc.hls.packets import PACKET
 
 LOOK_BYTES = 1 << 20
 """How much of a segment is worth giving: a first picture may be large, and audio starts after it."""
 
-_PACKET = 188
 _AUDIO_TYPES = {0x03: "mp3", 0x04: "mp3", 0x0F: "aac", 0x11: "latm", 0x81: "ac3", 0x87: "eac3"}
 _VIDEO_TYPES = {0x1B: "h264", 0x24: "hevc"}
 _SETS = {"h264": (0x1F, 0, frozenset({7, 8})), "hevc": (0x3F, 1, frozenset({32, 33, 34}))}
@@ -74,8 +74,8 @@ def _of_ts(start: bytes) -> Signature:
 
 def _packets(start: bytes) -> Iterator[tuple[int, bool, bytes]]:
     """(PID, whether a unit starts, payload) of each packet, as long as they are in sync."""
-    for at in range(0, len(start) - _PACKET + 1, _PACKET):
-        packet = start[at : at + _PACKET]
+    for at in range(0, len(start) - PACKET + 1, PACKET):
+        packet = start[at : at + PACKET]
         if packet[0] != 0x47:
             return
         control = packet[3] >> 4 & 3

@@ -62,10 +62,11 @@ class PacketWalk:
             return spread[byte : byte + 1] + chunk[start + byte : end : PACKET]
 
         syncs = column(0)
-        self._look_at(syncs)
-        self._counters.follow(syncs, column)
+        are_in_sync = not self._look_at(syncs)
+        self._counters.follow(syncs, column, are_in_sync=are_in_sync)
 
-    def _look_at(self, syncs: bytes) -> None:
+    def _look_at(self, syncs: bytes) -> int:
+        """How many of these bytes are no sync byte."""
         wrong = len(syncs) - syncs.count(SYNC)
         if wrong and not self._lost:
             index = next(index for index, byte in enumerate(syncs) if byte != SYNC)
@@ -74,6 +75,7 @@ class PacketWalk:
             self._last_in_sync = syncs[-1] == SYNC
         self._lost += wrong
         self._packets += len(syncs)
+        return wrong
 
     def finish(self) -> tuple[str, bool]:
         """(damage, complete) as in `hls.media.Media`."""
@@ -111,17 +113,15 @@ class Counters:
         self._highs = _Names(_PID_HIGH, shift=6)
         self._lows = _Names(0xFF, shift=4)
 
-    def follow(self, syncs: bytes, column: Column) -> None:
-        """The next packets, of which `syncs` is the first column."""
-        if not self._count_on(syncs, column):
+    def follow(self, syncs: bytes, column: Column, *, are_in_sync: bool) -> None:
+        """The next packets, of which `syncs` is the first column; whether each begins with a sync byte."""
+        if not (are_in_sync and self._count_on(len(syncs), column)):
             self._look_at_each(syncs, column)
 
-    def _count_on(self, syncs: bytes, column: Column) -> bool:
+    def _count_on(self, count: int, column: Column) -> bool:
         """
-        Whether all of these packets are seen to go on where those before them ended; if not, nothing is changed.
+        Whether all of these packets are seen to go on where those before them ended; if not, none is counted.
         """
-        if syncs.count(SYNC) != len(syncs):
-            return False
         high, low, control = column(1), column(2), column(3)
         if not (self._highs.learn(high) and self._lows.learn(low)):
             return False
@@ -136,7 +136,7 @@ class Counters:
         together = 0
         for part in marks:
             together |= int.from_bytes(part, "big")
-        marked = together.to_bytes(len(syncs), "big")
+        marked = together.to_bytes(count, "big")
         ends = {}
         for upper, high_name in self._highs.names.items():
             for lower, low_name in self._lows.names.items():

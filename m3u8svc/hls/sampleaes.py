@@ -30,7 +30,7 @@ from cryptography.hazmat.primitives.ciphers.modes import CBC
 
 from m3u8svc.errors import DecryptError, UnsupportedEncryption
 from m3u8svc.hls.media import HEAD_BYTES, frame_length, id3_length, recognise
-from m3u8svc.hls.packets import PACKET
+from m3u8svc.hls.packets import PACKET, SYNC
 from m3u8svc.hls.playlist import CBCS, IDENTITY
 from m3u8svc.wording import Said
 
@@ -49,7 +49,6 @@ _PRIVATE_DATA_INDICATOR, _REGISTRATION = 15, 5
 _INDICATORS = (b"zavc", b"aacd", b"ac3d", b"ec3d")
 _AUDIO_SETUP = b"apad"
 
-_SYNC = 0x47
 _PAT, _PMT = 0, 2
 _START_CODE = b"\0\0\1"
 _AUDIO_SYNC = {"aac": re.compile(rb"\xff[\xf0\xf1\xf8\xf9]"), "ac3": re.compile(rb"\x0b\x77")}
@@ -298,7 +297,7 @@ class _TransportStream:
         data = self._rest + chunk
         at = 0
         while len(data) - at >= PACKET:
-            if self._lost or data[at] != _SYNC:
+            if self._lost or data[at] != SYNC:
                 at, self._lost = self._search(data, at)
                 if self._lost:
                     break
@@ -323,7 +322,7 @@ class _TransportStream:
         Take packets as long as they are in sync; where that ends.
         """
         for place in range(at, len(data) - PACKET + 1, PACKET):
-            if data[place] != _SYNC:
+            if data[place] != SYNC:
                 return place
             self._take(data[place : place + PACKET])
         return len(data) - (len(data) - at) % PACKET
@@ -332,11 +331,11 @@ class _TransportStream:
         """
         Out of sync: pass on what is no packet, up to where three follow each other, or may once more has arrived.
         """
-        found = data.find(_SYNC, at)
+        found = data.find(SYNC, at)
         while 0 <= found and found + 2 * PACKET < len(data):
-            if data[found + PACKET] == data[found + 2 * PACKET] == _SYNC:
+            if data[found + PACKET] == data[found + 2 * PACKET] == SYNC:
                 break
-            found = data.find(_SYNC, found + 1)
+            found = data.find(SYNC, found + 1)
         end = found if found >= 0 else len(data)
         passed = self._out if self._early is None else self._early
         passed += [data[place : min(place + PACKET, end)] for place in range(at, end, PACKET)]
@@ -366,7 +365,7 @@ class _TransportStream:
         self._out.clear()
         self._held.clear()
         for piece in early:
-            if len(piece) == PACKET and piece[0] == _SYNC:
+            if len(piece) == PACKET and piece[0] == SYNC:
                 self._take(piece)
             else:  # what stood between packets
                 self._out.append(piece)
