@@ -32,11 +32,11 @@ JOIN_NS = 1_000_000
 FAR_NS = 60 * NS
 """A media time that puts a segment's cues farther than this from their segment is not believed."""
 MOST_SHOWN = 16
+"""How many cues one sample of the MP4 may show."""
 _OFF = Said(
     "字幕的媒体时间与画面不符，按播放列表的时间放置",
     "the media times of the subtitles do not fit the picture; the playlist's times are taken",
 )
-"""How many cues one sample of the MP4 may show."""
 
 
 @attrs.frozen(kw_only=True)

@@ -162,7 +162,8 @@ class SubtitleTrack:
             try:
                 self._add(order, read_segment(order))
             except (NotWebVtt, BrokenSample, BrokenBoxes) as damage:
-                self._outbox.warn(self.info.track, order.number, taken_as_missing(damage.args[0]))
+                reason = str(damage) if isinstance(damage, BrokenBoxes) else damage.reason
+                self._outbox.warn(self.info.track, order.number, taken_as_missing(reason))
         self._covered_s += order.duration_s
         self._outbox.taken(self.info.track, order.number)
 
