@@ -45,6 +45,13 @@ def said(zh: str, en: str, **fields: object) -> Said:
     return Said(zh.format_map(fields), en.format_map({name: in_english(value) for name, value in fields.items()}))
 
 
+def in_both(name: str, text: str) -> dict[str, str]:
+    """
+    A text as fields: the Chinese by its name, the English beside it if there is one.
+    """
+    return {name: str(text), f"{name}_en": text.en} if isinstance(text, Said) else {name: text}
+
+
 def packed(text: str) -> str:
     """
     A text as one string, from which `unpacked` makes it again: both languages as a JSON list, anything else as it is.

@@ -510,5 +510,12 @@ def warnings_of(answer: Mapping[str, Any]) -> tuple[str, ...]:  # Any: JSON valu
     return english if words.language() == "en" and len(english) == len(warnings) else warnings
 
 
+def text_of(given: Mapping[str, Any], name: str) -> str:  # Any: JSON values
+    """
+    A text that an answer or a report has under this name, in the user's language; earlier ones have no English.
+    """
+    return str((words.language() == "en" and given.get(f"{name}_en")) or given[name])
+
+
 def _texts(given: object) -> tuple[str, ...]:
     return tuple(str(each) for each in given) if isinstance(given, Sequence) and not isinstance(given, str) else ()

@@ -15,7 +15,7 @@ from m3u8svc.cli import words
 from m3u8svc.cli.display import Display, say
 from m3u8svc.errors import M3u8svcError, from_os_error
 from m3u8svc.tasks.task import CompanionFile, Task
-from m3u8svc.wording import Said, in_english
+from m3u8svc.wording import packed, unpacked
 
 if TYPE_CHECKING:  # Twisted is imported once there is something to run
     from m3u8svc.hls.outline import Outline
@@ -107,9 +107,8 @@ class State:
         Remember a file that is about to be renamed into place, whose segments are kept by now if they shall be.
         """
         beside = json.dumps([attrs.asdict(each) for each in companions])
-        english = "\n".join(map(in_english, warnings))
         self.remember(
-            output_id=output_id, companions=beside, kept=self._kept, warnings="\n".join(warnings), warnings_en=english
+            output_id=output_id, companions=beside, kept=self._kept, warnings="\n".join(map(packed, warnings))
         )
 
 
@@ -331,9 +330,6 @@ def _with_past(task: Task, known: Mapping[str, str]) -> Task:
     """
     The task with what an earlier run may have published, and said about it.
     """
-    chinese, english = (known.get(name, "").splitlines() for name in ("warnings", "warnings_en"))
-    if len(english) != len(chinese):  # of an earlier version
-        english = chinese
-    warnings = tuple(map(Said, chinese, english))
+    warnings = tuple(map(unpacked, known.get("warnings", "").splitlines()))
     companions = tuple(CompanionFile(**each) for each in json.loads(known.get("companions", "[]")))
     return attrs.evolve(task, output_id=known.get("output_id", ""), companions=companions, warnings=warnings)

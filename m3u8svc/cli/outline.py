@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from m3u8svc.cli import words
-from m3u8svc.cli.client import warnings_of
+from m3u8svc.cli.client import text_of, warnings_of
 from m3u8svc.redact import escape_controls
 from m3u8svc.tasks.pace import remaining_text
 
@@ -109,8 +109,7 @@ def _facts(plan: Plan) -> Iterator[tuple[words.Phrase, str, str]]:
     counts = {name: segments.get(name, 0) for name in ("count", "skipped", "gaps")}
     yield words.ROW_SEGMENTS, words.PLAN_SEGMENTS.said(**counts), ""
     for skip in segments.get("skips") or ():
-        reason = (words.language() == "en" and skip.get("reason_en")) or skip["reason"]
-        yield words.ROW_SKIPPED, f"{skip['positions']}: {reason}", ""
+        yield words.ROW_SKIPPED, f"{skip['positions']}: {text_of(skip, 'reason')}", ""
     yield words.ROW_TRACKS, ", ".join(str(each["track"]) for each in plan.get("tracks") or ()), ""
     yield words.COLUMN_DURATION, remaining_text(plan.get("duration") or 0), ""
     size = plan.get("estimated_bytes")

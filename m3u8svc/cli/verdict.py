@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from m3u8svc.cli import words
+from m3u8svc.cli.client import text_of
 from m3u8svc.redact import escape_controls
 
 
@@ -23,9 +24,8 @@ def verdict(found: Mapping[str, Any]) -> RenderableType:
     for part in found.get("parts") or ():
         lines += [Text(escape_controls(os.path.basename(str(part["file"])))), *_file(part)]
     if "report" in found:
-        report = found["report"]
-        text = (words.language() == "en" and report.get("text_en")) or report["text"]  # an earlier one has no English
-        lines.append(Text(words.VERIFY_REPORT.said(text=escape_controls(str(text))), "dim"))
+        text = escape_controls(text_of(found["report"], "text"))
+        lines.append(Text(words.VERIFY_REPORT.said(text=text), "dim"))
     wrong = [_problem(each) for each in found["problems"]]
     last = words.VERIFY_OK if found["ok"] else words.VERIFY_BAD
     return Group(

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 import attrs
 
-from m3u8svc.wording import Said
+from m3u8svc.wording import in_both
 
 MAX_LINE_BYTES = 64 * 1024
 HANDING_FD = 3
@@ -228,13 +228,6 @@ class Inbox:
         return line
 
 
-def _in_both(name: str, text: str) -> dict[str, str]:
-    """
-    A text as fields of a report: the Chinese by its name, the English beside it where there is one.
-    """
-    return {name: str(text), f"{name}_en": text.en} if isinstance(text, Said) else {name: text}
-
-
 class Outbox:
     """
     The reports, each written at once. Texts for people go in both languages.
@@ -267,11 +260,11 @@ class Outbox:
 
     def warn(self, track: str, number: int, text: str) -> None:
         """Something about segment `number` (0: about the whole) that people should know."""
-        self.repeat({"ev": "warn", "track": track, "n": number, **_in_both("text", text)})
+        self.repeat({"ev": "warn", "track": track, "n": number, **in_both("text", text)})
 
     def lost(self, track: str, number: int, reason: str) -> None:
         """Segment `number` could not be used: nothing of it is in the file."""
-        self.repeat({"ev": "lost", "track": track, "n": number, **_in_both("reason", reason)})
+        self.repeat({"ev": "lost", "track": track, "n": number, **in_both("reason", reason)})
 
     def repeat(self, report: dict[str, Any]) -> None:  # Any: JSON
         """Say something of a segment that must not be forgotten with it, perhaps for the second time."""
@@ -326,7 +319,7 @@ class Outbox:
 
     def failed(self, fault: Fault, reason: str, *, number: int = 0) -> None:
         """There will be no file. `number` is the system's, where it was the system that said no."""
-        self._send(ev="failed", fault=fault.value, **_in_both("reason", reason), errno=number)
+        self._send(ev="failed", fault=fault.value, **in_both("reason", reason), errno=number)
 
     def _send(self, **report: object) -> None:
         line = json.dumps(report, ensure_ascii=True).encode() + b"\n"

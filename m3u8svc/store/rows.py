@@ -31,7 +31,7 @@ from m3u8svc.tasks.task import (
     Task,
     TaskSpec,
 )
-from m3u8svc.wording import Said, packed, unpacked
+from m3u8svc.wording import packed, unpacked
 
 _MOUNTS = "mounts"
 KNOWN_TEXTS = 256
@@ -160,27 +160,15 @@ def _list_of(text: str) -> list[Any]:
 
 
 def _texts_json(texts: Iterable[str]) -> str:
-    return _to_json(_packed(texts))
+    return _to_json([packed(each) for each in texts])
 
 
 def _texts_of(text: str) -> tuple[str, ...]:
-    return _unpacked(_list_of(text))
-
-
-def _packed(texts: Iterable[str]) -> list[str | list[str]]:
-    """
-    Texts as JSON has them: one in both languages is a list of the two, any other a string, as all of them are in rows
-    of earlier versions.
-    """
-    return [[str(each), each.en] if isinstance(each, Said) else each for each in texts]
-
-
-def _unpacked(stored: Iterable[Any]) -> tuple[str, ...]:
-    return tuple(Said(*each) if isinstance(each, list) else each for each in stored)
+    return tuple(map(unpacked, _list_of(text)))
 
 
 def _again_json(again: Again) -> str:
-    return _to_json({**attrs.asdict(again), "warnings": _packed(again.warnings)})
+    return _to_json({**attrs.asdict(again), "warnings": [packed(each) for each in again.warnings]})
 
 
 def _again_of(text: str) -> Again | None:
@@ -188,7 +176,7 @@ def _again_of(text: str) -> Again | None:
         return None
     stored = json.loads(text)
     companions = tuple(CompanionFile(**each) for each in stored.pop("companions"))
-    return Again(companions=companions, warnings=_unpacked(stored.pop("warnings")), **stored)
+    return Again(companions=companions, warnings=tuple(map(unpacked, stored.pop("warnings"))), **stored)
 
 
 def settings_json(settings: Settings) -> str:

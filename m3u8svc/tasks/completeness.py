@@ -35,7 +35,7 @@ from m3u8svc.hls.playlist import (
 )
 from m3u8svc.redact import redact_text, redact_url
 from m3u8svc.tasks.ledger import SegmentRow
-from m3u8svc.wording import Said
+from m3u8svc.wording import Said, in_both
 
 Place = tuple[str, int]
 """Track and position of a segment."""
@@ -330,29 +330,22 @@ def _end(
     How a segment ended, as fields of its line.
     """
     if absent is not None and absent.declared:
-        return {"outcome": "gap", **_why(absent.reason)}
+        return {"outcome": "gap", **in_both("reason", absent.reason)}
     if (lost := evidence.lost.get(place)) is not None:
-        return {"outcome": "missing", **_why(lost.reason), "attempts": lost.attempts}
+        return {"outcome": "missing", **in_both("reason", lost.reason), "attempts": lost.attempts}
     row = evidence.rows.get(place)
     if absent is not None or row is None:
         past = evidence.past.get(place)
         known = {} if past is None or past.identity != identity else {"bytes": past.bytes, "sha256": past.sha256}
-        return {"outcome": "skipped", **_why(_NOT_WANTED if absent is None else absent.reason), **known}
+        return {"outcome": "skipped", **in_both("reason", _NOT_WANTED if absent is None else absent.reason), **known}
     return {
         "outcome": row.outcome,
         "bytes": row.size_bytes,
         "sha256": row.digest,
         "attempts": row.attempts,
-        **_why(row.reason),
+        **in_both("reason", row.reason),
         **span,
     }
-
-
-def _why(reason: str) -> dict[str, Any]:
-    """
-    A reason as fields of a line.
-    """
-    return {"reason": str(reason), "reason_en": reason.en} if isinstance(reason, Said) else {"reason": reason}
 
 
 class _Spans:

@@ -19,7 +19,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 
 from m3u8svc.cli.foreground import Journal, State, _with_past
 from m3u8svc.tasks.task import Task, TaskSpec
-from m3u8svc.wording import Said, in_english
+from m3u8svc.wording import Said, in_english, packed
 from tests.cli.conftest import Invoke
 from tests.needs import no_rights
 from tests.visited import VisitedServer
@@ -383,8 +383,7 @@ def test_state_is_written_in_a_thread(tmp_path: Path) -> None:
         "kept": "yes",
         "output_id": "1-2-3",
         "companions": "[]",
-        "warnings": "a warning\n提示",
-        "warnings_en": "a warning\na hint",
+        "warnings": "a warning\n" + packed(Said("提示", "a hint")),
         "output": "/film.mp4",
     } == known
 
@@ -392,7 +391,9 @@ def test_state_is_written_in_a_thread(tmp_path: Path) -> None:
 def test_what_was_said_before_is_said_again() -> None:
     """In both languages; by what an earlier version wrote down, in one."""
     task = Task(id="t1", spec=TaskSpec(url="http://h/x", filename="x"))
-    both = _with_past(task, {"warnings": "提示\n注意", "warnings_en": "a hint\nmind"}).warnings
+    both = _with_past(
+        task, {"warnings": "\n".join(map(packed, [Said("提示", "a hint"), Said("注意", "mind")]))}
+    ).warnings
     assert (("提示", "注意"), ["a hint", "mind"]) == (both, [in_english(each) for each in both])
     assert ["提示"] == [in_english(each) for each in _with_past(task, {"warnings": "提示"}).warnings]
     assert () == _with_past(task, {}).warnings
