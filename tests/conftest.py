@@ -53,7 +53,8 @@ def only_new_garbage(request: pytest.FixtureRequest) -> None:
     with watched() as seen:
         gc.unfreeze()
     gc.freeze()
-    suspects, EARLIER[:] = EARLIER[-2:], [*EARLIER, request.module.__name__]
+    suspects = EARLIER[-2:]
+    EARLIER.append(request.module.__name__)
     if seen:
         pytest.fail(f"unhandled, by an earlier file of tests ({', '.join(suspects)}):\n" + "\n".join(seen))
 

@@ -7,7 +7,7 @@ import json
 import re
 import subprocess
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -66,13 +66,13 @@ def open_task(stage: Stage, page: Page, task_id: str) -> None:
     expect(page.locator(".one h1")).to_be_visible()
 
 
-def assert_quiet(stage: Stage, seen: Seen) -> None:
+def assert_quiet(stage: Stage, seen: Seen, *, noted: Collection[int] = (503,)) -> None:
     """
-    Nobody complained, and nobody else was asked. That a segment is not there within the time a player waits for it, or
-    that the task ended while it asked for one, is said by a status that a browser always notes: that is no fault.
+    Nobody complained, and nobody else was asked. That a segment is not there within the time a player waits for it is
+    said by a status that a browser always notes: on a slow machine that is no fault. `noted` are such statuses.
     """
-    noted = re.compile(r"status of (503|409) .*/api/tasks/media\?")
-    assert [] == [each for each in seen.complaints if not noted.search(each)]
+    is_noted = re.compile(rf"status of ({'|'.join(map(str, noted))}) .*/api/tasks/media\?").search
+    assert [] == [each for each in seen.complaints if not is_noted(each)]
     elsewhere = (stage.service.base + "/", f"blob:{stage.service.base}/")
     assert [] == [url for url in seen.requests if not url.startswith(elsewhere)]
 
@@ -147,7 +147,7 @@ def test_watching_while_it_downloads(stage: Stage) -> None:
         within(lambda: abs(clock(page) - 2.5) < 0.3)
         expect(page.locator("video")).to_have_attribute("src", re.compile("^api/tasks/file"))
         assert page.locator("video").evaluate("video => video.paused")
-        assert_quiet(stage, seen)
+        assert_quiet(stage, seen, noted=(503, 409))  # 409: the task ended while the player asked for the next segment
 
 
 @in_browser_thread
