@@ -232,7 +232,8 @@ class Once:
         failure: Failure | None = None
         try:
             self._results[name] = await make()
-        except GeneratorExit:  # thrown away with all who waited: there is nobody left to hand it to
+        except GeneratorExit:  # thrown away with all who waited: nobody is left to hand it to, and nothing to cancel
+            self._running.pop(name, None)
             raise
         except BaseException:  # handed to every waiter, cancellation included
             failure = Failure()

@@ -1,5 +1,7 @@
 """Waiting for several things, for threads, for something shared."""
 
+import gc
+import inspect
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -314,3 +316,15 @@ def test_once_is_thrown_away_quietly() -> None:
     running.send(None)
     running.close()
     assert not waiting.called
+
+
+@pytest.mark.parametrize("order", [("Once._run", "Once.get"), ("Once.get", "Once._run")])
+def test_once_is_thrown_away_in_whatever_order(order: tuple[str, str]) -> None:
+    """Who waits and what is waited for are closed one after the other by the collector: nothing is left to cancel."""
+    once = Once()
+    waiting = Deferred.fromCoroutine(once.get("key", lambda: Deferred()))
+    coroutines = {each.__qualname__: each for each in gc.get_objects() if inspect.iscoroutine(each)}
+    for name in order:
+        coroutines.pop(name).close()
+    del waiting, once, coroutines
+    gc.collect()  # a failure that nobody heard of is told now
