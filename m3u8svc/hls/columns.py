@@ -6,7 +6,9 @@ which the garbage collector walks over, too, while the reactor waits for it (mea
 some sixty bytes, and there is nothing to walk over.
 """
 
+import itertools
 from array import array
+from collections.abc import Iterator
 
 
 class Texts:
@@ -30,6 +32,16 @@ class Texts:
             return ""
         return self._bytes[self._ends[index] : self._ends[index + 1]].decode("utf-8", "surrogatepass")
 
+    def each(self, indices: range) -> Iterator[str]:
+        """Those of many numbers."""
+        put, ends, texts = len(self._ends) - 1, self._ends, self._bytes
+        if not put:
+            return itertools.repeat("", len(indices))
+        return (
+            texts[ends[index] : ends[index + 1]].decode("utf-8", "surrogatepass") if index < put else ""
+            for index in indices
+        )
+
 
 class Digits:
     """
@@ -46,8 +58,12 @@ class Digits:
 
     def append(self, text: str) -> None:
         """One more."""
-        self.fill(1)
-        self[len(self) - 1] = text
+        packed = _packed(text, self._half)
+        if packed is None or packed == self._none:
+            self.fill(1)
+            self[len(self) - 1] = text
+        else:
+            self._bytes += packed
 
     def fill(self, count: int) -> None:
         """So many more, each ""."""
@@ -109,3 +125,11 @@ class Counting:
 
     def __getitem__(self, index: int) -> int:
         return self._first + index if self._values is None else self._values[index]
+
+    def each(self, indices: range) -> Iterator[int]:
+        """Those of many indices."""
+        return (
+            (self._first + index for index in indices)
+            if self._values is None
+            else map(self._values.__getitem__, indices)
+        )

@@ -68,6 +68,8 @@ def override_media(playlist: MediaPlaylist, overrides: Overrides) -> MediaPlayli
     means AES-128 on every segment (init sections stay clear), with the IV given or the segment's number (S8).
     """
     remade = _Remade(playlist, overrides)
+    if remade.same:
+        return playlist
     return attrs.evolve(playlist, segments=(remade.segment(each) for each in playlist.segments))
 
 
@@ -162,6 +164,8 @@ class _Remade:
             what = Said("附加参数后的字节数", "its size in bytes with the appended query")
             raise too_large(what, MAX_APPENDED_BYTES)
         self._all = overrides.key is not None and not playlist.has_keys
+        self.same = overrides.key is None and overrides.iv is None and not self._query
+        """Whether nothing of it changes."""
         self._keys: dict[Key, Key] = {}
         self._inits: dict[InitSection, InitSection] = {}
 

@@ -9,7 +9,7 @@ filter: it is what skip expressions and file names speak of. `number` is the Med
 import enum
 import itertools
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from datetime import datetime
 from typing import TypeVar, overload
 
@@ -245,6 +245,45 @@ class SegmentColumns:
             known_as=self._known[index],
         )
 
+    def each(self, indices: range) -> Iterator[Segment]:
+        """
+        Many segments, as `segment` makes one: each column is walked along by itself, which takes half the time.
+        """
+        columns = zip(
+            indices,
+            self.positions.each(indices),
+            self.numbers.each(indices),
+            self._names.each(indices),
+            self._titles.each(indices),
+            self._known.each(indices),
+            _sparse(self._keys, indices),
+            _sparse(self.inits, indices),
+            _sparse(self._bitrates, indices),
+            _sparse(self._dates, indices),
+            strict=True,
+        )
+        for index, position, number, name, title, known, key, init, bitrate, date in columns:
+            yield Segment(
+                position=position,
+                number=number,
+                uri=f"{self._directories[index]}{name}{self._queries[index]}",
+                duration_s=self.durations_s[index],
+                start_s=self.starts_s[index],
+                title=title,
+                byterange=self._range(index) if self._lengths else None,
+                key=key,
+                iv=self._iv(index, key, number) if self._ivs[index] else None,
+                init=init,
+                discontinuity=index in self._discontinuities,
+                discontinuity_sequence=self.splices[index],
+                gap=bool(self.gaps[index]),
+                bitrate=bitrate,
+                program_date_time=date,
+                marks=self._marks.get(index, ()),
+                line=self.lines[index],
+                known_as=known,
+            )
+
     def _range(self, index: int) -> ByteRange | None:
         if index >= len(self._lengths) or not self._lengths[index]:
             return None
@@ -271,6 +310,12 @@ def _append_sparse(column: list[T | None], value: T | None, index: int) -> None:
     if value is not None:
         column.extend([None] * (index - len(column)))
         column.append(_same(column, value))
+
+
+def _sparse(column: list[T | None], indices: range) -> Iterator[T | None]:
+    if not column:
+        return itertools.repeat(None, len(indices))
+    return (column[index] if index < len(column) else None for index in indices)
 
 
 class SegmentList(Sequence[Segment]):
@@ -312,7 +357,8 @@ class SegmentList(Sequence[Segment]):
         return segment if self._made is None else self._made(segment)
 
     def __iter__(self) -> Iterator[Segment]:
-        return map(self.__getitem__, range(len(self)))
+        segments = self._columns.each(self._range)
+        return segments if self._made is None else map(self._made, segments)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, SegmentList | tuple | list):
@@ -357,6 +403,13 @@ class SegmentList(Sequence[Segment]):
         if self._range.step == 1:
             return column[self._range.start : self._range.stop]
         return array(column.typecode, (column[index] for index in self._range))
+
+    @property
+    def inits(self) -> Set[InitSection]:
+        """The init sections of all."""
+        if self._made is not None:
+            return {each.init for each in self if each.init is not None}
+        return {each for each in _sparse(self._columns.inits, self._range) if each is not None}
 
     @property
     def has_gaps(self) -> bool:

@@ -20,6 +20,8 @@ from m3u8svc.hls.rematch import Comparison, Piece, compare, pieces_of
 
 VERSION = 1
 _READ_BYTES = 64 << 10
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
+"""One for all: `json.dumps` makes another for each line."""
 
 
 @attrs.frozen(kw_only=True)
@@ -118,15 +120,14 @@ def _gone(pieces: Iterable[Piece], there: Set[tuple[int, str]]) -> Comparison:
 
 
 def _lines(stream: Stream) -> Iterator[bytes]:
-    inits = {segment.init for segment in stream.playlist.segments if segment.init is not None}
-    known = sorted({init_identity(init, stream.track) for init in inits})
+    known = sorted({init_identity(init, stream.track) for init in stream.playlist.segments.inits})
     yield _line({"track": stream.track, "first": stream.playlist.media_sequence, "inits": known})
     for piece in pieces_of(stream.playlist, stream.track):
         yield _line([piece.identity, piece.name, piece.splice, round(piece.duration_s, 3)])
 
 
 def _line(value: object) -> bytes:
-    return json.dumps(value, separators=(",", ":")).encode() + b"\n"
+    return _ENCODER.encode(value).encode() + b"\n"
 
 
 def _split(stored: bytes) -> Iterator[bytes]:

@@ -13,7 +13,7 @@ from typing import Final, Literal
 
 import attrs
 
-from m3u8svc.hls.groups import Chosen, Ranges, split_groups
+from m3u8svc.hls.groups import Chosen, Ranges
 from m3u8svc.hls.plan import DownloadPlan, PartOrder, Place
 from m3u8svc.hls.playlist import MAIN, MediaPlaylist
 from m3u8svc.hls.rematch import Piece
@@ -121,10 +121,10 @@ def groups_of_plan(playlist: MediaPlaylist, plan: DownloadPlan) -> tuple[GroupSp
             number=number,
             first=group[0].position,
             last=group[-1].position,
-            duration_s=round(sum(each.duration_s for each in group), 6),
+            duration_s=round(sum(group.durations_s), 6),
             kept=any(wanted[group[0].position : group[-1].position + 1]),
         )
-        for number, group in enumerate(split_groups(playlist.segments), start=1)
+        for number, (_, group) in enumerate(playlist.segments.groups(), start=1)
     )
 
 

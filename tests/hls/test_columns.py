@@ -47,8 +47,10 @@ segments = st.lists(
 
 @given(segments)
 def test_what_goes_in_comes_out(listed: list[Segment]) -> None:
-    """Every field of every segment, in order, whatever stood before it."""
-    assert listed == list(pack_segments(listed))
+    """Every field of every segment, in order, whatever stood before it; one by one, too."""
+    packed = pack_segments(listed)
+    assert listed == list(packed)
+    assert listed == [packed[index] for index in range(len(listed))]
 
 
 @given(segments, st.integers(-9, 9), st.integers(-9, 9), st.sampled_from([1, 2, -1]))
@@ -59,6 +61,7 @@ def test_a_slice_is_that_of_a_list(listed: list[Segment], first: int, last: int,
     assert part == expected
     assert [each.line for each in expected] == list(part.lines)
     assert [each.duration_s for each in expected] == list(part.durations_s)
+    assert {each.init for each in expected} - {None} == part.inits
 
 
 @given(segments)
@@ -76,6 +79,8 @@ def test_what_is_shown_is_made_when_it_is_looked_at() -> None:
     shown = listed.shown(lambda segment: attrs.evolve(segment, title="seen"))
     assert ["seen", "seen"] == [each.title for each in shown]
     assert "seen" == shown[1:][0].title
+    init = InitSection(uri="https://h/i.mp4")
+    assert {init} == listed.shown(lambda segment: attrs.evolve(segment, init=init)).inits
     assert [2] == [each.position for each in listed[1:].shown(lambda segment: segment)]
     assert "" == listed[0].title
 

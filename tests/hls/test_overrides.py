@@ -89,6 +89,12 @@ def test_without_a_key_a_playlist_without_key_tags_stays_clear() -> None:
     assert playlist == override_media(playlist, Overrides(iv=IV)) == override_media(playlist, Overrides())
 
 
+def test_nothing_to_override_leaves_the_playlist_alone() -> None:
+    """It is not even made anew: a hundred thousand segments would take seconds."""
+    playlist = parse_playlist(media_playlist(segment_lines(2)), URL)
+    assert playlist is override_playlist(playlist, Overrides(base_url="https://cdn.example/"))
+
+
 def test_an_iv_replaces_every_other() -> None:
     """The attribute's and the number, of segments and init sections."""
     playlist = media(
