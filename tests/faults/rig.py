@@ -17,12 +17,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any  # JSON values
 from urllib.parse import urlencode
 
 import attrs
+
+from tests.faults.warm import ORIGINAL, Copy
 
 HERE = Path(__file__).parent
 STARTS_WITHIN_S = 40.0
@@ -145,7 +148,7 @@ class Service:
         self.pid = 0
         self.slowest_s = 0.0
         """The slowest answer of ``/healthz`` so far, seen while we ourselves were not starved."""
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | Copy | None = None
         self._prober: threading.Thread | None = None
 
     @property
@@ -165,8 +168,11 @@ class Service:
         argv = [*before, *self.command]
         self._printed = len(self.log)
         self.port = 0
-        with self.log_file.open("ab") as output:
-            self._process = subprocess.Popen(argv, stdout=output, stderr=output, stdin=subprocess.DEVNULL)
+        if before or "--package" in self.entry:
+            with self.log_file.open("ab") as output:
+                self._process = subprocess.Popen(argv, stdout=output, stderr=output, stdin=subprocess.DEVNULL)
+        else:
+            self._process = ORIGINAL.start(argv[1:], self.log_file)
         self.pid = self._process.pid if pid_file is None else self._read_pid(pid_file)
 
     def _read_pid(self, file: Path) -> int:
@@ -368,20 +374,24 @@ def bench(place: Path, names: Sequence[str] = ("small", "clear", "locked")) -> I
     "small" has 6 encrypted segments; "clear" and "locked" have 32, every fourth of "clear" over two megabytes.
     """
     folder = place / "streams"
-    made: dict[str, int] = {}
-    for name in names:
+
+    def make(name: str) -> None:
         seconds = 12 if name == "small" else 64
         if not (folder / name / "index.m3u8").exists():
             _make_stream(folder / name, seconds=seconds, encrypted=name != "clear", large=name == "clear")
-        made[name] = len(list((folder / name).glob("*.ts")))
-    origin = Origin(folder)
-    try:
-        ready = Bench(place=place, streams={}, origin=origin)
-        for name, count in made.items():
-            ready.streams[name] = Stream(name=name, segments=count, golden=_golden(ready, name))
-        yield ready
-    finally:
-        origin.stop()
+
+    with ThreadPoolExecutor() as workers:
+        list(workers.map(make, names))
+        origin = Origin(folder)
+        try:
+            ready = Bench(place=place, streams={}, origin=origin)
+            goldens = workers.map(lambda name: _golden(ready, name), names)
+            for name, golden in zip(names, goldens, strict=True):
+                count = len(list((folder / name).glob("*.ts")))
+                ready.streams[name] = Stream(name=name, segments=count, golden=golden)
+            yield ready
+        finally:
+            origin.stop()
 
 
 @contextmanager

@@ -17,7 +17,6 @@ def main(arguments: list[str]) -> None:
     """
     options, command = arguments[: arguments.index("--")], arguments[arguments.index("--") + 1 :]
     given = dict(zip(options[::2], options[1::2], strict=True))
-    del sys.path[0]  # this directory, whose modules are nobody's to import
     if package := given.get("--package"):
         sys.path.insert(0, package)
     from m3u8svc import merge, tap
@@ -57,4 +56,5 @@ def _python_of(package: Path) -> str:
 
 
 if __name__ == "__main__":
+    del sys.path[0]  # this directory, whose modules are nobody's to import
     main(sys.argv[1:])
