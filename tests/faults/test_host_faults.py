@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from typing import Any
 
@@ -53,6 +54,26 @@ def end(service: Service, asked: Asked, within_s: float = 60) -> dict[str, Any]:
     """The task once it rests."""
     assert wait_for(lambda: service.tasks()[asked.id]["status"] in ENDS, within_s), service.tasks()[asked.id]
     return service.tasks()[asked.id]
+
+
+def _stand_still(ready: Bench) -> tuple[str, list[str]]:
+    """How a film ends whose service stood still in the middle, and what is wrong with it."""
+    with living(ready, "n8") as service:
+        asked = add(ready, service, "film", chunk_size=4000, chunk_delay=0.05)
+        assert wait_for(lambda: len(i.stored(service, asked)) >= 2, 30)
+        service.pause()
+        time.sleep(35)  # longer than the silence that is allowed
+        os.kill(service.pid, signal.SIGCONT)
+        for pid in muxers(service.pid):
+            os.kill(pid, signal.SIGCONT)
+        return end(service, asked)["status"], i.same_bytes(service, asked) + i.clean_log(service)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def stood_still(ready: Bench) -> Iterator["Future[tuple[str, list[str]]]"]:
+    """That, begun with the first test: it waits most of its time, and the others need not wait for it."""
+    with ThreadPoolExecutor(1) as worker:
+        yield worker.submit(_stand_still, ready)
 
 
 def test_h9_little_memory(ready: Bench) -> None:
@@ -177,15 +198,6 @@ def move_schema(service: Service, version: str) -> str:
     return str(was)
 
 
-def test_n8_stopped_and_continued(ready: Bench) -> None:
+def test_n8_stopped_and_continued(stood_still: "Future[tuple[str, list[str]]]") -> None:
     """The whole service stands still in the middle, as when a machine sleeps: it goes on, nothing is asked twice."""
-    with living(ready, "n8") as service:
-        asked = add(ready, service, "film", chunk_size=4000, chunk_delay=0.05)
-        assert wait_for(lambda: len(i.stored(service, asked)) >= 2, 30)
-        service.pause()
-        time.sleep(35)  # longer than the silence that is allowed
-        os.kill(service.pid, signal.SIGCONT)
-        for pid in muxers(service.pid):
-            os.kill(pid, signal.SIGCONT)
-        assert "已完成" == end(service, asked)["status"]
-        assert [] == i.same_bytes(service, asked) + i.clean_log(service)
+    assert ("已完成", []) == stood_still.result()
