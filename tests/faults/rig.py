@@ -382,16 +382,17 @@ def bench(place: Path, names: Sequence[str] = ("small", "clear", "locked")) -> I
 
     with ThreadPoolExecutor() as workers:
         list(workers.map(make, names))
-        origin = Origin(folder)
-        try:
-            ready = Bench(place=place, streams={}, origin=origin)
-            goldens = workers.map(lambda name: _golden(ready, name), names)
-            for name, golden in zip(names, goldens, strict=True):
-                count = len(list((folder / name).glob("*.ts")))
-                ready.streams[name] = Stream(name=name, segments=count, golden=golden)
-            yield ready
-        finally:
-            origin.stop()
+    origin = Origin(folder)
+    try:
+        ready = Bench(place=place, streams={}, origin=origin)
+        with ThreadPoolExecutor() as workers:
+            goldens = list(workers.map(lambda name: _golden(ready, name), names))
+        for name, golden in zip(names, goldens, strict=True):
+            count = len(list((folder / name).glob("*.ts")))
+            ready.streams[name] = Stream(name=name, segments=count, golden=golden)
+        yield ready
+    finally:
+        origin.stop()
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from queue import Empty, SimpleQueue
 
 from tests.faults.rig import Bench, beside
 from tests.faults.table import Found, Piece
+from tests.faults.warm import OriginalGone
 
 KEPT_SEEDS = Path(__file__).with_name("seeds.txt")
 """What failed once: a line each with piece, unit and seed. Always run again, first."""
@@ -50,6 +51,8 @@ def attempt(piece: Piece, ready: Bench, unit: str, seed: str) -> Found:
     """
     try:
         return piece.run(ready, unit, seed)
+    except OriginalGone:  # what failed is the harness, not the unit
+        raise
     except Exception as error:  # the harness must live on, whatever a broken service does to one cycle
         return Found(faults=1, violations=(f"{type(error).__name__}: {error}"[:2000],), story=traceback.format_exc())
 
