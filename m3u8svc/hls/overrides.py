@@ -165,7 +165,7 @@ class _Remade:
             raise too_large(what, MAX_APPENDED_BYTES)
         self._all = overrides.key is not None and not playlist.has_keys
         self.same = overrides.key is None and overrides.iv is None and not self._query
-        """Whether nothing of it changes."""
+        """Whether there is nothing to change."""
         self._keys: dict[Key, Key] = {}
         self._inits: dict[InitSection, InitSection] = {}
 

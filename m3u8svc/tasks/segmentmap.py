@@ -121,7 +121,7 @@ def groups_of_plan(playlist: MediaPlaylist, plan: DownloadPlan) -> tuple[GroupSp
             number=number,
             first=group[0].position,
             last=group[-1].position,
-            duration_s=round(sum(group.durations_s), 6),
+            duration_s=round(group.duration_s, 6),
             kept=any(wanted[group[0].position : group[-1].position + 1]),
         )
         for number, (_, group) in enumerate(playlist.segments.groups(), start=1)
