@@ -35,6 +35,9 @@ MIN_BYTES_PER_S = 1024
 DRAIN_BYTES = 64 * 1024
 """What may be read in vain to keep a connection."""
 
+ASLEEP_S = 5.0
+"""A look that comes so much too late says that nobody ran meanwhile."""
+
 _TICKS_PER_SILENCE = 15
 
 
@@ -193,6 +196,7 @@ class Body(TwistedProtocol):
         self._mark_at = clock.seconds()
         self._mark_received = 0
         self._tick: IDelayedCall | None = None
+        self._look_at = 0.0
 
     @property
     def _wire(self) -> Any:  # Any: Twisted gives a producer that ITransport does not describe
@@ -405,6 +409,15 @@ class Body(TwistedProtocol):
             self._excused_s += still_s
             self._mark_at += still_s
 
+    def _forgive(self, late_s: float) -> None:
+        """
+        Nor is time in which nobody ran here: the machine slept, or the process was stopped. What came meanwhile is
+        read only now.
+        """
+        if late_s >= ASLEEP_S and not self._is_still:
+            self._excused_s += late_s
+            self._mark_at += late_s
+
     def _read_in_shares(self) -> None:
         response = self._answer.response
         if isinstance(response, ConnectedResponse):
@@ -417,6 +430,7 @@ class Body(TwistedProtocol):
         if self._answer.deadline is not None and not self._is_still:  # still, the deadline moves on with the clock
             left_s = self._answer.deadline + self._excused_s - self._clock.seconds()
             delay_s = max(0.0, min(delay_s, left_s))
+        self._look_at = self._clock.seconds() + delay_s
         self._tick = self._clock.callLater(delay_s, self._look)
 
     def _look(self) -> None:
@@ -424,6 +438,7 @@ class Body(TwistedProtocol):
         Is it still coming? Looking now and then is cheaper than resetting a timer for every chunk.
         """
         now = self._clock.seconds()
+        self._forgive(now - self._look_at)
         if not self._is_still and not self._ended:
             if self._answer.deadline is not None and now >= self._answer.deadline + self._excused_s:
                 self._fail(TotalTimeout(url=self._url, seconds=self._limits.total_s))

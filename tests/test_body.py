@@ -93,6 +93,42 @@ def test_time_in_which_the_sink_holds_back_is_not_of_the_total() -> None:
     assert isinstance(rig.error, FetchTimeout)
 
 
+def test_time_in_which_nobody_ran_is_neither() -> None:
+    """N8: the machine sleeps for ten minutes; what came meanwhile is read only then, and silence counts from there."""
+    rig = Rig(FetchLimits(silence_s=30, total_s=60), deadline=60.0)
+    rig.clock.advance(600)
+    assert rig.ended == []
+    wait(rig.clock, 25)
+    assert rig.ended == []
+    wait(rig.clock, 10)
+
+    assert isinstance(rig.error, FetchTimeout)
+    assert {"url": "http://a.example/", "seconds": 30} == rig.error.fields
+
+
+def test_a_processor_that_is_busy_is_no_sleep() -> None:
+    """Looks that come a little late count."""
+    rig = Rig(FetchLimits(silence_s=30))
+    for _ in range(6):
+        rig.clock.advance(6)
+
+    assert isinstance(rig.error, FetchTimeout)
+
+
+def test_a_sleep_while_the_sink_holds_back_counts_once() -> None:
+    """It is excused from the total as what it is already."""
+    rig = Rig(FetchLimits(silence_s=1000, total_s=60), deadline=60.0)
+    rig.body.dataReceived(b"x")
+    rig.clock.advance(600)
+    rig.sink.first.callback(None)
+    wait(rig.clock, 58)
+    assert rig.ended == []
+    wait(rig.clock, 70)
+
+    assert isinstance(rig.error, FetchTimeout)
+    assert {"url": "http://a.example/", "seconds": 60} == rig.error.fields
+
+
 def test_what_arrives_while_the_sink_holds_back_waits_in_order() -> None:
     """The transport was paused too late for thousands of chunks: they follow one by one, without piling up calls."""
     rig = Rig(FetchLimits())
