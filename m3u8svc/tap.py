@@ -673,11 +673,9 @@ def spare_the_collector() -> None:
     """
     Let the garbage collector pass over what starting made and nobody drops any more: looking through all of it again
     and again, whenever a long playlist or a page of a list has come and gone, stopped everything for 0.1 s each time.
-    From here on it works, if it was held off while starting.
     """
     gc.collect()
     gc.freeze()
-    gc.enable()
 
 
 def give_back_memory() -> None:

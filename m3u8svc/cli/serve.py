@@ -2,7 +2,6 @@
 ``m3u8svc serve``: the service in the foreground, with the same options as ``twistd m3u8svc``.
 """
 
-import gc
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,7 +35,6 @@ def serve(log_file: str | None, **given: object) -> None:
     """
     Wire everything, run the reactor until a signal.
     """
-    gc.disable()  # starting makes much and drops nothing; `tap.spare_the_collector` lets it work again
     from twisted.internet import reactor
     from twisted.logger import globalLogBeginner, textFileLogObserver
 

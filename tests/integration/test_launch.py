@@ -42,28 +42,6 @@ def launch(way: str, *options: str, cwd: Path) -> tuple[int, str]:
     return ran.returncode, ran.stdout.decode()
 
 
-def test_the_collector_works_once_it_has_started(tmp_path: Path) -> None:
-    """It is held off while much is made and nothing dropped; a service lives for months."""
-    script = """
-import gc, os, signal, sys, threading, time
-from m3u8svc.cli import main
-
-def look():
-    while not gc.get_freeze_count():
-        time.sleep(0.01)
-    time.sleep(0.5)
-    print("works" if gc.isenabled() else "does not", flush=True)
-    os.kill(os.getpid(), signal.SIGTERM)
-
-threading.Thread(target=look, daemon=True).start()
-main()
-"""
-    places = ["--home", str(tmp_path / "home"), "--save-dir", str(tmp_path), "--listen", LOOPBACK]
-    command = [sys.executable, "-c", script, "serve", *places]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert "works" in ran.stdout.splitlines(), ran
-
-
 # -- The wheel -------------------------------------------------------------------------------------------------------
 
 
