@@ -451,5 +451,5 @@ def _lock(key: Key | None, iv: bytes | None) -> tuple[str, str]:
 
 def _digest(*parts: object) -> str:
     # URIs hold no line feeds (parse refuses them), so parts cannot run into each other.
-    text = "\n".join(["" if part is None else str(part) for part in parts])
+    text = "\n".join("" if part is None else str(part) for part in parts)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
