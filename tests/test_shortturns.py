@@ -4,12 +4,13 @@ Turns of the reactor that stay short: who is served at once, who by and by. Linu
 
 import os
 import select
+import sys
 from collections import Counter
 
 import pytest
 from twisted.internet.epollreactor import EPollReactor
 
-from m3u8svc.shortturns import ANSWERED_WITHIN_S, BULK_AT_ONCE, ShortTurns, take_short_turns
+from m3u8svc.shortturns import ANSWERED_WITHIN_S, BULK_AT_ONCE, SWITCH_S, ShortTurns, take_short_turns
 
 READ = select.EPOLLIN
 
@@ -25,13 +26,14 @@ class Pipes:
         outer = select.epoll()
         outer.register(self.waker, READ)
         self.now, self.asking = 0.0, set()
-        self.took = []
+        self.took, self.hurries = [], []
         self.turns = ShortTurns(
             outer,
             is_bulk=self.bulk.__contains__,
             asks=self.asking.__contains__,
             now=lambda: self.now,
             took=self.took.append,
+            hurry=self.hurries.append,
         )
         self._ends = [self.waker, self._wake]
 
@@ -150,6 +152,33 @@ def test_how_long_turns_took(pipes):
     pipes.now += 0.5
     pipes.served()
     assert [0.25, 0.5] == pipes.took
+
+
+def test_threads_are_told_to_hurry(pipes):
+    """Once when turns become short, and once when they no longer are."""
+    pipes.ready(bulk=True)
+    pipes.served()
+    pipes.ask()
+    pipes.ask()
+    assert [True] == pipes.hurries
+    pipes.now += ANSWERED_WITHIN_S
+    pipes.served()
+    assert [True, False] == pipes.hurries
+
+
+def test_how_often_the_interpreter_is_handed_on():
+    """More often while somebody waits for an answer, and then as before."""
+    other, before_s = EPollReactor(), sys.getswitchinterval()
+    try:
+        take_short_turns(other)
+        other._poller._hurry(True)
+        assert SWITCH_S == pytest.approx(sys.getswitchinterval())
+        other._poller._hurry(False)
+        assert before_s == sys.getswitchinterval()
+    finally:
+        sys.setswitchinterval(before_s)
+        other.removeAll()
+        other._poller.close()
 
 
 def test_the_private_names_of_twisted():
