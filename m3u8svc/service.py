@@ -371,14 +371,20 @@ class DownloadService:
         *,
         status: Status | None = None,
         limit: int | None = None,
-        offset: int = 0,
         after: Task | None = None,
     ) -> list[Task]:
         """
         Tasks by creation, live; with `after`, those behind it.
         """
-        stored = await self._store.tasks(status=status, limit=limit, offset=offset, after=after)
-        return [self._live(task) for task in stored]
+        return [self._live(task) for task in await self._store.tasks(status=status, limit=limit, after=after)]
+
+    async def first_tasks(self, *, status: Status | None, limit: int, offset: int) -> tuple[int, list[Task]]:
+        """
+        How many tasks there are in a state, or in all, and the first of them by creation from `offset` on, live.
+        """
+        tally, first = await self._store.tally_and_tasks(status=status, limit=limit, offset=offset)
+        total = sum(tally.values()) if status is None else tally.get(status, 0)
+        return total, [self._live(task) for task in first]
 
     async def search(self, search: Search) -> Found:
         """
@@ -392,12 +398,6 @@ class DownloadService:
         The tasks of these ids that are still there, in this order, live.
         """
         return [self._live(task) for task in await self._store.tasks_named(task_ids)]
-
-    async def tally(self) -> Mapping[Status, int]:
-        """
-        How many tasks there are of each state that any have.
-        """
-        return await self._store.tally()
 
     async def overview(self) -> Overview:
         """

@@ -1491,7 +1491,13 @@ async def test_a_list_is_searched(bench: Bench) -> None:
     assert Found(ids=(second.id,), total=2) == found
     both = await bench.service.tasks_named([second.id, "none", first.id])
     assert [second.id, first.id] == [task.id for task in both]
-    assert {WAITING: 2} == await bench.service.tally()
+    assert (2, [second.id]) == _ids(await bench.service.first_tasks(status=None, limit=1, offset=1))
+    assert (2, [first.id]) == _ids(await bench.service.first_tasks(status=WAITING, limit=1, offset=0))
+    assert (0, []) == _ids(await bench.service.first_tasks(status=PAUSED, limit=1, offset=0))
+
+
+def _ids(found: tuple[int, list[Task]]) -> tuple[int, list[str]]:
+    return found[0], [task.id for task in found[1]]
 
 
 @test

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 import attrs
-from sqlalchemy import RowMapping
+from sqlalchemy import Result, RowMapping
 
 from m3u8svc.errors import StoreError
 from m3u8svc.store.outbox import TaskEvent
@@ -39,6 +39,13 @@ KNOWN_TEXTS = 256
 How many of the last texts of a column are known with what they mean: those of most tasks are the same. Read anew for
 each task they are two thirds of what a page of a list costs.
 """
+KNOWN_TASKS = 512
+"""
+How many of the last tasks of lists are known with what their rows said: whoever looks at a list looks again soon, and
+most of it is as it was. Read anew a task costs four times as much (measured: 29 and 7 us).
+"""
+KNOWN_TASK_CHARS = 1 << 14
+"""Tasks whose rows have more text are read anew each time, so that those that are known take a few megabytes."""
 Value = TypeVar("Value", Settings, SystemSettings, Extensions, Progress)
 
 
@@ -92,6 +99,32 @@ def task_of(row: RowMapping | Mapping[str, Any]) -> Task:
         return _task_of(row)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise StoreError(reason=f"the row of task {row['id']} cannot be read ({type(error).__name__})") from None
+
+
+def tasks_of(found: Result[Any]) -> list[Task]:
+    """
+    The tasks of a result that has all of their columns. Where a row says what it said before, the task is the same
+    object as before, if it is one of the last few.
+
+    Raises:
+        StoreError: as `task_of`.
+    """
+    names = tuple(found.keys())
+    return [_shared_task(names, tuple(row)) for row in found]
+
+
+def _shared_task(names: tuple[str, ...], values: tuple[Any, ...]) -> Task:
+    if sum(len(value) for value in values if isinstance(value, str)) > KNOWN_TASK_CHARS:
+        return _read_task(names, values)
+    task = _known_task(names, values)
+    return _read_task(names, values) if task.spec.extensions.plugins else task  # as in `_extensions_of`
+
+
+def _read_task(names: tuple[str, ...], values: tuple[Any, ...]) -> Task:
+    return task_of(dict(zip(names, values, strict=True)))
+
+
+_known_task = lru_cache(KNOWN_TASKS)(_read_task)
 
 
 def _task_of(row: RowMapping | Mapping[str, Any]) -> Task:

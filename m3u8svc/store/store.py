@@ -292,20 +292,33 @@ class Store:
         *,
         status: Status | None = None,
         limit: int | None = None,
-        offset: int = 0,
         after: Task | None = None,
         include_deleting: bool = False,
     ) -> list[Task]:
         """
         The tasks, by creation and then by id. `after`: only those behind it, whether it is still there or not.
         """
-        return await self._read(partial(_list, status, limit, offset, after, include_deleting))
+        return await self._read(partial(_list, status, limit, 0, after, include_deleting))
+
+    async def tally_and_tasks(
+        self, *, status: Status | None, limit: int, offset: int
+    ) -> tuple[Mapping[Status, int], list[Task]]:
+        """
+        `tally`, and the first of the tasks from `offset` on, as of one moment and by one way to the thread and back:
+        beside downloads that takes longer than the answers.
+        """
+
+        def both(connection: Connection) -> tuple[Mapping[Status, int], list[Task]]:
+            tally = self._tally_in(connection)
+            return tally, _list(status, limit, offset, None, False, connection)
+
+        return await self._read(both)
 
     async def search(self, search: Search) -> Found:
         """
         Which tasks this finds, as of one moment.
         """
-        return await self._in_thread(partial(self._search_now, search))
+        return await self._read(partial(self._search_in, search))
 
     async def tasks_named(self, task_ids: Sequence[str]) -> list[Task]:
         """
@@ -317,7 +330,7 @@ class Store:
         """
         How many tasks there are of each state that any have.
         """
-        return await self._in_thread(self._tally_now)
+        return await self._read(self._tally_in)
 
     async def tasks_again(self) -> list[Task]:
         """
@@ -557,23 +570,23 @@ class Store:
             self._queue = queue
         return queue
 
-    def _tally_now(self) -> Mapping[Status, int]:
+    def _tally_in(self, connection: Connection) -> Mapping[Status, int]:
         """
         The tally, counted again only if it may have changed: every list says how many there are.
         """
         if self._tally is not None:
             return self._tally
-        tally = self._database.run(_tally, write=False)
+        tally = _tally(connection)
         if self.file is not None:  # as with the queue
             self._tally = tally
         return tally
 
-    def _search_now(self, search: Search) -> Found:
-        ids = self._database.run(partial(_search, search), write=False)
+    def _search_in(self, search: Search, connection: Connection) -> Found:
+        ids = _search(search, connection)
         if search.text:
-            total = self._database.run(partial(_count, search), write=False)
+            total = _count(search, connection)
         else:
-            tally = self._tally_now()
+            tally = self._tally_in(connection)
             total = sum(tally.values()) if search.status is None else tally.get(search.status, 0)
         return Found(ids=tuple(ids), total=total)
 
@@ -675,12 +688,12 @@ def _list(
         query = query.where(TASKS.c.status == status.name)
     if not include_deleting:
         query = query.where(TASKS.c.deleting == 0)
-    return [rows.task_of(row) for row in connection.execute(query).mappings()]
+    return rows.tasks_of(connection.execute(query))
 
 
 def _named(task_ids: Sequence[str], connection: Connection) -> list[Task]:
     query = select(TASKS).where(TASKS.c.id.in_(task_ids), TASKS.c.deleting == 0)
-    found = {row["id"]: rows.task_of(row) for row in connection.execute(query).mappings()}
+    found = {task.id: task for task in rows.tasks_of(connection.execute(query))}
     return [found[task_id] for task_id in task_ids if task_id in found]
 
 

@@ -11,7 +11,7 @@ from sqlalchemy.dialects.sqlite import REAL as SqliteReal
 from sqlalchemy.types import TypeEngine
 
 METADATA = MetaData()
-REVISION = "0007"
+REVISION = "0008"
 """The last of the migrations: what a database says that has these tables."""
 
 # STRICT knows neither BIGINT nor DOUBLE; its INTEGER has 64 bits and its REAL is a double.
@@ -55,6 +55,7 @@ TASKS = Table(
     Column("incidents", Text, nullable=False),
     Index("tasks_in_order", "created_at", "id"),
     Index("tasks_again", "again"),
+    Index("tasks_by_state", "status", "deleting", "created_at", "id"),
     sqlite_strict=True,
 )
 # In the order of the queue, so that its head is found without sorting all that waits.

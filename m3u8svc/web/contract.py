@@ -112,19 +112,18 @@ class Downloads(Protocol):
         *,
         status: Status | None = None,
         limit: int | None = None,
-        offset: int = 0,
         after: Task | None = None,
     ) -> list[Task]:
         """Tasks in the order of their creation; with `after`, those behind it, whether it is still there or not."""
+
+    async def first_tasks(self, *, status: Status | None, limit: int, offset: int) -> tuple[int, list[Task]]:
+        """How many tasks there are, and the first of them from `offset` on, as of one moment."""
 
     async def search(self, search: Search) -> Found:
         """Which tasks this finds, as of one moment."""
 
     async def tasks_named(self, task_ids: Sequence[str]) -> list[Task]:
         """The tasks of these ids that are still there, in this order."""
-
-    async def tally(self) -> Mapping[Status, int]:
-        """How many tasks there are of each state that any have."""
 
     async def overview(self) -> Overview:
         """All tasks in a few numbers."""

@@ -38,6 +38,33 @@ TOTAL = "X-Total-Count"
 """The header with how many tasks a list is about, before limit and offset."""
 TASKS_AT_ONCE = 100
 """How many tasks of a list are read and rendered before others get a turn."""
+KEPT_TASKS = 512
+"""How many tasks are kept as they were shown: a few pages of a list."""
+KEPT_BYTES = 1 << 14
+"""What is longer is written anew each time, so that what is kept takes a few megabytes at most."""
+
+
+class Written:
+    """
+    The last tasks that were shown, as JSON: a list is asked for again and again, and most of it is as it was. A task
+    that is the same object is the same task.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[Task, str, int | None, bytes]] = {}
+
+    def of(self, task: Task, *, default_save_location: str, queue_position: int | None) -> bytes:
+        """The object of a task, as `task_object` makes it."""
+        known = self._known.get(id(task))
+        if known is not None and known[:3] == (task, default_save_location, queue_position):
+            return known[3]
+        body = json_bytes(task_object(task, default_save_location=default_save_location, queue_position=queue_position))
+        # One that is at work is another one at each look.
+        if task.status is not Status.DOWNLOADING and len(body) <= KEPT_BYTES:
+            if len(self._known) >= KEPT_TASKS:
+                del self._known[next(iter(self._known))]
+            self._known[id(task)] = task, default_save_location, queue_position, body  # with the task, its id is ours
+        return body
 
 
 class Shower:
@@ -51,14 +78,20 @@ class Shower:
 
     async def objects(self, tasks: Sequence[Task]) -> list[dict[str, Any]]:
         """The objects of these."""
-        if self._queue is None and any(task.status is Status.WAITING for task in tasks):
-            self._queue = await self._service.queue()
-        queue, default = self._queue or {}, self._service.default_save_location
+        queue, default = await self._queue_for(tasks), self._service.default_save_location
         return [task_object(each, default_save_location=default, queue_position=queue.get(each.id)) for each in tasks]
 
-    async def all(self, tasks: Sequence[Task]) -> bytes:
+    async def all(self, tasks: Sequence[Task], written: Written) -> bytes:
         """Them as JSON, one after the other."""
-        return b", ".join([json_bytes(each) for each in await self.objects(tasks)])
+        queue, default = await self._queue_for(tasks), self._service.default_save_location
+        return b", ".join(
+            [written.of(each, default_save_location=default, queue_position=queue.get(each.id)) for each in tasks]
+        )
+
+    async def _queue_for(self, tasks: Sequence[Task]) -> Mapping[str, int]:
+        if self._queue is None and any(task.status is Status.WAITING for task in tasks):
+            self._queue = await self._service.queue()
+        return self._queue or {}
 
 
 class TasksAPI:
@@ -80,6 +113,7 @@ class TasksAPI:
         self._mergers = mergers
         self._storages = storages
         self._limits = limits
+        self._written = Written()
 
     @app.route("/api/tasks", methods=["POST"])
     async def post(self, request: Request) -> bytes:
@@ -145,9 +179,8 @@ class TasksAPI:
         everybody else up for a second. What fails from the second piece on can only break the answer off.
         """
         show = Shower(self._service)
-        total, pages = await self._found(wanted)
-        first = await anext(pages)
-        begun = b"[" + await show.all(first)
+        total, first, pages = await self._found(wanted)
+        begun = b"[" + await show.all(first, self._written)
         headers = ((TOTAL, str(total)),)
         if len(first) < TASKS_AT_ONCE or len(first) == wanted.limit:
             return Answer(body=begun + b"]", headers=headers)
@@ -155,25 +188,26 @@ class TasksAPI:
         async def rest() -> AsyncIterator[bytes]:
             async for page in pages:
                 if page:
-                    yield b", " + await show.all(page)
+                    yield b", " + await show.all(page, self._written)
             yield b"]"
 
         return Answer(body=begun, rest=rest(), headers=headers)
 
-    async def _found(self, wanted: Search) -> tuple[int, AsyncIterator[list[Task]]]:
+    async def _found(self, wanted: Search) -> tuple[int, list[Task], AsyncIterator[list[Task]]]:
         """
-        How many tasks a list is about, and the pages of what it shows of them.
+        How many tasks a list is about, the first page of what it shows of them, and the others.
         """
         if not wanted.is_plain:
             found = await self._service.search(wanted)
-            return found.total, self._named(found.ids)
-        tally = await self._service.tally()
-        total = sum(tally.values()) if wanted.status is None else tally.get(wanted.status, 0)
-        return total, self._pages(wanted)
+            pages = self._named(found.ids)
+            return found.total, await anext(pages), pages
+        size = TASKS_AT_ONCE if wanted.limit is None else min(wanted.limit, TASKS_AT_ONCE)
+        total, first = await self._service.first_tasks(status=wanted.status, limit=size, offset=wanted.offset)
+        return total, first, self._pages_behind(first, wanted)
 
     async def _named(self, ids: Sequence[str]) -> AsyncIterator[list[Task]]:
         """
-        The tasks of these ids as `_pages` has them, without those that are gone meanwhile.
+        The tasks of these ids as `_pages_behind` has them, without those that are gone meanwhile.
         """
         page: list[Task] = []
         for begin in range(0, len(ids), TASKS_AT_ONCE):
@@ -183,21 +217,18 @@ class TasksAPI:
                 page = page[TASKS_AT_ONCE:]
         yield page
 
-    async def _pages(self, wanted: Search) -> AsyncIterator[list[Task]]:
+    async def _pages_behind(self, page: list[Task], wanted: Search) -> AsyncIterator[list[Task]]:
         """
-        The tasks that are wanted, `TASKS_AT_ONCE` at a time; the last page has fewer, perhaps none.
+        The tasks that are wanted behind the first `page`, `TASKS_AT_ONCE` at a time; the last has fewer, perhaps none.
         """
         left = sys.maxsize if wanted.limit is None else wanted.limit
-        last: Task | None = None
         while True:
-            size = min(left, TASKS_AT_ONCE)
-            offset = wanted.offset if last is None else 0
-            page = await self._service.tasks(status=wanted.status, limit=size, offset=offset, after=last)
-            yield page
             left -= len(page)
             if len(page) < TASKS_AT_ONCE or not left:
                 return
-            last = page[-1]
+            size = min(left, TASKS_AT_ONCE)
+            page = await self._service.tasks(status=wanted.status, limit=size, after=page[-1])
+            yield page
 
     async def _change(self, query: Query, body: bytes) -> Answer:
         task_id = parse_task_id(query)

@@ -135,11 +135,16 @@ class RecordingService:
         self._called("task", task_id)
         return self._found(task_id)
 
-    async def tasks(self, *, status=None, limit=None, offset=0, after=None):
-        self._called("tasks", status, limit, offset if after is None else after.id)
+    async def tasks(self, *, status=None, limit=None, after=None):
+        self._called("tasks", status, limit, after.id)
         found = list(self.stored.values())
-        begin = offset if after is None else found.index(after) + 1
-        return found[begin:][:limit]
+        return found[found.index(after) + 1 :][:limit]
+
+    async def first_tasks(self, *, status, limit, offset):
+        self._called("tasks", status, limit, offset)
+        tally = Counter(task.status for task in self.stored.values())
+        total = len(self.stored) if status is None else tally[status]
+        return total, list(self.stored.values())[offset:][:limit]
 
     async def search(self, search):
         self._called("search", search)
@@ -150,12 +155,14 @@ class RecordingService:
         self._called("tasks_named", *task_ids)
         return [self.stored[task_id] for task_id in task_ids if task_id not in self.gone]
 
-    async def tally(self):
-        return Counter(task.status for task in self.stored.values())
-
     async def overview(self):
         self._called("overview")
-        return Overview(tally=await self.tally(), speed=self.speed, limit_rate=2048, disks=self.disks)
+        return Overview(
+            tally=Counter(task.status for task in self.stored.values()),
+            speed=self.speed,
+            limit_rate=2048,
+            disks=self.disks,
+        )
 
     async def change(self, task_id, change):
         self._called("change", task_id, change)

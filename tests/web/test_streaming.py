@@ -2,6 +2,9 @@
 A list that is too long for one piece: what arrives, how fast, and what happens to it half-way.
 """
 
+import json
+
+import attrs
 import pytest
 from twisted.internet.error import ConnectionLost
 from twisted.internet.testing import StringTransport
@@ -9,8 +12,9 @@ from twisted.python.failure import Failure
 
 from m3u8svc.errors import StoreError
 from m3u8svc.tasks.task import Status, Task, TaskSpec
+from m3u8svc.web import tasks as tasks_module
 from m3u8svc.web.render import json_bytes, task_object
-from m3u8svc.web.tasks import TASKS_AT_ONCE
+from m3u8svc.web.tasks import KEPT_BYTES, TASKS_AT_ONCE, Written
 
 PAGES = 3
 COUNT = PAGES * TASKS_AT_ONCE - 50
@@ -82,6 +86,42 @@ def test_a_part_of_it(wire, build_request, parse_reply, service, tasks, query, p
     limit, _, offset = query.removeprefix("limit=").partition("&offset=")
     begins, count = (200, 50) if query.startswith("offset") else (int(offset or 0), int(limit))
     assert [task.id for task in tasks[begins : begins + count]] == [each["id"] for each in reply.value]
+
+
+def test_what_was_shown_is_kept(monkeypatch):
+    """A task is written once for as long as it is the same object, at the same place of the queue."""
+    monkeypatch.setattr(tasks_module, "KEPT_TASKS", 2)
+    made, written = [], Written()
+    monkeypatch.setattr(
+        tasks_module, "task_object", lambda task, **more: made.append(task.id) or task_object(task, **more)
+    )
+
+    def show(task, *, place="/srv", position=None):
+        made.clear()
+        [shown] = json.loads(b"[" + written.of(task, default_save_location=place, queue_position=position) + b"]")
+        assert (task.id, place, position) == (
+            shown["id"],
+            shown["advanced_settings"]["save_location"],
+            shown["queue_position"],
+        )
+        return bool(made)
+
+    a, b, c = (Task(id=name, spec=TaskSpec(url="https://a.example", filename="film")) for name in "abc")
+    assert [True, False] == [show(a), show(a)]
+    assert [True, False] == [show(a, position=1), show(a, position=1)]
+    assert [True, False] == [show(a, place="/mnt"), show(a, place="/mnt")]
+    assert [True, False] == [show(attrs.evolve(a)), show(a, place="/mnt")]
+    assert [True, True, False] == [show(b), show(c), show(b)]
+    assert show(a, place="/mnt")  # it had to make room
+
+
+def test_what_is_not_kept():
+    """A task at work is another one at each look, and a long one takes its time anyhow."""
+    written = Written()
+    spec = TaskSpec(url="https://a.example", filename="film")
+    for task in (Task(id="a", spec=spec, status=Status.DOWNLOADING), Task(id="b", spec=spec, err_msg="x" * KEPT_BYTES)):
+        written.of(task, default_save_location="/srv", queue_position=None)
+    assert {} == written._known
 
 
 def test_a_list_that_ends_with_its_last_piece(wire, build_request, parse_reply, service):
