@@ -27,7 +27,7 @@ from service_identity import CertificateError, VerificationError
 from service_identity.cryptography import verify_certificate_hostname
 from twisted.internet._resolver import GAIResolver
 from twisted.internet.defer import CancelledError, Deferred, fail
-from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.error import ConnectionAborted, ConnectionDone, DNSLookupError, TimeoutError
 from twisted.internet.interfaces import (
     IAddress,
@@ -65,6 +65,7 @@ from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer, IPoli
 from zope.interface import implementer
 
 from m3u8svc.errors import ForbiddenAddress, ProxyAuthFailed
+from m3u8svc.records import TlsEndpoint
 from m3u8svc.tasks.addresses import Zone
 from m3u8svc.tasks.proxy import Proxy
 from m3u8svc.tasks.reach import Policy, Verdict
@@ -239,6 +240,7 @@ class HttpConnection(HTTP11ClientProtocol):
         self._served = 0
         self._sent: WireRequest | None = None
         self._socket: Any = None
+        self._gathered: list[bytes] | None = None
 
     def connectionMade(self) -> None:
         """Join the pool's live connections; read in larger pieces than Twisted's 64 KiB."""
@@ -284,8 +286,21 @@ class HttpConnection(HTTP11ClientProtocol):
             self._pool.counts.repeated += not stopped
         return failure
 
+    def gather(self) -> None:
+        """Keep what comes from now on: the rest of it follows at once."""
+        self._gathered = []
+
+    def deliver(self) -> None:
+        """Take what was gathered, as if it had come in one piece."""
+        pieces, self._gathered = self._gathered, None
+        if pieces:
+            self.dataReceived(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+
     def dataReceived(self, data: bytes) -> None:
         """Pass `data` on; give up on headers that go on too long."""
+        if self._gathered is not None:
+            self._gathered.append(data)
+            return
         served = self._served
         super().dataReceived(data)
         # The end of a body sets off the next request at once; then these bytes are none of its headers.
@@ -694,7 +709,7 @@ class _Endpoints:
         named = _NamedEndpoint(self._reactor, host, uri.port, judge=judge, timeout_s=self._connect_s)
         endpoint: IStreamClientEndpoint = named
         if uri.scheme == b"https":
-            endpoint = wrapClientTLS(self._policy.creatorForNetloc(uri.host, uri.port), named)
+            endpoint = TlsEndpoint(self._policy.creatorForNetloc(uri.host, uri.port), named)
         return _JudgedEndpoint(named, endpoint, self._reach)
 
 
@@ -710,7 +725,7 @@ def _proxy_endpoint(
     judge = partial(addresses.judge_proxy, proxy.host, proxy.port)
     endpoint: IStreamClientEndpoint = _NamedEndpoint(reactor, proxy.host, proxy.port, judge=judge, timeout_s=connect_s)
     if proxy.kind == "https":
-        endpoint = wrapClientTLS(policy.creatorForNetloc(proxy.host.encode("ascii"), proxy.port), endpoint)
+        endpoint = TlsEndpoint(policy.creatorForNetloc(proxy.host.encode("ascii"), proxy.port), endpoint)
     return ProxyEndpoint(endpoint, proxy)
 
 
@@ -749,7 +764,7 @@ class _TunnelEndpoints:
             within_s=self._connect_s,
         )
         if uri.scheme == b"https":
-            return wrapClientTLS(self._policy.creatorForNetloc(uri.host, uri.port), endpoint)
+            return TlsEndpoint(self._policy.creatorForNetloc(uri.host, uri.port), endpoint)
         return endpoint
 
 

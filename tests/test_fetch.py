@@ -6,6 +6,7 @@ import gzip
 import random
 import zlib
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import attrs
@@ -51,6 +52,7 @@ from m3u8svc.testing.origin import Origin
 
 reactor: Any = _reactor  # a module to mypy, the reactor to everybody else
 BODY = random.Random(7).randbytes(300_000)
+RECORD_BYTES = 1 << 14
 USUAL = FetchLimits()
 QUICK = FetchLimits(connect_s=0.2, headers_s=0.1, silence_s=0.3)
 
@@ -111,6 +113,19 @@ async def rig() -> AsyncIterator[Rig]:
     yield Rig(origin, connections, Fetcher(clock=reactor, wall=lambda: 1_700_000_000.0))
     await connections.close()
     await origin.stop()
+
+
+@asynccontextmanager
+async def under_tls() -> AsyncIterator[Rig]:
+    """The same over TLS."""
+    origin = await Origin.start(reactor, tls=True)
+    origin.put("/a.ts", BODY)
+    connections = Connections(reactor)
+    try:
+        yield Rig(origin, connections, Fetcher(clock=reactor))
+    finally:
+        await connections.close()
+        await origin.stop()
 
 
 # -- What goes well --------------------------------------------------------------------------------------------------
@@ -409,6 +424,49 @@ async def test_a_cancel_is_felt_under_tls() -> None:
         await fetching
     await until(lambda: [visit.aborted for visit in origin.visits()] == [True])
     await origin.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_records_of_one_read_arrive_together() -> None:
+    """A record of TLS has 16 KiB at most; delivering each by itself is dear."""
+    async with under_tls() as rig:
+        rig.origin.put("/big.ts", BODY * 10)
+        sink = Pieces()
+        request = attrs.evolve(rig.request("/big.ts"), insecure=True)
+        await rig.fetcher.fetch(request, sink, agent_for=rig.agent_for, limits=USUAL)
+        assert BODY * 10 == sink.body
+        assert max(map(len, sink.chunks)) > 2 * RECORD_BYTES
+
+
+@pytest.mark.parametrize("end", ["cut", "reset"])
+@pytest_twisted.ensureDeferred
+async def test_what_came_before_a_cut_under_tls(end: str) -> None:
+    """All of it reaches the sink, and is counted, before the end is told."""
+    async with under_tls() as rig:
+        sink = Pieces()
+        request = attrs.evolve(rig.request(**{end: 200_000}), insecure=True)
+        with pytest.raises(Truncated) as caught:
+            await rig.fetcher.fetch(request, sink, agent_for=rig.agent_for, limits=USUAL)
+        assert BODY[:200_000] == sink.body
+        assert 200_000 == caught.value.fields["got"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_sink_that_fails_in_the_middle_of_a_read_under_tls() -> None:
+    """The rest of the read goes nowhere, and the next request has a connection of its own."""
+
+    class Full(Pieces):
+        def write(self, chunk: bytes) -> None:
+            super().write(chunk)
+            raise ConnectError(url="", reason="full")
+
+    async with under_tls() as rig:
+        sink = Full()
+        request = attrs.evolve(rig.request(), insecure=True)
+        with pytest.raises(ConnectError):
+            await rig.fetcher.fetch(request, sink, agent_for=rig.agent_for, limits=USUAL)
+        assert 1 == len(sink.chunks)
+        assert BODY == await rig.read(request)
 
 
 @pytest_twisted.ensureDeferred
