@@ -288,7 +288,8 @@ class HttpConnection(HTTP11ClientProtocol):
 
     def gather(self) -> None:
         """Keep what comes from now on: the rest of it follows at once."""
-        self._gathered = []
+        if self._gathered is None:  # else what is there already would be lost
+            self._gathered = []
 
     def deliver(self) -> None:
         """Take what was gathered, as if it had come in one piece."""

@@ -3,6 +3,7 @@ TLS to an origin, with the records of one read delivered together.
 
 A record has at most 16 KiB (RFC 8446, 5.1), so that one read of the socket brings eight of them, and Twisted delivers
 each by itself. What it costs to deliver is the same for one and for eight, and was a sixth of a download over TLS.
+Only the layer next to HTTP gathers: of two, one in the other, the outer one delivers record by record as before.
 """
 
 from typing import Any, Protocol, cast
@@ -36,6 +37,7 @@ class _Tls(BufferingTLSTransport):
     def __init__(self, *given: Any) -> None:  # Any: as Twisted's
         super().__init__(*given)
         wrapped = self.wrappedProtocol
+        # cast: what has this method has both.
         self._gatherer = cast(Gatherer, wrapped) if hasattr(wrapped, "gather") else None
 
     def dataReceived(self, bytes: bytes) -> None:  # the argument has Twisted's name
@@ -66,5 +68,5 @@ class TlsEndpoint:
 
     def connect(self, protocolFactory: IProtocolFactory) -> "Deferred[IProtocol]":
         """The protocol inside."""
-        made: Deferred[Any] = self._endpoint.connect(_TlsFactory(self._creator, True, protocolFactory))
+        made: Deferred[Any] = self._endpoint.connect(_TlsFactory(self._creator, True, protocolFactory))  # Any: a `_Tls`
         return made.addCallback(lambda tls: tls.wrappedProtocol)

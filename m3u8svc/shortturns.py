@@ -28,7 +28,10 @@ BULK_AT_ONCE = 8
 ANSWERED_WITHIN_S = 0.05
 """For how long turns stay short after something was asked."""
 SWITCH_S = 0.0005
-"""After how long a thread hands the interpreter on to one that waits for it, meanwhile. Python's own is 5 ms."""
+"""
+After how long a thread hands the interpreter on to one that waits for it, meanwhile: until the first turn after it.
+Python's own is 5 ms.
+"""
 
 Event = tuple[int, int]
 """A descriptor and what it is ready for, as epoll says it."""
@@ -83,6 +86,7 @@ class ShortTurns:
 
     def close(self) -> None:
         """As epoll's."""
+        self._set_short(False)
         self._inner.close()
         self._outer.close()
 
@@ -140,7 +144,6 @@ def take_short_turns(reactor: Any, took: Took | None = None) -> None:
     from twisted.internet.tcp import BaseClient, Server
 
     usual_s = sys.getswitchinterval()
-
     poller, selectables = getattr(reactor, "_poller", None), getattr(reactor, "_selectables", None)
     if poller is not None and selectables is not None:
         reactor._poller = ShortTurns(

@@ -4,7 +4,7 @@ gives that connection to whoever wanted to be connected to the target.
 
 Nothing is copied on the way: the protocol behind the tunnel holds the transport to the proxy itself, so that pausing,
 aborting and reading in larger pieces work as they do without a proxy. TLS to the target is put around this endpoint
-(`wrapClientTLS`), TLS to the proxy around the one below it.
+(`records.TlsEndpoint`), TLS to the proxy around the one below it.
 """
 
 from collections.abc import Callable

@@ -304,8 +304,9 @@ class Store:
         self, *, status: Status | None, limit: int, offset: int
     ) -> tuple[Mapping[Status, int], list[Task]]:
         """
-        `tally`, and the first of the tasks from `offset` on, as of one moment and by one way to the thread and back:
-        beside downloads that takes longer than the answers.
+        `tally`, and the first of the tasks from `offset` on, as of one moment (on PostgreSQL, where others may write,
+        of two right after each other) and by one way to the thread and back: beside downloads that takes longer than
+        the answers.
         """
 
         def both(connection: Connection) -> tuple[Mapping[Status, int], list[Task]]:

@@ -117,7 +117,7 @@ class Downloads(Protocol):
         """Tasks in the order of their creation; with `after`, those behind it, whether it is still there or not."""
 
     async def first_tasks(self, *, status: Status | None, limit: int, offset: int) -> tuple[int, list[Task]]:
-        """How many tasks there are, and the first of them from `offset` on, as of one moment."""
+        """How many tasks there are, and the first of them from `offset` on."""
 
     async def search(self, search: Search) -> Found:
         """Which tasks this finds, as of one moment."""

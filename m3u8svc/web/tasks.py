@@ -40,8 +40,8 @@ TASKS_AT_ONCE = 100
 """How many tasks of a list are read and rendered before others get a turn."""
 KEPT_TASKS = 512
 """How many tasks are kept as they were shown: a few pages of a list."""
-KEPT_BYTES = 1 << 14
-"""What is longer is written anew each time, so that what is kept takes a few megabytes at most."""
+KEPT_BYTES = 1 << 13
+"""What is longer is written anew each time: most have a sixth of it, and all that is kept takes 4 MB at most."""
 
 
 class Written:
@@ -50,7 +50,8 @@ class Written:
     that is the same object is the same task.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = KEPT_TASKS) -> None:
+        self._most = most
         self._known: dict[int, tuple[Task, str, int | None, bytes]] = {}
 
     def of(self, task: Task, *, default_save_location: str, queue_position: int | None) -> bytes:
@@ -59,12 +60,16 @@ class Written:
         if known is not None and known[:3] == (task, default_save_location, queue_position):
             return known[3]
         body = json_bytes(task_object(task, default_save_location=default_save_location, queue_position=queue_position))
-        # One that is at work is another one at each look.
-        if task.status is not Status.DOWNLOADING and len(body) <= KEPT_BYTES:
-            if len(self._known) >= KEPT_TASKS:
+        if _stays(task) and len(body) <= KEPT_BYTES:
+            if len(self._known) >= self._most:
                 del self._known[next(iter(self._known))]
             self._known[id(task)] = task, default_save_location, queue_position, body  # with the task, its id is ours
         return body
+
+
+def _stays(task: Task) -> bool:
+    """Whether the next look at a task may have the same object: not at work, nor with options of plugins."""
+    return task.status is not Status.DOWNLOADING and task.again is None and not task.spec.extensions.plugins
 
 
 class Shower:

@@ -137,14 +137,16 @@ class RecordingService:
 
     async def tasks(self, *, status=None, limit=None, after=None):
         self._called("tasks", status, limit, after.id)
-        found = list(self.stored.values())
+        found = self._of(status)
         return found[found.index(after) + 1 :][:limit]
 
     async def first_tasks(self, *, status, limit, offset):
         self._called("tasks", status, limit, offset)
-        tally = Counter(task.status for task in self.stored.values())
-        total = len(self.stored) if status is None else tally[status]
-        return total, list(self.stored.values())[offset:][:limit]
+        found = self._of(status)
+        return len(found), found[offset:][:limit]
+
+    def _of(self, status):
+        return [task for task in self.stored.values() if status in (None, task.status)]
 
     async def search(self, search):
         self._called("search", search)

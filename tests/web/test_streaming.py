@@ -11,8 +11,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 from m3u8svc.errors import StoreError
-from m3u8svc.tasks.task import Status, Task, TaskSpec
-from m3u8svc.web import tasks as tasks_module
+from m3u8svc.tasks.task import Again, Extensions, Status, Task, TaskSpec
 from m3u8svc.web.render import json_bytes, task_object
 from m3u8svc.web.tasks import KEPT_BYTES, TASKS_AT_ONCE, Written
 
@@ -75,7 +74,12 @@ def test_a_long_list(wire, build_request, service, tasks):
 
 @pytest.mark.parametrize(
     ("query", "pages"),
-    [("limit=100", [(100, 0)]), ("limit=130&offset=20", [(100, 20), (30, "t0119")]), ("offset=200", [(100, 200)])],
+    [
+        ("limit=100", [(100, 0)]),
+        ("limit=200", [(100, 0), (100, "t0099")]),
+        ("limit=130&offset=20", [(100, 20), (30, "t0119")]),
+        ("offset=200", [(100, 200)]),
+    ],
 )
 def test_a_part_of_it(wire, build_request, parse_reply, service, tasks, query, pages):
     """No more is read than was asked for, and what fits into one piece has its length."""
@@ -88,23 +92,21 @@ def test_a_part_of_it(wire, build_request, parse_reply, service, tasks, query, p
     assert [task.id for task in tasks[begins : begins + count]] == [each["id"] for each in reply.value]
 
 
-def test_what_was_shown_is_kept(monkeypatch):
+def test_what_was_shown_is_kept():
     """A task is written once for as long as it is the same object, at the same place of the queue."""
-    monkeypatch.setattr(tasks_module, "KEPT_TASKS", 2)
-    made, written = [], Written()
-    monkeypatch.setattr(
-        tasks_module, "task_object", lambda task, **more: made.append(task.id) or task_object(task, **more)
-    )
+    seen, written = [], Written(most=2)
 
     def show(task, *, place="/srv", position=None):
-        made.clear()
-        [shown] = json.loads(b"[" + written.of(task, default_save_location=place, queue_position=position) + b"]")
+        body = written.of(task, default_save_location=place, queue_position=position)
+        shown = json.loads(body)
         assert (task.id, place, position) == (
             shown["id"],
             shown["advanced_settings"]["save_location"],
             shown["queue_position"],
         )
-        return bool(made)
+        is_new = all(body is not each for each in seen)
+        seen.append(body)
+        return is_new
 
     a, b, c = (Task(id=name, spec=TaskSpec(url="https://a.example", filename="film")) for name in "abc")
     assert [True, False] == [show(a), show(a)]
@@ -116,12 +118,32 @@ def test_what_was_shown_is_kept(monkeypatch):
 
 
 def test_what_is_not_kept():
-    """A task at work is another one at each look, and a long one takes its time anyhow."""
-    written = Written()
-    spec = TaskSpec(url="https://a.example", filename="film")
-    for task in (Task(id="a", spec=spec, status=Status.DOWNLOADING), Task(id="b", spec=spec, err_msg="x" * KEPT_BYTES)):
-        written.of(task, default_save_location="/srv", queue_position=None)
-    assert {} == written._known
+    """What is another one at each look, and what is long, makes no room for itself."""
+    written, spec = Written(most=1), TaskSpec(url="https://a.example", filename="film")
+    kept = Task(id="a", spec=spec)
+    options = attrs.evolve(spec, extensions=Extensions(plugins={"ads": {}}))
+    others = (
+        Task(id="b", spec=spec, status=Status.DOWNLOADING),
+        Task(id="c", spec=spec, status=Status.COMPLETED, again=Again(kind="merge", output_id="9")),
+        Task(id="d", spec=options),
+        Task(id="e", spec=spec, err_msg="x" * KEPT_BYTES),
+    )
+
+    def show(task):
+        return written.of(task, default_save_location="/srv", queue_position=None)
+
+    first = show(kept)
+    for other in others:
+        assert show(other) == show(other)
+        assert first is show(kept)
+
+
+def test_a_long_list_of_one_state(wire, build_request, parse_reply, service, tasks):
+    """Each of its pieces is of that state."""
+    for task in tasks[::2]:
+        service.hold(attrs.evolve(task, status=Status.FAILED))
+    _, written = begin(wire, build_request, target="/api/tasks?status=%E5%A4%B1%E8%B4%A5")
+    assert [task.id for task in tasks[::2]] == [each["id"] for each in parse_reply(written.value()).value]
 
 
 def test_a_list_that_ends_with_its_last_piece(wire, build_request, parse_reply, service):
