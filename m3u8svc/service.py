@@ -382,8 +382,7 @@ class DownloadService:
         """
         How many tasks there are in a state, or in all, and the first of them by creation from `offset` on, live.
         """
-        tally, first = await self._store.tally_and_tasks(status=status, limit=limit, offset=offset)
-        total = sum(tally.values()) if status is None else tally.get(status, 0)
+        total, first = await self._store.first_tasks(status=status, limit=limit, offset=offset)
         return total, [self._live(task) for task in first]
 
     async def search(self, search: Search) -> Found:

@@ -362,10 +362,11 @@ class TestTasks:
         assert ["z", "B", "_", "b", "a"] == [task.id for task in await store.tasks()]
         assert ["z", "B"] == [task.id for task in await store.tasks(limit=2)]
         assert [] == await store.tasks(limit=0)
-        tally, some = await store.tally_and_tasks(status=None, limit=2, offset=2)
-        assert ({Status.WAITING: 5}, ["_", "b"]) == (tally, [task.id for task in some])
-        tally, some = await store.tally_and_tasks(status=Status.PAUSED, limit=2, offset=0)
-        assert ({Status.WAITING: 5}, []) == (tally, some)
+        total, some = await store.first_tasks(status=None, limit=2, offset=2)
+        assert (5, ["_", "b"]) == (total, [task.id for task in some])
+        total, some = await store.first_tasks(status=Status.WAITING, limit=1, offset=0)
+        assert (5, ["z"]) == (total, [task.id for task in some])
+        assert (0, []) == await store.first_tasks(status=Status.PAUSED, limit=2, offset=0)
 
     @pytest_twisted.ensureDeferred
     async def test_list_behind_a_task(self, store: Store) -> None:

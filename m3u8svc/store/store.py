@@ -300,18 +300,15 @@ class Store:
         """
         return await self._read(partial(_list, status, limit, 0, after, include_deleting))
 
-    async def tally_and_tasks(
-        self, *, status: Status | None, limit: int, offset: int
-    ) -> tuple[Mapping[Status, int], list[Task]]:
+    async def first_tasks(self, *, status: Status | None, limit: int, offset: int) -> tuple[int, list[Task]]:
         """
-        `tally`, and the first of the tasks from `offset` on, as of one moment (on PostgreSQL, where others may write,
-        of two right after each other) and by one way to the thread and back: beside downloads that takes longer than
-        the answers.
+        How many tasks there are, and the first of them from `offset` on, as of one moment (on PostgreSQL, where others
+        may write, of two right after each other) and by one way to the thread and back: beside downloads that takes
+        longer than the answers.
         """
 
-        def both(connection: Connection) -> tuple[Mapping[Status, int], list[Task]]:
-            tally = self._tally_in(connection)
-            return tally, _list(status, limit, offset, None, False, connection)
+        def both(connection: Connection) -> tuple[int, list[Task]]:
+            return self._total_in(status, connection), _list(status, limit, offset, None, False, connection)
 
         return await self._read(both)
 
@@ -582,13 +579,13 @@ class Store:
             self._tally = tally
         return tally
 
+    def _total_in(self, status: Status | None, connection: Connection) -> int:
+        tally = self._tally_in(connection)
+        return sum(tally.values()) if status is None else tally.get(status, 0)
+
     def _search_in(self, search: Search, connection: Connection) -> Found:
         ids = _search(search, connection)
-        if search.text:
-            total = _count(search, connection)
-        else:
-            tally = self._tally_in(connection)
-            total = sum(tally.values()) if search.status is None else tally.get(search.status, 0)
+        total = _count(search, connection) if search.text else self._total_in(search.status, connection)
         return Found(ids=tuple(ids), total=total)
 
     def _settings_text(self, connection: Connection) -> str | None:
@@ -767,7 +764,7 @@ def _percent(connection: Connection) -> ColumnElement[Any]:
 
 def _waiting(limit: int | None, connection: Connection) -> list[Task]:
     query = select(TASKS).where(*_WAITS).order_by(*_IN_QUEUE).limit(limit)
-    return [rows.task_of(row) for row in connection.execute(query).mappings()]
+    return rows.tasks_of(connection.execute(query))
 
 
 def _queue(connection: Connection) -> list[str]:
@@ -794,7 +791,7 @@ def _list_again(connection: Connection) -> list[Task]:
     # They are few, and put in order here: asked for the order, too, SQLite reads the whole table in it (measured: 25 ms
     # of 10,000 tasks, whenever one is created or ends) and does without the index that finds them.
     query = select(TASKS).where(TASKS.c.again > "", TASKS.c.deleting == 0)
-    found = [rows.task_of(row) for row in connection.execute(query).mappings()]
+    found = rows.tasks_of(connection.execute(query))
     return sorted(found, key=lambda task: (task.created_at, task.id))
 
 
