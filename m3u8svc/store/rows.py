@@ -107,8 +107,9 @@ def task_of(row: RowMapping | Mapping[str, Any]) -> Task:
 
 def tasks_of(found: Result[Any]) -> list[Task]:
     """
-    The tasks of a result that has all of their columns. Where a row says what it said before, the task is the same
-    object as before, if it is one of the last few.
+    The tasks of a list that somebody looks at, of rows with all of their columns. Where a row says what it said before,
+    the task is the same object as before, if it is one of the last few. Not for what is read to be worked on: its row
+    soon says something else.
 
     Raises:
         StoreError: as `task_of`.

@@ -764,7 +764,7 @@ def _percent(connection: Connection) -> ColumnElement[Any]:
 
 def _waiting(limit: int | None, connection: Connection) -> list[Task]:
     query = select(TASKS).where(*_WAITS).order_by(*_IN_QUEUE).limit(limit)
-    return rows.tasks_of(connection.execute(query))
+    return [rows.task_of(row) for row in connection.execute(query).mappings()]
 
 
 def _queue(connection: Connection) -> list[str]:
@@ -791,7 +791,7 @@ def _list_again(connection: Connection) -> list[Task]:
     # They are few, and put in order here: asked for the order, too, SQLite reads the whole table in it (measured: 25 ms
     # of 10,000 tasks, whenever one is created or ends) and does without the index that finds them.
     query = select(TASKS).where(TASKS.c.again > "", TASKS.c.deleting == 0)
-    found = rows.tasks_of(connection.execute(query))
+    found = [rows.task_of(row) for row in connection.execute(query).mappings()]
     return sorted(found, key=lambda task: (task.created_at, task.id))
 
 
