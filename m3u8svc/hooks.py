@@ -205,6 +205,12 @@ class Hooks:
             except PluginError:
                 continue  # noted where it was blamed
 
+    def are_heard(self, name: str) -> bool:
+        """
+        Whether there is anybody to call for a hook.
+        """
+        return bool(self._impls(name))
+
     def _impls(self, name: str) -> list[pluggy.HookImpl]:
         """
         In the order they are asked: a built-in that must be first, plugins, built-ins. Of those that are disabled only

@@ -834,6 +834,8 @@ class DownloadService:
         """
         Start the first waiting tasks; whether one of them was held instead, so that it is the turn of those behind it.
         """
+        if len(self._runs) >= self._max_active:
+            return False  # whoever ends asks again
         waiting = await self._store.waiting(self._max_active + len(self._runs))
         again = [task for task in await self._store.tasks_again() if task.again and not task.again.paused]
         held = False

@@ -32,10 +32,12 @@ class Telling:
         """
         await self._lock.acquire()
         try:
-            while events := await self._store.events():
-                for event in events:
-                    await self._tell(event)
-                await self._store.forget_events(event.id for event in events)
+            events = await self._store.events()
+            while events:
+                if self._hooks.are_heard("task_changed"):
+                    for event in events:
+                        await self._tell(event)
+                events = await self._store.forget_events(event.id for event in events)
         finally:
             self._lock.release()
 

@@ -74,6 +74,7 @@ from m3u8svc.service import (
     DownloadService,
 )
 from m3u8svc.store import Store
+from m3u8svc.store.outbox import TaskEvent
 from m3u8svc.tap import boot_id, disk_threads
 from m3u8svc.tasks import headers
 from m3u8svc.tasks.completeness import Report
@@ -163,9 +164,9 @@ class TroubledStore(Store):
         await self._trouble("save_progress")
         await super().save_progress(progress)
 
-    async def forget_events(self, ids: Iterable[int]) -> None:
+    async def forget_events(self, ids: Iterable[int], limit: int = 100) -> list[TaskEvent]:
         await self._trouble("forget_events")
-        await super().forget_events(ids)
+        return await super().forget_events(ids, limit)
 
 
 class Listener:
@@ -653,6 +654,49 @@ async def test_plugins_are_told_each_change_in_order(bench: Bench) -> None:
 
 
 @test
+async def test_without_a_plugin_that_listens_no_task_is_looked_at_to_be_told_of(bench: Bench) -> None:
+    """The outbox is emptied all the same, and whoever is there later hears what comes then."""
+    hooks = bench.tools.plugins.hooks
+    hooks._manager.unregister(bench.listener)
+    loaded: list[str] = []
+
+    async def note(task_id: str) -> None:
+        loaded.append(task_id)
+
+    bench.store.before["load"] = note
+    first = await bench.create("first")
+    await until(lambda: no_events(bench.store))
+    assert ([], []) == (loaded, bench.listener.told)
+    hooks._manager.register(bench.listener)
+    second = await bench.create("second")
+    await until(lambda: [(second.id, None, WAITING)] == bench.listener.told)
+    assert [second.id] == loaded
+    assert WAITING is (await bench.service.task(first.id)).status
+
+
+@test
+async def test_who_waits_is_not_asked_for_while_no_place_is_free(bench: Bench) -> None:
+    """Neither when a task is created; once a place is free, the first one starts."""
+    await bench.service.start()
+    running = [await bench.create(f"hung{number}", s0=HANG) for number in range(2)]
+    for task in running:
+        await bench.until_status(task, DOWNLOADING)
+    await until(lambda: not bench.service._filling.locked)
+    asked: list[None] = []
+
+    async def note(_: None) -> None:
+        asked.append(None)
+
+    bench.store.before["waiting"] = note
+    waiting = await bench.create("film")
+    await until(lambda: not bench.service._filling.locked)
+    assert [] == asked
+    await bench.service.change(running[0].id, PAUSE)
+    await bench.until_status(waiting, COMPLETED)
+    assert asked
+
+
+@test
 async def test_settings_are_those_of_the_moment_of_creation(bench: Bench) -> None:
     """Changing the system settings changes no task that is there."""
     await bench.service.replace_settings(system(save_location=str(bench.folder / "first"), download_threads=3))
@@ -788,6 +832,11 @@ async def test_deleting_a_running_task_leaves_nothing(bench: Bench) -> None:
     await until(lambda: [] == os.listdir(bench.save) and not muxers())
     await until(lambda: no_rows(bench.store))
     await bench.until_status(await bench.create("next"), COMPLETED)
+
+
+async def no_events(store: Store) -> bool:
+    """Whether everything was told."""
+    return [] == await store.events()
 
 
 async def no_rows(store: Store) -> bool:

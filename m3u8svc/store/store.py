@@ -463,13 +463,17 @@ class Store:
         """
         return await self._read(partial(_events, limit))
 
-    async def forget_events(self, ids: Iterable[int]) -> None:
+    async def forget_events(self, ids: Iterable[int], limit: int = 100) -> list[TaskEvent]:
         """
-        Remove events that were told.
+        Remove events that were told; the oldest of those that are left, as `events`.
         """
-        told = [{"told": event_id} for event_id in ids]
-        if told:
-            await self._write(partial(_forget_events, told))
+        told = list(ids)
+
+        def forget(connection: Connection) -> list[TaskEvent]:
+            _forget_events(told, connection)
+            return _events(limit, connection)
+
+        return await self._write(forget)
 
     # -- The thread
 
@@ -894,8 +898,9 @@ def _events(limit: int, connection: Connection) -> list[TaskEvent]:
     return [rows.event_of(row) for row in connection.execute(query).mappings()]
 
 
-def _forget_events(told: list[dict[str, int]], connection: Connection) -> None:
-    connection.execute(delete(EVENTS).where(EVENTS.c.id == bindparam("told")), told)
+def _forget_events(told: Sequence[int], connection: Connection) -> None:
+    if told:
+        connection.execute(delete(EVENTS).where(EVENTS.c.id == bindparam("told")), [{"told": each} for each in told])
 
 
 def _id(pair: tuple[str, object]) -> str:
