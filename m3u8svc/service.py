@@ -1244,8 +1244,10 @@ class DownloadService:
 
     async def _place(self, field: str, location: str, *, by_operator: bool = False) -> str:
         """
-        The directory a location means, absolute and without links, if results may lie there.
+        The directory a location means, absolute and without links, if results may lie there; "" for "".
         """
+        if not location:  # most requests name none, and the threads may be busy
+            return ""
         judged = self._tools.in_thread(judged_place, field, location, self._rules, by_operator=by_operator)
         place: str = await settled(judged)
         return place
