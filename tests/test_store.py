@@ -27,7 +27,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, NullPool, create_engine, event, insert, text
+from sqlalchemy import Connection, NullPool, create_engine, event, insert, select, text, update
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
@@ -45,7 +45,8 @@ from m3u8svc.errors import (
 )
 from m3u8svc.store import Store, TaskEvent, rows
 from m3u8svc.store.database import MIGRATION_LOCK, MIGRATIONS, VERSION_TABLE, Database, parse_database_url
-from m3u8svc.store.store import _list, _list_again, _named, _queue, _search, _tally, _waiting
+from m3u8svc.store.known import STAMP, KnownTasks
+from m3u8svc.store.store import _list_again, _listed, _queue, _search, _tally, _waiting
 from m3u8svc.store.tables import METADATA, REVISION, TASKS
 from m3u8svc.tasks.completeness import Report
 from m3u8svc.tasks.creation import Creation
@@ -326,6 +327,11 @@ class TestRoundTrip:
 # -- Tasks -----------------------------------------------------------------------------------------------------------
 
 
+async def first(store: Store) -> list[Task]:
+    """The first page of all tasks."""
+    return (await store.first_tasks(status=None, limit=100, offset=0))[1]
+
+
 class TestTasks:
     """Insert, list, replace, delete."""
 
@@ -334,13 +340,65 @@ class TestTasks:
         """So nobody has to make it again; what changed is another one, however it changed."""
         for task_id in ("a", "b"):
             await store.insert(a_task(task_id))
-        [a, b], [named] = await store.tasks(), await store.tasks_named(["a"])
+        [a, b], [named] = await first(store), await store.tasks_named(["a"])
         assert a is named
         await store.save_progress([("a", Progress(percent=7))])
-        [changed, same] = await store.tasks()
+        [changed, same] = await first(store)
         assert (7, True) == (changed.progress.percent, same is b)
+        incident = Incident(at=1.0, code="x", text='"quoted" \\ and 😀\n', attempt=1)
+        await store.save_incidents([("b", [incident])])
+        [same, b] = await first(store)
+        assert (True, (incident,)) == (same is changed, b.incidents)
         await store.replace(attrs.evolve(b, err_msg="x"))
-        assert ["", "x"] == [task.err_msg for task in await store.tasks()]
+        assert ["", "x"] == [task.err_msg for task in await first(store)]
+        assert await store.tasks() == await first(store) == await store.tasks_named(["a", "b"])
+
+    @pytest_twisted.ensureDeferred
+    async def test_another_task_of_the_same_name_is_another_one(self, store: Store) -> None:
+        """Though it is as often changed as the first one was."""
+        await store.insert(a_task("a", err_msg="first"))
+        await first(store)
+        await store.delete("a")
+        await store.insert(a_task("a", err_msg="second"))
+        assert ["second"] == [task.err_msg for task in await first(store)]
+
+    @pytest_twisted.ensureDeferred
+    async def test_what_another_process_did_is_seen(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        """On PostgreSQL there may be one: it changes a task, or removes one between two looks."""
+        for task_id in ("a", "b"):
+            await store.insert(a_task(task_id))
+        await first(store)
+        theirs = update(TASKS).where(TASKS.c.id == "a").values(rev=TASKS.c.rev + 1, err_msg="theirs")
+        await store._in_thread(lambda: store._database.run(lambda connection: connection.execute(theirs), write=True))
+        assert ["theirs", ""] == [task.err_msg for task in await first(store)]
+        await store.replace(attrs.evolve((await first(store))[1], err_msg="ours"))
+        monkeypatch.setattr("m3u8svc.store.known._rows", lambda task_ids, connection: {})
+        assert ["a"] == [task.id for task in await first(store)]
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_store_that_is_opened_again_knows_none(self, store: Store) -> None:
+        """It may be another database by now."""
+        await store.insert(a_task("a"))
+        [before] = await first(store)
+        await store.close()
+        await store.open()
+        [after] = await first(store)
+        assert before == after
+        assert before is not after
+
+    @pytest_twisted.ensureDeferred
+    async def test_the_tasks_shown_last_are_known(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        """And not more of them than some."""
+        monkeypatch.setattr("m3u8svc.store.known.KNOWN_TASKS", 2)
+        for task_id in ("a", "b", "c"):
+            await store.insert(a_task(task_id))
+        a, b, _ = await first(store)
+        [_, again_b] = await store.tasks_named(["a", "b"])
+        assert b is again_b  # and now the newer one
+        [again_a] = await store.tasks_named(["a"])
+        assert a is not again_a  # c was shown after it
+        [new_c, again_b] = await store.tasks_named(["c", "b"])
+        assert b is again_b
 
     @pytest.mark.parametrize(
         "own",
@@ -350,7 +408,7 @@ class TestTasks:
     async def test_a_task_that_is_read_anew(self, store: Store, own: dict[str, Any]) -> None:
         """Options of plugins, which they get hold of, are each task's own; and much text is not kept."""
         await store.insert(attrs.evolve(a_task("a"), spec=attrs.evolve(a_task().spec, **own)))
-        [one], [other] = await store.tasks(), await store.tasks()
+        [one], [other] = await first(store), await first(store)
         assert one == other
         assert one is not other
 
@@ -891,6 +949,10 @@ class TestReports:
         assert [("a", again), ("b", again)] == [(task.id, task.again) for task in await store.tasks_again()]
 
 
+PART, WHOLE = "CO-ROUTINE anon_1", "SCAN anon_1"
+"""What SQLite says of rows that are read in one step."""
+
+
 @pytest.mark.parametrize(
     ("ask", "plan"),
     [
@@ -898,23 +960,27 @@ class TestReports:
         pytest.param(
             partial(_waiting, 3), ["SEARCH tasks USING INDEX tasks_in_queue (status=?)"], id="first in the queue"
         ),
-        pytest.param(_queue, ["SEARCH tasks USING INDEX tasks_in_queue (status=?)"], id="the queue"),
+        pytest.param(_queue, [PART, "SEARCH tasks USING INDEX tasks_in_queue (status=?)", WHOLE], id="the queue"),
         pytest.param(
             partial(_search, Search(descending=True, limit=3)),
-            ["SCAN tasks USING INDEX tasks_in_order"],
+            [PART, "SCAN tasks USING INDEX tasks_in_order", WHOLE],
             id="the last ones",
         ),
         pytest.param(
-            partial(_list, None, 3, 0, None, False), ["SCAN tasks USING INDEX tasks_in_order"], id="the first ones"
+            partial(KnownTasks().read, _listed(STAMP, None, include_deleting=False).limit(3)),
+            [PART, "SCAN tasks USING INDEX tasks_in_order", WHOLE],
+            id="the first ones",
         ),
         pytest.param(
-            partial(_list, Status.PAUSED, 3, 0, None, False),
-            ["SEARCH tasks USING INDEX tasks_by_state (status=? AND deleting=?)"],
+            partial(KnownTasks().read, _listed(STAMP, Status.PAUSED, include_deleting=False).limit(3)),
+            [PART, "SEARCH tasks USING INDEX tasks_by_state (status=? AND deleting=?)", WHOLE],
             id="the first ones of a state",
         ),
         pytest.param(_tally, ["SCAN tasks USING COVERING INDEX tasks_by_state"], id="how many of each state"),
         pytest.param(
-            partial(_named, ["a", "b"]), ["SEARCH tasks USING INDEX sqlite_autoindex_tasks_1 (id=?)"], id="a page"
+            partial(KnownTasks().read, select(*STAMP).where(TASKS.c.id.in_(["a", "b"]))),
+            ["SEARCH tasks USING INDEX sqlite_autoindex_tasks_1 (id=?)"],
+            id="a page",
         ),
     ],
 )

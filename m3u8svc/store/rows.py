@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 import attrs
-from sqlalchemy import Result, RowMapping
+from sqlalchemy import RowMapping
 
 from m3u8svc.errors import StoreError
 from m3u8svc.store.outbox import TaskEvent
@@ -39,17 +39,6 @@ KNOWN_TEXTS = 256
 How many of the last texts of a column are known with what they mean: those of most tasks are the same. Read anew for
 each task they are two thirds of what a page of a list costs.
 """
-KNOWN_TASKS = 512
-"""
-How many of the last tasks of lists are known with what their rows said: whoever looks at a list looks again soon, and
-most of it is as it was. Read anew a task costs four times as much (measured: 29 and 7 us).
-"""
-KNOWN_TASK_CHARS = 1 << 13
-"""
-Tasks whose rows have more text are read anew each time: most have a quarter of it, and all that are known take 4 MB
-then, 30 MB at worst.
-"""
-_NO_PLUGINS = '"plugins":{}'
 Value = TypeVar("Value", Settings, SystemSettings, Extensions, Progress)
 
 
@@ -103,33 +92,6 @@ def task_of(row: RowMapping | Mapping[str, Any]) -> Task:
         return _task_of(row)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise StoreError(reason=f"the row of task {row['id']} cannot be read ({type(error).__name__})") from None
-
-
-def tasks_of(found: Result[Any]) -> list[Task]:
-    """
-    The tasks of a list that somebody looks at, of rows with all of their columns. Where a row says what it said before,
-    the task is the same object as before, if it is one of the last few. Not for what is read to be worked on: its row
-    soon says something else.
-
-    Raises:
-        StoreError: as `task_of`.
-    """
-    names = tuple(found.keys())
-    extensions = names.index("extensions")
-    return [(_known_task if _may_share(row, row[extensions]) else _read_task)(names, tuple(row)) for row in found]
-
-
-def _may_share(values: Iterable[Any], extensions: str) -> bool:
-    """Whether a row is short enough, and has no options of plugins, as far as the text that we write tells."""
-    size = sum(len(value) for value in values if isinstance(value, str))
-    return size <= KNOWN_TASK_CHARS and _NO_PLUGINS in extensions
-
-
-def _read_task(names: tuple[str, ...], values: tuple[Any, ...]) -> Task:
-    return task_of(dict(zip(names, values, strict=True)))
-
-
-_known_task = lru_cache(KNOWN_TASKS)(_read_task)
 
 
 def _task_of(row: RowMapping | Mapping[str, Any]) -> Task:

@@ -18,6 +18,7 @@ from sqlalchemy import (
     JSON,
     ColumnElement,
     Connection,
+    Select,
     bindparam,
     case,
     cast,
@@ -47,9 +48,11 @@ from m3u8svc.errors import (
     TooManyTasks,
 )
 from m3u8svc.store import rows
+from m3u8svc.store.atonce import NO_LIMIT, at_once
 from m3u8svc.store.backups import EVERY_S, RETRY_S
 from m3u8svc.store.changes import Change
 from m3u8svc.store.database import LOWER, PATIENCE_S, Database
+from m3u8svc.store.known import STAMP, KnownTasks
 from m3u8svc.store.outbox import TaskEvent
 from m3u8svc.store.recovery import ONLY_ROW
 from m3u8svc.store.tables import CREATIONS, EVENTS, PLAYLISTS, REPORTS, SEGMENTS, SETTINGS, TASKS
@@ -127,6 +130,7 @@ class Store:
         self._thread: _OneThread | None = None
         self._queue: Mapping[str, int] | None = None  # known to the thread alone
         self._tally: Mapping[Status, int] | None = None  # likewise
+        self._known = KnownTasks()
         # The text of what is saved; None while that is not known. Set in the thread alone, so in the order of commits.
         self._settings: tuple[str | None] | None = None
         self._copied_at = 0.0
@@ -298,7 +302,10 @@ class Store:
         """
         The tasks, by creation and then by id. `after`: only those behind it, whether it is still there or not.
         """
-        return await self._read(partial(_list, status, limit, 0, after, include_deleting))
+        query = _listed(TASKS.columns, status, include_deleting=include_deleting).limit(limit)
+        if after is not None:
+            query = query.where(tuple_(TASKS.c.created_at, TASKS.c.id) > (after.created_at, after.id))
+        return await self._read(partial(_tasks_of, query))
 
     async def first_tasks(self, *, status: Status | None, limit: int, offset: int) -> tuple[int, list[Task]]:
         """
@@ -308,7 +315,8 @@ class Store:
         """
 
         def both(connection: Connection) -> tuple[int, list[Task]]:
-            return self._total_in(status, connection), _list(status, limit, offset, None, False, connection)
+            page = _listed(STAMP, status, include_deleting=False).limit(limit).offset(offset)
+            return self._total_in(status, connection), self._known.read(page, connection)
 
         return await self._read(both)
 
@@ -322,7 +330,7 @@ class Store:
         """
         The tasks of these ids, in this order; those that are gone meanwhile are left out.
         """
-        return await self._read(partial(_named, task_ids))
+        return await self._read(partial(self._named, task_ids))
 
     async def tally(self) -> Mapping[Status, int]:
         """
@@ -501,7 +509,10 @@ class Store:
                 done = self._carry_out(work, write=write, patience_s=patience_s)
             finally:
                 self._queue = self._tally = None
-            self._note(changes(done))
+            noted = changes(done)
+            for change in noted:
+                self._known.forget(change.task_id)
+            self._note(noted)
             return done
 
         return await self._in_thread(turn)
@@ -537,6 +548,7 @@ class Store:
             self.unwritten = problem
 
     def _open(self) -> tuple[M3u8svcError, ...]:
+        self._known.forget_all()
         notices = self._database.open()
         if self._database.backups is not None:
             self._copied_at = self._now() - self._database.backups.age_s()
@@ -586,6 +598,11 @@ class Store:
     def _total_in(self, status: Status | None, connection: Connection) -> int:
         tally = self._tally_in(connection)
         return sum(tally.values()) if status is None else tally.get(status, 0)
+
+    def _named(self, task_ids: Sequence[str], connection: Connection) -> list[Task]:
+        named = select(*STAMP).where(TASKS.c.id.in_(task_ids), TASKS.c.deleting == 0)
+        found = {task.id: task for task in self._known.read(named, connection)}
+        return [found[task_id] for task_id in task_ids if task_id in found]
 
     def _search_in(self, search: Search, connection: Connection) -> Found:
         ids = _search(search, connection)
@@ -675,28 +692,18 @@ def _load(task_id: str, include_deleting: bool, connection: Connection) -> Task:
     return rows.task_of(row)
 
 
-def _list(
-    status: Status | None,
-    limit: int | None,
-    offset: int,
-    after: Task | None,
-    include_deleting: bool,
-    connection: Connection,
-) -> list[Task]:
-    query = select(TASKS).order_by(TASKS.c.created_at, TASKS.c.id).limit(limit).offset(offset)
-    if after is not None:
-        query = query.where(tuple_(TASKS.c.created_at, TASKS.c.id) > (after.created_at, after.id))
+def _listed(columns: Iterable[ColumnElement[Any]], status: Status | None, *, include_deleting: bool) -> Select[Any]:
+    """
+    The query for these columns of tasks, by creation and then by id.
+    """
+    query = select(*columns).order_by(TASKS.c.created_at, TASKS.c.id)
     if status is not None:
         query = query.where(TASKS.c.status == status.name)
-    if not include_deleting:
-        query = query.where(TASKS.c.deleting == 0)
-    return rows.tasks_of(connection.execute(query))
+    return query if include_deleting else query.where(TASKS.c.deleting == 0)
 
 
-def _named(task_ids: Sequence[str], connection: Connection) -> list[Task]:
-    query = select(TASKS).where(TASKS.c.id.in_(task_ids), TASKS.c.deleting == 0)
-    found = {task.id: task for task in rows.tasks_of(connection.execute(query))}
-    return [found[task_id] for task_id in task_ids if task_id in found]
+def _tasks_of(query: Select[Any], connection: Connection) -> list[Task]:
+    return [rows.task_of(row) for row in connection.execute(query).mappings()]
 
 
 def _tally(connection: Connection) -> Mapping[Status, int]:
@@ -707,7 +714,7 @@ def _tally(connection: Connection) -> Mapping[Status, int]:
 def _search(search: Search, connection: Connection) -> list[str]:
     # Ids alone: what is put in order is small then, and the rows are read by the page.
     query = select(TASKS.c.id).where(*_wanted(search, connection)).order_by(*_order(search, connection))
-    return list(connection.scalars(query.limit(search.limit).offset(search.offset)))
+    return [task_id for (task_id,) in at_once(query.limit(search.limit).offset(search.offset), connection)]
 
 
 def _count(search: Search, connection: Connection) -> int:
@@ -767,12 +774,12 @@ def _percent(connection: Connection) -> ColumnElement[Any]:
 
 
 def _waiting(limit: int | None, connection: Connection) -> list[Task]:
-    query = select(TASKS).where(*_WAITS).order_by(*_IN_QUEUE).limit(limit)
-    return [rows.task_of(row) for row in connection.execute(query).mappings()]
+    return _tasks_of(select(TASKS).where(*_WAITS).order_by(*_IN_QUEUE).limit(limit), connection)
 
 
 def _queue(connection: Connection) -> list[str]:
-    return list(connection.scalars(select(TASKS.c.id).where(*_WAITS).order_by(*_IN_QUEUE)))
+    query = select(TASKS.c.id).where(*_WAITS).order_by(*_IN_QUEUE).limit(NO_LIMIT)
+    return [task_id for (task_id,) in at_once(query, connection)]
 
 
 def _placed(task: Task, position: int, now: float, connection: Connection) -> tuple[Task, list[Task]]:
@@ -794,8 +801,7 @@ def _placed(task: Task, position: int, now: float, connection: Connection) -> tu
 def _list_again(connection: Connection) -> list[Task]:
     # They are few, and put in order here: asked for the order, too, SQLite reads the whole table in it (measured: 25 ms
     # of 10,000 tasks, whenever one is created or ends) and does without the index that finds them.
-    query = select(TASKS).where(TASKS.c.again > "", TASKS.c.deleting == 0)
-    found = [rows.task_of(row) for row in connection.execute(query).mappings()]
+    found = _tasks_of(select(TASKS).where(TASKS.c.again > "", TASKS.c.deleting == 0), connection)
     return sorted(found, key=lambda task: (task.created_at, task.id))
 
 

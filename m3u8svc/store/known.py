@@ -1,0 +1,94 @@
+"""
+Tasks that lists have shown: who looks at a list looks again soon, and most of it is as it was.
+"""
+
+from collections.abc import Sequence
+from typing import Any  # Any: what columns hold
+
+import attrs
+from sqlalchemy import Connection, RowMapping, Select, select
+
+from m3u8svc.store import rows
+from m3u8svc.store.atonce import at_once
+from m3u8svc.store.tables import TASKS
+from m3u8svc.tasks.task import Task
+
+KNOWN_TASKS = 512
+"""How many of the last ones are known. Read anew a task costs ten times as much (measured: 29 and 3 us)."""
+KNOWN_TASK_CHARS = 1 << 13
+"""
+Tasks whose rows have more text are read anew each time: most have a quarter of it, and all that are known take 4 MB
+then, 30 MB at worst.
+"""
+STAMP = (TASKS.c.id, TASKS.c.rev, TASKS.c.progress, TASKS.c.incidents)
+"""What says whether a row is as it was: whatever else is changed, its `rev` grows."""
+
+
+@attrs.frozen
+class _Known:
+    stamp: tuple[Any, ...]
+    task: Task
+
+
+class KnownTasks:
+    """
+    The last of them. A task that is as it was is the same object as before. Known to the store's thread alone.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, _Known] = {}
+
+    def read(self, query: Select[Any], connection: Connection) -> list[Task]:
+        """
+        The tasks of a query for the columns of `STAMP`, in its order.
+
+        Raises:
+            StoreError: as `rows.task_of`.
+        """
+        stamps = {stamp[0]: tuple(stamp) for stamp in at_once(query, connection)}
+        changed = [task_id for task_id, stamp in stamps.items() if not self._is_as_it_was(task_id, stamp)]
+        found = _rows(changed, connection)
+        tasks = []
+        for task_id, stamp in stamps.items():
+            known = self._known.pop(task_id, None)
+            if (row := found.get(task_id)) is not None:
+                task = rows.task_of(row)
+                known = _Known(stamp, task) if _may_share(task, row) else None
+            elif known is None or known.stamp != stamp:
+                continue  # on PostgreSQL another process has removed it meanwhile
+            else:
+                task = known.task
+            tasks.append(task)
+            if known is not None:
+                self._known[task_id] = known  # behind all others
+        while len(self._known) > KNOWN_TASKS:
+            del self._known[next(iter(self._known))]
+        return tasks
+
+    def forget(self, task_id: str) -> None:
+        """
+        Its row was written: should the same id come again, with the same `rev`, it is another one.
+        """
+        self._known.pop(task_id, None)
+
+    def forget_all(self) -> None:
+        """
+        It may be another database by now.
+        """
+        self._known.clear()
+
+    def _is_as_it_was(self, task_id: str, stamp: tuple[Any, ...]) -> bool:
+        known = self._known.get(task_id)
+        return known is not None and known.stamp == stamp
+
+
+def _rows(task_ids: Sequence[str], connection: Connection) -> dict[str, RowMapping]:
+    if not task_ids:
+        return {}
+    return {row["id"]: row for row in connection.execute(select(TASKS).where(TASKS.c.id.in_(task_ids))).mappings()}
+
+
+def _may_share(task: Task, row: RowMapping) -> bool:
+    """Whether it is short enough, and no options of plugins: those get hold of theirs."""
+    size = sum(len(value) for value in row.values() if isinstance(value, str))
+    return size <= KNOWN_TASK_CHARS and not task.spec.extensions.plugins
