@@ -7,7 +7,7 @@ naming the row: a task is never dropped from a list because its row is bad.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -244,11 +244,11 @@ def segment_columns(task_id: str, segment: SegmentRow) -> dict[str, Any]:
     return {"task_id": task_id, **attrs.asdict(segment), "reason": packed(segment.reason)}
 
 
-def segment_of(row: RowMapping) -> SegmentRow:
+def segment_of(values: Sequence[Any]) -> SegmentRow:
     """
-    The segment a row holds.
+    The segment that the `SEGMENT_FIELDS` of a row hold.
     """
-    found = SegmentRow(**{name: row[name] for name in _SEGMENT_FIELDS})
+    found = SegmentRow(**dict(zip(SEGMENT_FIELDS, values, strict=True)))
     return attrs.evolve(found, reason=unpacked(found.reason)) if found.reason else found
 
 
@@ -282,7 +282,7 @@ _FIELDS: Mapping[type, frozenset[str]] = {
     each: frozenset(field.name for field in attrs.fields(each))
     for each in (Settings, SystemSettings, Extensions, Progress)
 }
-_SEGMENT_FIELDS = tuple(field.name for field in attrs.fields(SegmentRow))
+SEGMENT_FIELDS = tuple(field.name for field in attrs.fields(SegmentRow))
 
 
 def _to_json(value: object) -> str:

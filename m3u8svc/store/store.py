@@ -7,7 +7,7 @@ the write: it may still happen.
 
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from threading import Thread
@@ -66,6 +66,8 @@ from m3u8svc.tasks.task import Incident, Progress, Status, SystemSettings, Task
 from m3u8svc.waiting import InThread, settled
 
 T = TypeVar("T")
+SEGMENTS_AT_ONCE = 1000
+"""So many rows of a ledger are read in one step."""
 LARGE_BYTES = 256 << 20
 """A database of more is not copied while the process ends."""
 LEAST_BYTES = 1 << 20
@@ -866,8 +868,21 @@ def _record_segments(task_id: str, batch: list[dict[str, object]], connection: C
 
 
 def _segments(task_id: str, connection: Connection) -> Ledger:
-    query = select(SEGMENTS).where(SEGMENTS.c.task_id == task_id).order_by(SEGMENTS.c.track, SEGMENTS.c.position)
-    return Ledger(rows.segment_of(row) for row in connection.execute(query).mappings())
+    return Ledger(rows.segment_of(row) for row in _segment_rows(task_id, connection))
+
+
+def _segment_rows(task_id: str, connection: Connection) -> Iterator[Sequence[Any]]:
+    columns = [SEGMENTS.c[name] for name in rows.SEGMENT_FIELDS]
+    query = select(*columns).where(SEGMENTS.c.task_id == task_id).order_by(SEGMENTS.c.track, SEGMENTS.c.position)
+    query = query.limit(SEGMENTS_AT_ONCE)
+    page = at_once(query, connection)
+    yield from page
+    while len(page) == SEGMENTS_AT_ONCE:
+        last = rows.segment_of(page[-1])
+        page = at_once(
+            query.where(tuple_(SEGMENTS.c.track, SEGMENTS.c.position) > (last.track, last.position)), connection
+        )
+        yield from page
 
 
 def _forget_segments(over: list[dict[str, str]], connection: Connection) -> None:
