@@ -45,7 +45,7 @@ from m3u8svc.errors import (
 )
 from m3u8svc.store import Store, TaskEvent, rows
 from m3u8svc.store.database import MIGRATION_LOCK, MIGRATIONS, VERSION_TABLE, Database, parse_database_url
-from m3u8svc.store.known import STAMP, KnownTasks
+from m3u8svc.store.known import KNOWN_PAGES, STAMP, KnownTasks
 from m3u8svc.store.store import _list_again, _listed, _queue, _search, _tally, _waiting
 from m3u8svc.store.tables import METADATA, REVISION, TASKS
 from m3u8svc.tasks.completeness import Report
@@ -363,11 +363,66 @@ class TestTasks:
         assert ["second"] == [task.err_msg for task in await first(store)]
 
     @pytest_twisted.ensureDeferred
+    async def test_a_page_that_is_as_it_was_is_not_read_again(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Whatever is written of any task, the next look reads. A database that others may share is always read."""
+        reads: list[bool] = []
+        run = store._database.run
+
+        def counted(work: Callable[[Connection], Any], *, write: bool, **options: Any) -> Any:
+            reads.append(not write)
+            return run(work, write=write, **options)
+
+        monkeypatch.setattr(store._database, "run", counted)
+
+        async def is_read() -> bool:
+            reads.clear()
+            page = await first(store)
+            assert await store.tasks() == page
+            page.clear()  # whoever was given one may do with it what he likes
+            return len(reads) == 2
+
+        async def read_once() -> list[bool]:
+            return [await is_read(), await is_read()]
+
+        wanted = [True, store.file is None]
+        assert wanted == await read_once()
+        for task_id in ("a", "b"):
+            await store.insert(a_task(task_id))
+            assert wanted == await read_once()
+        await store.replace(attrs.evolve(a_task("a"), err_msg="x"))
+        assert wanted == await read_once()
+        await store.save_progress([("a", Progress(percent=7))])
+        assert wanted == await read_once()
+        await store.save_incidents([("b", (Incident(at=1.0, code="x", text="x"),))])
+        assert wanted == await read_once()
+        await store.delete("b")
+        assert wanted == await read_once()
+        total, page = await store.first_tasks(status=Status.PAUSED, limit=100, offset=0)
+        assert (0, []) == (total, page)
+        await store.close()
+        with pytest.raises(StoreError):
+            await first(store)
+        await store.open()
+        assert 1 == len(await first(store))
+
+    @pytest_twisted.ensureDeferred
+    async def test_few_pages_are_known(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        """As many as are asked for do not pile up."""
+        await store.insert(a_task("a"))
+        for offset in range(3 * KNOWN_PAGES):
+            total, page = await store.first_tasks(status=None, limit=9, offset=offset)
+            assert (1, 0 if offset else 1) == (total, len(page))
+        assert len(store._known._pages) <= KNOWN_PAGES
+
+    @pytest_twisted.ensureDeferred
     async def test_what_another_process_did_is_seen(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
         """On PostgreSQL there may be one: it changes a task, or removes one between two looks."""
         for task_id in ("a", "b"):
             await store.insert(a_task(task_id))
         await first(store)
+        store._known.forget_pages()  # as where others may write
         theirs = update(TASKS).where(TASKS.c.id == "a").values(rev=TASKS.c.rev + 1, err_msg="theirs")
         await store._in_thread(lambda: store._database.run(lambda connection: connection.execute(theirs), write=True))
         assert ["theirs", ""] == [task.err_msg for task in await first(store)]

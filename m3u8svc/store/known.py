@@ -20,6 +20,8 @@ KNOWN_TASK_CHARS = 1 << 13
 Tasks whose rows have more text are read anew each time: most have a quarter of it, and all that are known take 4 MB
 then, 30 MB at worst.
 """
+KNOWN_PAGES = 8
+"""How many pages of lists are known as a whole until any task changes: who waits for something asks again and again."""
 STAMP = (TASKS.c.id, TASKS.c.rev, TASKS.c.progress, TASKS.c.incidents)
 """What says whether a row is as it was: whatever else is changed, its `rev` grows."""
 
@@ -32,11 +34,28 @@ class _Known:
 
 class KnownTasks:
     """
-    The last of them. A task that is as it was is the same object as before. Known to the store's thread alone.
+    The last of them. A task that is as it was is the same object as before. All but `page` is for the store's thread.
     """
 
     def __init__(self) -> None:
         self._known: dict[str, _Known] = {}
+        self._pages: dict[object, tuple[int, Sequence[Task]]] = {}
+
+    def page(self, which: object) -> tuple[int, list[Task]] | None:
+        """
+        How many tasks there are and a page of them, if nothing was changed since it was kept.
+        """
+        page = self._pages.get(which)
+        return None if page is None else (page[0], list(page[1]))
+
+    def keep_page(self, which: object, total: int, tasks: Sequence[Task]) -> None:
+        """
+        A page that was just read; it is kept if all tasks of it are.
+        """
+        if all(task.id in self._known for task in tasks):
+            if len(self._pages) >= KNOWN_PAGES:
+                self._pages.clear()
+            self._pages[which] = total, tuple(tasks)
 
     def read(self, query: Select[Any], connection: Connection) -> list[Task]:
         """
@@ -71,11 +90,18 @@ class KnownTasks:
         """
         self._known.pop(task_id, None)
 
+    def forget_pages(self) -> None:
+        """
+        Something in them is different, or about to be.
+        """
+        self._pages.clear()
+
     def forget_all(self) -> None:
         """
         It may be another database by now.
         """
         self._known.clear()
+        self._pages.clear()
 
     def _is_as_it_was(self, task_id: str, stamp: tuple[Any, ...]) -> bool:
         known = self._known.get(task_id)

@@ -313,14 +313,19 @@ class Store:
         """
         How many tasks there are, and the first of them from `offset` on, as of one moment (on PostgreSQL, where others
         may write, of two right after each other) and by one way to the thread and back: beside downloads that takes
-        longer than the answers.
+        longer than the answers. None of it if no task changed since the same was asked.
         """
+        which = (status, limit, offset)
 
-        def both(connection: Connection) -> tuple[int, list[Task]]:
+        def read(connection: Connection) -> tuple[int, list[Task]]:
             page = _listed(STAMP, status, include_deleting=False).limit(limit).offset(offset)
-            return self._total_in(status, connection), self._known.read(page, connection)
+            total, tasks = self._total_in(status, connection), self._known.read(page, connection)
+            if self.file is not None:  # as with the queue
+                self._known.keep_page(which, total, tasks)
+            return total, tasks
 
-        return await self._read(both)
+        known = self._known.page(which)
+        return await self._read(read) if known is None else known
 
     async def search(self, search: Search) -> Found:
         """
@@ -392,7 +397,7 @@ class Store:
         # By id: two services on one PostgreSQL lock rows in the same order, so they wait and do not deadlock.
         changes = [{"of": task_id, "to": rows.progress_json(value)} for task_id, value in sorted(progress, key=_id)]
         if changes:
-            await self._write(partial(_update_progress, changes))
+            await self._write(partial(_update_progress, self._known, changes))
 
     async def save_incidents(self, incidents: Iterable[tuple[str, tuple[Incident, ...]]]) -> None:
         """
@@ -400,7 +405,7 @@ class Store:
         """
         changes = [{"of": task_id, "to": rows.incidents_json(value)} for task_id, value in sorted(incidents, key=_id)]
         if changes:
-            await self._write(partial(_update_incidents, changes))
+            await self._write(partial(_update_incidents, self._known, changes))
 
     # -- Segments
 
@@ -511,6 +516,7 @@ class Store:
                 done = self._carry_out(work, write=write, patience_s=patience_s)
             finally:
                 self._queue = self._tally = None
+                self._known.forget_pages()
             noted = changes(done)
             for change in noted:
                 self._known.forget(change.task_id)
@@ -550,7 +556,6 @@ class Store:
             self.unwritten = problem
 
     def _open(self) -> tuple[M3u8svcError, ...]:
-        self._known.forget_all()
         notices = self._database.open()
         if self._database.backups is not None:
             self._copied_at = self._now() - self._database.backups.age_s()
@@ -573,6 +578,7 @@ class Store:
         except (OSError, BackupFailed) as error:
             self.log.error("no backup at the end: {error}", error=str(error))
         finally:
+            self._known.forget_all()
             self._database.close()
 
     def _queue_now(self) -> Mapping[str, int]:
@@ -850,12 +856,14 @@ def _delete(task_id: str, connection: Connection) -> None:
         raise TaskNotFound()
 
 
-def _update_progress(changes: list[dict[str, str]], connection: Connection) -> None:
+def _update_progress(known: KnownTasks, changes: list[dict[str, str]], connection: Connection) -> None:
+    known.forget_pages()
     one = update(TASKS).where(TASKS.c.id == bindparam("of")).values(progress=bindparam("to"))
     connection.execute(one, changes)
 
 
-def _update_incidents(changes: list[dict[str, str]], connection: Connection) -> None:
+def _update_incidents(known: KnownTasks, changes: list[dict[str, str]], connection: Connection) -> None:
+    known.forget_pages()
     one = update(TASKS).where(TASKS.c.id == bindparam("of")).values(incidents=bindparam("to"))
     connection.execute(one, changes)
 
