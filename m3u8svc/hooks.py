@@ -205,7 +205,7 @@ class Hooks:
             except PluginError:
                 continue  # noted where it was blamed
 
-    def are_heard(self, name: str) -> bool:
+    def has_listener(self, name: str) -> bool:
         """
         Whether there is anybody to call for a hook.
         """

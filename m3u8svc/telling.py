@@ -25,7 +25,8 @@ class Telling:
 
     async def catch_up(self) -> None:
         """
-        `task_changed` for each event, forgotten only once it was told. A task's row outlives its events.
+        `task_changed` for each event, forgotten only once everybody was told who listens. A task's row outlives its
+        events.
 
         Raises:
             StoreError: what was not told is still there.
@@ -34,10 +35,11 @@ class Telling:
         try:
             events = await self._store.events()
             while events:
-                if self._hooks.are_heard("task_changed"):
+                if self._hooks.has_listener("task_changed"):
                     for event in events:
                         await self._tell(event)
-                events = await self._store.forget_events(event.id for event in events)
+                more = await self._store.forget_events(event.id for event in events)
+                events = await self._store.events() if more else []
         finally:
             self._lock.release()
 

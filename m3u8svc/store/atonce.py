@@ -18,9 +18,8 @@ NO_LIMIT = (1 << 63) - 1
 
 def at_once(query: Select[Any], connection: Connection) -> list[Sequence[Any]]:
     """
-    The rows of a query for whole numbers and texts without NUL; numbers with a fraction lose their last digits. In the
-    order of the query if that has a limit, be it `NO_LIMIT`: SQLite leaves out the order of a part that seems to need
-    none.
+    The rows of a query for whole numbers and texts; numbers with a fraction would lose their last digits. In the order
+    of the query if that has a limit, be it `NO_LIMIT`: of other parts of a query SQLite may leave out the order.
     """
     if connection.dialect.name != "sqlite":
         return list(connection.execute(query).all())

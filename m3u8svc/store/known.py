@@ -2,7 +2,7 @@
 Tasks that lists have shown: who looks at a list looks again soon, and most of it is as it was.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any  # Any: what columns hold
 
 import attrs
@@ -23,12 +23,17 @@ then, 30 MB at worst.
 KNOWN_PAGES = 8
 """How many pages of lists are known as a whole until any task changes: who waits for something asks again and again."""
 STAMP = (TASKS.c.id, TASKS.c.rev, TASKS.c.progress, TASKS.c.incidents)
-"""What says whether a row is as it was: whatever else is changed, its `rev` grows."""
+"""
+What says in our own file whether a row is as it was: whatever else we change, its `rev` grows. A row that is edited by
+hand is seen once the service was started again.
+"""
+
+Stamp = Sequence[Any]
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class _Known:
-    stamp: tuple[Any, ...]
+    stamp: Stamp
     task: Task
 
 
@@ -59,30 +64,24 @@ class KnownTasks:
 
     def read(self, query: Select[Any], connection: Connection) -> list[Task]:
         """
-        The tasks of a query for the columns of `STAMP`, in its order.
+        The tasks of a query for all of their columns, in its order if it has a limit.
 
         Raises:
             StoreError: as `rows.task_of`.
         """
-        stamps = {stamp[0]: tuple(stamp) for stamp in at_once(query, connection)}
-        changed = [task_id for task_id, stamp in stamps.items() if not self._is_as_it_was(task_id, stamp)]
-        found = _rows(changed, connection)
-        tasks = []
-        for task_id, stamp in stamps.items():
-            known = self._known.pop(task_id, None)
-            if (row := found.get(task_id)) is not None:
-                task = rows.task_of(row)
-                known = _Known(stamp, task) if _may_share(task, row) else None
-            elif known is None or known.stamp != stamp:
-                continue  # on PostgreSQL another process has removed it meanwhile
-            else:
-                task = known.task
-            tasks.append(task)
-            if known is not None:
-                self._known[task_id] = known  # behind all others
-        while len(self._known) > KNOWN_TASKS:
-            del self._known[next(iter(self._known))]
-        return tasks
+        if connection.dialect.name != "sqlite":
+            # Whole rows, which others may change: what is asked again a moment later may be of another moment.
+            found = _by_id(query, connection)
+            stamps: Mapping[str, Stamp] = {task_id: tuple(row.values()) for task_id, row in found.items()}
+        else:
+            stamps = {stamp[0]: stamp for stamp in at_once(query.with_only_columns(*STAMP), connection)}
+            changed = [task_id for task_id, stamp in stamps.items() if not self._is(task_id, stamp)]
+            found = _by_id(select(TASKS).where(TASKS.c.id.in_(changed)), connection) if changed else {}
+        try:
+            return [self._task(task_id, stamp, found) for task_id, stamp in stamps.items()]
+        finally:  # not before: the oldest may be among those that are asked for
+            while len(self._known) > KNOWN_TASKS:
+                del self._known[next(iter(self._known))]
 
     def forget(self, task_id: str) -> None:
         """
@@ -103,15 +102,25 @@ class KnownTasks:
         self._known.clear()
         self._pages.clear()
 
-    def _is_as_it_was(self, task_id: str, stamp: tuple[Any, ...]) -> bool:
+    def _is(self, task_id: str, stamp: Stamp) -> bool:
         known = self._known.get(task_id)
         return known is not None and known.stamp == stamp
 
+    def _task(self, task_id: str, stamp: Stamp, found: Mapping[str, RowMapping]) -> Task:
+        if self._is(task_id, stamp):
+            known = self._known.pop(task_id)
+            self._known[task_id] = known  # behind all others
+            return known.task
+        row = found[task_id]
+        task = rows.task_of(row)
+        self._known.pop(task_id, None)
+        if _may_share(task, row):
+            self._known[task_id] = _Known(stamp=stamp, task=task)
+        return task
 
-def _rows(task_ids: Sequence[str], connection: Connection) -> dict[str, RowMapping]:
-    if not task_ids:
-        return {}
-    return {row["id"]: row for row in connection.execute(select(TASKS).where(TASKS.c.id.in_(task_ids))).mappings()}
+
+def _by_id(query: Select[Any], connection: Connection) -> Mapping[str, RowMapping]:
+    return {row["id"]: row for row in connection.execute(query).mappings()}
 
 
 def _may_share(task: Task, row: RowMapping) -> bool:

@@ -52,7 +52,7 @@ from m3u8svc.store.atonce import NO_LIMIT, at_once
 from m3u8svc.store.backups import EVERY_S, RETRY_S
 from m3u8svc.store.changes import Change
 from m3u8svc.store.database import LOWER, PATIENCE_S, Database
-from m3u8svc.store.known import STAMP, KnownTasks
+from m3u8svc.store.known import KnownTasks
 from m3u8svc.store.outbox import TaskEvent
 from m3u8svc.store.recovery import ONLY_ROW
 from m3u8svc.store.tables import CREATIONS, EVENTS, PLAYLISTS, REPORTS, SEGMENTS, SETTINGS, TASKS
@@ -304,10 +304,10 @@ class Store:
         """
         The tasks, by creation and then by id. `after`: only those behind it, whether it is still there or not.
         """
-        query = _listed(TASKS.columns, status, include_deleting=include_deleting).limit(limit)
+        query = _listed(status, include_deleting=include_deleting).limit(limit)
         if after is not None:
             query = query.where(tuple_(TASKS.c.created_at, TASKS.c.id) > (after.created_at, after.id))
-        return await self._read(partial(_tasks_of, query))
+        return await self._read(partial(_tasks_of, query) if limit is None else partial(self._known.read, query))
 
     async def first_tasks(self, *, status: Status | None, limit: int, offset: int) -> tuple[int, list[Task]]:
         """
@@ -318,7 +318,7 @@ class Store:
         which = (status, limit, offset)
 
         def read(connection: Connection) -> tuple[int, list[Task]]:
-            page = _listed(STAMP, status, include_deleting=False).limit(limit).offset(offset)
+            page = _page(status, limit, offset)
             total, tasks = self._total_in(status, connection), self._known.read(page, connection)
             if self.file is not None:  # as with the queue
                 self._known.keep_page(which, total, tasks)
@@ -478,17 +478,11 @@ class Store:
         """
         return await self._read(partial(_events, limit))
 
-    async def forget_events(self, ids: Iterable[int], limit: int = 100) -> list[TaskEvent]:
+    async def forget_events(self, ids: Iterable[int]) -> bool:
         """
-        Remove events that were told; the oldest of those that are left, as `events`.
+        Remove events that were told; whether others are left.
         """
-        told = list(ids)
-
-        def forget(connection: Connection) -> list[TaskEvent]:
-            _forget_events(told, connection)
-            return _events(limit, connection)
-
-        return await self._write(forget)
+        return await self._write(partial(_forget_events, [{"told": event_id} for event_id in ids]))
 
     # -- The thread
 
@@ -608,8 +602,7 @@ class Store:
         return sum(tally.values()) if status is None else tally.get(status, 0)
 
     def _named(self, task_ids: Sequence[str], connection: Connection) -> list[Task]:
-        named = select(*STAMP).where(TASKS.c.id.in_(task_ids), TASKS.c.deleting == 0)
-        found = {task.id: task for task in self._known.read(named, connection)}
+        found = {task.id: task for task in self._known.read(_those(task_ids), connection)}
         return [found[task_id] for task_id in task_ids if task_id in found]
 
     def _search_in(self, search: Search, connection: Connection) -> Found:
@@ -700,14 +693,22 @@ def _load(task_id: str, include_deleting: bool, connection: Connection) -> Task:
     return rows.task_of(row)
 
 
-def _listed(columns: Iterable[ColumnElement[Any]], status: Status | None, *, include_deleting: bool) -> Select[Any]:
+def _listed(status: Status | None, *, include_deleting: bool) -> Select[Any]:
     """
-    The query for these columns of tasks, by creation and then by id.
+    The query for tasks, by creation and then by id.
     """
-    query = select(*columns).order_by(TASKS.c.created_at, TASKS.c.id)
+    query = select(TASKS).order_by(TASKS.c.created_at, TASKS.c.id)
     if status is not None:
         query = query.where(TASKS.c.status == status.name)
     return query if include_deleting else query.where(TASKS.c.deleting == 0)
+
+
+def _page(status: Status | None, limit: int, offset: int) -> Select[Any]:
+    return _listed(status, include_deleting=False).limit(limit).offset(offset)
+
+
+def _those(task_ids: Sequence[str]) -> Select[Any]:
+    return select(TASKS).where(TASKS.c.id.in_(task_ids), TASKS.c.deleting == 0)
 
 
 def _tasks_of(query: Select[Any], connection: Connection) -> list[Task]:
@@ -882,14 +883,16 @@ def _segments(task_id: str, connection: Connection) -> Ledger:
 def _segment_rows(task_id: str, connection: Connection) -> Iterator[Sequence[Any]]:
     columns = [SEGMENTS.c[name] for name in rows.SEGMENT_FIELDS]
     query = select(*columns).where(SEGMENTS.c.task_id == task_id).order_by(SEGMENTS.c.track, SEGMENTS.c.position)
+    if connection.dialect.name != "sqlite":
+        yield from connection.execute(query)
+        return
     query = query.limit(SEGMENTS_AT_ONCE)
     page = at_once(query, connection)
     yield from page
     while len(page) == SEGMENTS_AT_ONCE:
         last = rows.segment_of(page[-1])
-        page = at_once(
-            query.where(tuple_(SEGMENTS.c.track, SEGMENTS.c.position) > (last.track, last.position)), connection
-        )
+        behind = tuple_(SEGMENTS.c.track, SEGMENTS.c.position) > (last.track, last.position)
+        page = at_once(query.where(behind), connection)
         yield from page
 
 
@@ -927,9 +930,10 @@ def _events(limit: int, connection: Connection) -> list[TaskEvent]:
     return [rows.event_of(row) for row in connection.execute(query).mappings()]
 
 
-def _forget_events(told: Sequence[int], connection: Connection) -> None:
+def _forget_events(told: list[dict[str, int]], connection: Connection) -> bool:
     if told:
-        connection.execute(delete(EVENTS).where(EVENTS.c.id == bindparam("told")), [{"told": each} for each in told])
+        connection.execute(delete(EVENTS).where(EVENTS.c.id == bindparam("told")), told)
+    return connection.scalar(select(EVENTS.c.id).limit(1)) is not None
 
 
 def _id(pair: tuple[str, object]) -> str:
