@@ -164,7 +164,9 @@ def other_list() -> list[SegmentLine]:
 @test
 async def test_S11_the_entry_has_expired_too(bench: Bench, status: int) -> None:
     """The task needs a new URL; with one, it fetches what is left and nothing else."""
-    path = bench.put_list(signed("old", expired=[3, 4, 5])) + f"?after=1&status={status}"
+    old = signed("old", expired=[3, 4, 5])
+    old[3:] = [attrs.evolve(line, uri=line.uri + "&delay=0.5") for line in old[3:]]  # the others are there by then
+    path = bench.put_list(old) + f"?after=1&status={status}"
     error = await bench.failure(path)
     assert isinstance(error, NeedsUrl)
     assert f"HTTP {status}" in error.text("zh") and "请提供新链接" in error.text("zh")

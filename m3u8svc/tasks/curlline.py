@@ -115,13 +115,15 @@ def _refuse(zh: str, en: str) -> NoReturn:
 # -- Shells ----------------------------------------------------------------------------------------------------------
 
 _FOR_CMD = re.compile(r"['\"]|\\\r?\n|\^[\"&|<>%^\\\r\n]")
+# Possessive are sets of characters alone: before 3.11.5, Python lets a possessive group with (?!…) take characters that
+# it does not match (github.com/python/cpython/issues/100061), and a variable in "…" passed for text.
 _BASH = re.compile(
     r"(?P<space>[ \t]+)"
     r"|(?P<joined>\\\r?\n)"
     r"|(?P<end>[\r\n;]+)"
-    r"|(?P<ansi>\$'(?:[^'\\]++|\\.)*+')"
+    r"|(?P<ansi>\$'[^'\\]*+(?:\\.[^'\\]*+)*')"
     r"|(?P<single>'[^']*')"
-    r"|\$?(?P<double>\"(?:[^\"\\$`]++|\\.|\$(?![A-Za-z_{(0-9@*#?!$-]))*+\")"
+    r"|\$?(?P<double>\"[^\"\\$`]*+(?:(?:\\.|\$(?![A-Za-z_{(0-9@*#?!$-]))[^\"\\$`]*+)*\")"
     r"|(?P<escaped>\\.)"
     r"|(?P<plain>(?:[^\s\\'\"`$&|;<>()]++|\$(?![A-Za-z_{(0-9@*#?!$'\"-]))+)",
     re.DOTALL,
