@@ -385,8 +385,7 @@ async def test_a_cancel_is_felt_by_the_origin(rig: Rig, tweaks: dict[str, object
 
     with pytest.raises(CancelledError):
         await fetching
-    await deferLater(reactor, 0.02)
-    assert [visit.aborted for visit in rig.origin.visits()] == [False, True]
+    await until(lambda: [visit.aborted for visit in rig.origin.visits()] == [False, True])
     assert rig.origin.open == 0
 
 
