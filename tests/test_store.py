@@ -46,7 +46,7 @@ from m3u8svc.errors import (
 from m3u8svc.store import Store, TaskEvent, rows
 from m3u8svc.store.database import MIGRATION_LOCK, MIGRATIONS, VERSION_TABLE, Database, parse_database_url
 from m3u8svc.store.known import KNOWN_PAGES, KnownTasks
-from m3u8svc.store.store import _list_again, _page, _queue, _search, _tally, _those, _waiting
+from m3u8svc.store.store import _list_again, _page, _queue, _search, _segments, _tally, _those, _waiting
 from m3u8svc.store.tables import METADATA, REVISION, TASKS
 from m3u8svc.tasks.completeness import Report
 from m3u8svc.tasks.creation import Creation
@@ -365,25 +365,18 @@ class TestTasks:
         assert ["second"] == [task.err_msg for task in await first(store)]
 
     @pytest_twisted.ensureDeferred
-    async def test_a_page_that_is_as_it_was_is_not_read_again(
-        self, store: Store, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    async def test_a_page_that_is_as_it_was_is_not_read_again(self, store: Store) -> None:
         """Whatever is written of any task, the next look reads. A database that others may share is always read."""
-        reads: list[bool] = []
-        run = store._database.run
-
-        def counted(work: Callable[[Connection], Any], *, write: bool, **options: Any) -> Any:
-            reads.append(not write)
-            return run(work, write=write, **options)
-
-        monkeypatch.setattr(store._database, "run", counted)
+        asked: list[str] = []
+        event.listen(store._database._engine, "before_cursor_execute", lambda *given: asked.append(given[2]))
 
         async def is_read() -> bool:
-            reads.clear()
+            asked.clear()
             page = await first(store)
+            read = bool(asked)
             assert await store.tasks() == page
             page.clear()  # whoever was given one may do with it what he likes
-            return len(reads) == 2
+            return read
 
         async def read_once() -> list[bool]:
             return [await is_read(), await is_read()]
@@ -410,7 +403,7 @@ class TestTasks:
         assert 1 == len(await first(store))
 
     @pytest_twisted.ensureDeferred
-    async def test_few_pages_are_known(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_few_pages_are_known(self, store: Store) -> None:
         """As many as are asked for do not pile up."""
         await store.insert(a_task("a"))
         for offset in range(3 * KNOWN_PAGES):
@@ -441,15 +434,20 @@ class TestTasks:
         assert before is not after
 
     @pytest_twisted.ensureDeferred
-    async def test_the_tasks_shown_last_are_known(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_the_tasks_shown_last_are_known(self, store: Store) -> None:
         """And not more of them than some."""
-        monkeypatch.setattr("m3u8svc.store.known.KNOWN_TASKS", 2)
+        known = KnownTasks(most=2)
         for task_id in ("a", "b", "c"):
             await store.insert(a_task(task_id))
-        _, b, c = await first(store)
-        [_, same] = await store.tasks_named(["a", "b"])
+
+        async def shown(*task_ids: str) -> list[Task]:
+            found = {task.id: task for task in await store._read(partial(known.read, _those(task_ids)))}
+            return [found[task_id] for task_id in task_ids]
+
+        _, b, c = await shown("a", "b", "c")
+        [_, same] = await shown("a", "b")
         assert b is same  # and now the newer one
-        [other, same] = await store.tasks_named(["c", "b"])
+        [other, same] = await shown("c", "b")
         assert (c, True, True) == (other, c is not other, b is same)
 
     @pytest.mark.parametrize(
@@ -923,18 +921,15 @@ class TestSegments:
 
     @pytest.mark.parametrize("count", [0, 2, 3, 4])
     @pytest_twisted.ensureDeferred
-    async def test_a_long_ledger_is_read_piece_by_piece(
-        self, count: int, store: Store, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    async def test_a_long_ledger_is_read_piece_by_piece(self, count: int, store: Store) -> None:
         """Whether the last piece is full or not; each says what was written, and nothing comes from another task."""
-        monkeypatch.setattr("m3u8svc.store.store.SEGMENTS_AT_ONCE", 2)
         reason = '"\\ \x01\U0001f600' + "\x00" * (store.file is not None)  # PostgreSQL takes no NUL
         written = [a_segment(number // 2, track="ab"[number % 2], reason=reason) for number in range(count)]
         theirs = [a_segment(number, track="b") for number in range(9)]
         for task_id, segments in {"t0": theirs, "t1": written, "t2": theirs}.items():
             await store.insert(a_task(task_id))
             await store.record_segments(task_id, segments)
-        found = list((await store.segments("t1")).values())
+        found = list((await store._read(partial(_segments, "t1", step=2))).values())
         assert sorted(written, key=lambda segment: (segment.track, segment.position)) == found
 
     @pytest_twisted.ensureDeferred

@@ -876,20 +876,20 @@ def _record_segments(task_id: str, batch: list[dict[str, object]], connection: C
     upsert(connection, SEGMENTS, batch)
 
 
-def _segments(task_id: str, connection: Connection) -> Ledger:
-    return Ledger(rows.segment_of(row) for row in _segment_rows(task_id, connection))
+def _segments(task_id: str, connection: Connection, *, step: int = SEGMENTS_AT_ONCE) -> Ledger:
+    return Ledger(rows.segment_of(row) for row in _segment_rows(task_id, step, connection))
 
 
-def _segment_rows(task_id: str, connection: Connection) -> Iterator[Sequence[Any]]:
+def _segment_rows(task_id: str, step: int, connection: Connection) -> Iterator[Sequence[Any]]:
     columns = [SEGMENTS.c[name] for name in rows.SEGMENT_FIELDS]
     query = select(*columns).where(SEGMENTS.c.task_id == task_id).order_by(SEGMENTS.c.track, SEGMENTS.c.position)
     if connection.dialect.name != "sqlite":
         yield from connection.execute(query)
         return
-    query = query.limit(SEGMENTS_AT_ONCE)
+    query = query.limit(step)
     page = at_once(query, connection)
     yield from page
-    while len(page) == SEGMENTS_AT_ONCE:
+    while len(page) == step:
         last = rows.segment_of(page[-1])
         behind = tuple_(SEGMENTS.c.track, SEGMENTS.c.position) > (last.track, last.position)
         page = at_once(query.where(behind), connection)
