@@ -25,7 +25,7 @@ from urllib.request import Request, urlopen
 
 import attrs
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, expect, sync_playwright
 
 from tests.visited import VisitedServer
 
@@ -55,6 +55,22 @@ def in_browser_thread(test: Callable[..., None]) -> Callable[..., None]:
         _THREAD.submit(test, *arguments, **fixtures).result()
 
     return call
+
+
+def turned(buttons: Locator) -> list[str]:
+    """
+    Which of these elements have become another button since this was asked last. A press that began on one of them
+    would be lost then, and a reader's place among the buttons, moved with Tab, would be on something else.
+    """
+    return list(
+        buttons.evaluate_all(
+            """buttons => buttons.flatMap(button => {
+                const name = button.getAttribute("aria-label") ?? button.textContent, before = button.calledBefore;
+                button.calledBefore = name;
+                return before && before !== name ? [`${before} became ${name}`] : [];
+            })"""
+        )
+    )
 
 
 def within(condition: Callable[[], Any], *, seconds: float = WITHIN_S) -> Any:

@@ -16,7 +16,7 @@ from urllib.parse import unquote
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from tests.integration.browser import WITHIN_S, Stage, in_browser_thread, open_stage, within
+from tests.integration.browser import WITHIN_S, Stage, in_browser_thread, open_stage, turned, within
 from tests.integration.test_browser_page import PHONE, assert_quiet, open_page, row
 
 AXE = Path(__file__).parents[1] / "vendor/axe-core/axe.min.js"
@@ -519,6 +519,36 @@ def test_many_at_once(stage: Stage) -> None:
         expect(bulk).to_have_count(0)
         assert [] == stage.service.tasks()
         assert not Path(done["output"]).exists()
+        assert_quiet(stage, seen)
+
+
+@in_browser_thread
+def test_buttons_of_a_row_stay_what_they_are(stage: Stage) -> None:
+    """Whatever comes and goes beside it, the element of a button is that button: with its focus, and half pressed."""
+    task_id = [stage.service.add(stage.source.url("held"), f"film {number}") for number in range(5)][-1]
+    with stage.page() as (page, seen):
+        open_page(stage, page)
+        page.select_option("#sort", "queue")
+        expect(page.locator(".task.waiting")).to_have_count(2)
+        last = row(page, "film 4")
+        buttons, bulk = last.locator(".buttons > *"), page.locator("#bulk button:not([disabled])")
+        last.locator(".pick").click()
+        for _ in range(2):
+            expect(page.locator("#bulk")).to_contain_text("1 selected")
+            assert [] == turned(bulk)
+            bulk.last.focus()
+            page.keyboard.press("a")
+            expect(page.locator("#bulk")).to_contain_text("5 selected")
+            assert [] == turned(bulk)
+            for number in range(4):
+                row(page, f"film {number}").locator(".pick").click()
+        last.locator(".remove").focus()
+        for status, state in 2 * (("已暂停", "paused"), ("等待中", "waiting")):
+            assert [] == turned(buttons)
+            stage.service.ask("PUT", f"/api/tasks?id={task_id}", {"status": status})
+            expect(page.locator(f".task.{state}[data-id='{task_id}']")).to_be_visible()
+        assert [] == turned(buttons)
+        expect(last.locator(".remove")).to_be_focused()
         assert_quiet(stage, seen)
 
 

@@ -15,7 +15,7 @@ import pytest
 from playwright.sync_api import Locator, Page, Route, expect
 
 from tests import needs
-from tests.integration.browser import SEGMENTS, Seen, Service, Stage, in_browser_thread, open_stage, within
+from tests.integration.browser import SEGMENTS, Seen, Service, Stage, in_browser_thread, open_stage, turned, within
 from tests.integration.test_browser_page import PHONE, SHOWN_COLOURS, contrast
 
 PAUSE = {"status": "已暂停"}
@@ -743,6 +743,23 @@ def test_buttons_stay_where_they_are(stage: Stage) -> None:
             assert max(tops) - min(tops) < 2
             page.click("#language")
             expect(page.locator("html")).to_have_attribute("lang", "zh-CN" if language == "en" else "en")
+        assert_quiet(stage, seen)
+
+
+@in_browser_thread
+def test_buttons_stay_what_they_are(stage: Stage) -> None:
+    """Whatever comes and goes beside it, the element of a button is that button: with its focus, and half pressed."""
+    task_id = stage.service.add(stage.source.url("held"), "film")
+    with stage.page() as (page, seen):
+        open_task(stage, page, task_id)
+        buttons = page.locator(".head .buttons > *")
+        assert [] == turned(buttons)
+        page.locator(".head .curl").focus()
+        for status, state in 2 * (("已暂停", "paused"), ("等待中", "running")):
+            stage.service.ask("PUT", f"/api/tasks?id={task_id}", {"status": status})
+            expect(page.locator(f".one .head.{state}")).to_be_visible()
+            assert [] == turned(buttons)
+            expect(page.locator(".head .curl")).to_be_focused()
         assert_quiet(stage, seen)
 
 

@@ -68,11 +68,11 @@ function Bulk() {
   return html`
     <div id="bulk" class="bulk" role="region" aria-label=${words.selectedCount(count)}>
       <span aria-live="polite">${going ? words.working(going.done, going.all) : words.selectedCount(count)}</span>
-      <button type="button" disabled=${going} onClick=${() => bulkPause()}><${Icon} name="pause" />${words.pause}</button>
-      <button type="button" disabled=${going} onClick=${() => bulkResume()}><${Icon} name="play" />${words.resume}</button>
-      <button type="button" disabled=${going} onClick=${removeChosen}><${Icon} name="trash" />${words.remove}</button>
-      ${count < total.value && html`<button type="button" class="plain" onClick=${selectAll}>${words.selectAll(total.value)}</button>`}
-      <button type="button" class="plain" onClick=${selectNone}>${words.selectNone}</button>
+      <button key="pause" type="button" disabled=${going} onClick=${() => bulkPause()}><${Icon} name="pause" />${words.pause}</button>
+      <button key="resume" type="button" disabled=${going} onClick=${() => bulkResume()}><${Icon} name="play" />${words.resume}</button>
+      <button key="remove" type="button" disabled=${going} onClick=${removeChosen}><${Icon} name="trash" />${words.remove}</button>
+      ${count < total.value && html`<button key="all" type="button" class="plain" onClick=${selectAll}>${words.selectAll(total.value)}</button>`}
+      <button key="none" type="button" class="plain" onClick=${selectNone}>${words.selectNone}</button>
     </div>`;
 }
 
@@ -138,12 +138,12 @@ function Row({ id, place }) {
       <span class="state">${held ? words.held : state(language.value, task.status)}</span>
       <progress max="100" value=${task.progress ?? 0} aria-label=${name}></progress>
       <div class="buttons">
-        ${movable && html`<button type="button" class="icon-button drag" draggable="true" aria-label=${words.drag} title=${words.drag} ...${dragOf(task)}><${Icon} name="drag" /></button>`}
-        ${is(WAITING) && task.queue_position > 1 && html`<${IconButton} icon="first" label=${words.first} class="icon-button first" onClick=${() => act("PUT", taskPath(id), { queue: "first" })} />`}
-        ${can.pause(task) && html`<${IconButton} icon="pause" label=${words.pause} class="icon-button pause" onClick=${() => pause(id)} />`}
-        ${can.resume(task) && html`<${IconButton} icon=${is(FAILED) ? "retry" : "play"} label=${is(FAILED) ? words.retry : words.resume} class="icon-button resume" onClick=${() => resume(id)} />`}
-        <${IconButton} icon="trash" label=${words.remove} class="icon-button remove" onClick=${() => askToRemove([task])} />
-        <button type="button" class="icon-button expand ${open.value ? "on" : ""}" aria-label=${words.more} title=${words.more} aria-expanded=${open.value ? "true" : "false"} onClick=${() => { open.value = !open.value; }}><${Icon} name="more" /></button>
+        ${movable && html`<button key="drag" type="button" class="icon-button drag" draggable="true" aria-label=${words.drag} title=${words.drag} ...${dragOf(task)}><${Icon} name="drag" /></button>`}
+        ${is(WAITING) && task.queue_position > 1 && html`<${IconButton} key="first" icon="first" label=${words.first} class="icon-button first" onClick=${() => act("PUT", taskPath(id), { queue: "first" })} />`}
+        ${can.pause(task) && html`<${IconButton} key="pause" icon="pause" label=${words.pause} class="icon-button pause" onClick=${() => pause(id)} />`}
+        ${can.resume(task) && html`<${IconButton} key="resume" icon=${is(FAILED) ? "retry" : "play"} label=${is(FAILED) ? words.retry : words.resume} class="icon-button resume" onClick=${() => resume(id)} />`}
+        <${IconButton} key="remove" icon="trash" label=${words.remove} class="icon-button remove" onClick=${() => askToRemove([task])} />
+        <button key="more" type="button" class="icon-button expand ${open.value ? "on" : ""}" aria-label=${words.more} title=${words.more} aria-expanded=${open.value ? "true" : "false"} onClick=${() => { open.value = !open.value; }}><${Icon} name="more" /></button>
       </div>
       ${task.err_msg && html`<p class="error">${trouble(language.value, task)}</p>`}
       ${advice(language.value, task) && html`<p class="advice">${advice(language.value, task)}</p>`}

@@ -116,12 +116,12 @@ function Head({ task, text, send, refresh, open, onWatch }) {
     <p class="numbers">${figures(task, text).map(each => html`<span>${each}</span>`)}</p>
     <p class="bar">${language.value === "zh" ? task.status_bar : step}</p>
     <div class="buttons">
-      ${onWatch && html`<button type="button" class="main watch" aria-pressed=${open} onClick=${onWatch}><${Icon} name=${open ? "close" : "play"} />${open ? text.closePlayer : text.watch}</button>`}
-      ${is(DONE) && hasFile(task) && !task.again && html`<a class="button download" href=${`api/tasks/file?id=${encodeURIComponent(task.id)}&download=true`} download><${Icon} name="down" />${text.download}</a>`}
-      ${(is(RUNNING, WAITING) || task.again) && html`<button type="button" class="pause" onClick=${() => send({ status: PAUSED })}><${Icon} name="pause" />${text.pause}</button>`}
-      ${is(PAUSED, FAILED) && html`<button type="button" class="resume" onClick=${() => send({ status: WAITING })}><${Icon} name=${is(FAILED) ? "retry" : "play"} />${is(FAILED) ? text.retry : text.resume}</button>`}
-      ${task.url && html`<button type="button" class="curl" onClick=${() => copied(curlOf(task), text)}>${text.curl}</button>`}
-      <button type="button" class="remove danger" onClick=${remove}><${Icon} name="trash" />${text.remove}</button>
+      ${onWatch && html`<button key="watch" type="button" class="main watch" aria-pressed=${open} onClick=${onWatch}><${Icon} name=${open ? "close" : "play"} />${open ? text.closePlayer : text.watch}</button>`}
+      ${is(DONE) && hasFile(task) && !task.again && html`<a key="download" class="button download" href=${`api/tasks/file?id=${encodeURIComponent(task.id)}&download=true`} download><${Icon} name="down" />${text.download}</a>`}
+      ${(is(RUNNING, WAITING) || task.again) && html`<button key="pause" type="button" class="pause" onClick=${() => send({ status: PAUSED })}><${Icon} name="pause" />${text.pause}</button>`}
+      ${is(PAUSED, FAILED) && html`<button key="resume" type="button" class="resume" onClick=${() => send({ status: WAITING })}><${Icon} name=${is(FAILED) ? "retry" : "play"} />${is(FAILED) ? text.retry : text.resume}</button>`}
+      ${task.url && html`<button key="curl" type="button" class="curl" onClick=${() => copied(curlOf(task), text)}>${text.curl}</button>`}
+      <button key="remove" type="button" class="remove danger" onClick=${remove}><${Icon} name="trash" />${text.remove}</button>
     </div>
     ${task.err_msg && html`<div class="notice"><p>${said}</p>${todo && html`<p class="todo">${todo}</p>`}</div>`}
     <dl class="facts">
@@ -175,9 +175,9 @@ function Removal({ task, text }) {
   return html`<${Dialog} title=${text.removeTitle(nameOf(task))} onClose=${close}>
     <p>${made ? task.output : text.removeHint}</p>
     <div class="buttons">
-      <button type="button" onClick=${close}>${text.cancel}</button>
-      <button type="button" class="danger" onClick=${() => remove("")}>${made ? text.keepFile : text.deleteTask}</button>
-      ${made && html`<button type="button" class="danger" onClick=${() => remove("&files=true")}>${text.withFile}</button>`}
+      <button key="cancel" type="button" onClick=${close}>${text.cancel}</button>
+      <button key="remove" type="button" class="danger" onClick=${() => remove("")}>${made ? text.keepFile : text.deleteTask}</button>
+      ${made && html`<button key="with-file" type="button" class="danger" onClick=${() => remove("&files=true")}>${text.withFile}</button>`}
     </div>
   <//>`;
 }
@@ -329,9 +329,9 @@ function Completeness({ task, text, send }) {
   return html`<section class="card report" aria-labelledby="report-title">
     <h2 id="report-title">${text.report}</h2>
     <div class="buttons">
-      ${!report && html`<button type="button" class="read" onClick=${read}>${text.readReport}</button>`}
-      ${report && !report.summary.complete && html`<button type="button" class="main repair" onClick=${() => send({ repair: true })}>${text.repair}</button>`}
-      ${task.output && html`<button type="button" class="verify" disabled=${checking} onClick=${verify}>${checking ? text.verifying : text.verify}</button>`}
+      ${!report && html`<button key="read" type="button" class="read" onClick=${read}>${text.readReport}</button>`}
+      ${report && !report.summary.complete && html`<button key="repair" type="button" class="main repair" onClick=${() => send({ repair: true })}>${text.repair}</button>`}
+      ${task.output && html`<button key="verify" type="button" class="verify" disabled=${checking} onClick=${verify}>${checking ? text.verifying : text.verify}</button>`}
       ${looked && html`<span class="hint" role="status">${looked}</span>`}
     </div>
     ${report && html`<${Report} report=${report} text=${text} />`}
