@@ -746,6 +746,35 @@ def test_buttons_stay_where_they_are(stage: Stage) -> None:
         assert_quiet(stage, seen)
 
 
+@pytest.mark.parametrize("viewport", [PHONE, {"width": 720, "height": 800}, {"width": 1280, "height": 720}])
+@pytest.mark.parametrize("locale", ["en-GB", "zh-CN"])
+@in_browser_thread
+def test_buttons_stay_where_they_are_while_figures_change(stage: Stage, viewport: Any, locale: str) -> None:
+    """A speed and a time left come and go while it downloads; the buttons below them do not move with that."""
+    task_id = stage.service.add(stage.source.url("held"), "film")
+    left, segments = {"en-GB": ("1:02:03 left", "segments"), "zh-CN": ("剩余 1:02:03", "分片")}[locale]
+    with stage.page(viewport=viewport, locale=locale) as (page, seen):
+        open_task(stage, page, task_id)
+        tops = page.locator(".head").evaluate(
+            """(head, all) => {
+                const numbers = head.querySelector(".numbers"), kept = [...numbers.childNodes];
+                const tops = [["0%"], all].map(figures => {
+                    numbers.replaceChildren(...figures.map(figure => {
+                        const span = document.createElement("span");
+                        span.textContent = figure;
+                        return span;
+                    }));
+                    return head.querySelector(".remove").getBoundingClientRect().top;
+                });
+                numbers.replaceChildren(...kept);
+                return tops;
+            }""",
+            ["99%", "123.45 MB/s", left, f"12345 / 23456 {segments}", "123.45 GB"],
+        )
+        assert tops[0] == tops[1]
+        assert_quiet(stage, seen)
+
+
 @in_browser_thread
 def test_buttons_stay_what_they_are(stage: Stage) -> None:
     """Whatever comes and goes beside it, the element of a button is that button: with its focus, and half pressed."""
