@@ -8,7 +8,9 @@ from typing import Any
 
 import attrs
 import pytest
+from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock, deferLater
 
 from m3u8svc.errors import NeedsUrl
 from m3u8svc.job import Job, Outcome
@@ -48,6 +50,20 @@ def signed(token: str, *, expired: Sequence[int] = (), status: int = 403) -> lis
     ]
 
 
+async def started(bench: Bench, path: str, *, refused: int) -> "Deferred[Outcome]":
+    """
+    A run in which so many links of `signed` are refused in a moment when every segment has been asked for and the rest
+    is there.
+    """
+    bench.origin.clock = clock = Clock()
+    before = sum(bench.counts())
+    job = bench.job(bench.task(path))
+    running = Deferred.fromCoroutine(job.run())
+    await until(lambda: (COUNT, COUNT - refused) == (sum(bench.counts()) - before, job.progress().segments_done))
+    clock.advance(0.5)
+    return running
+
+
 def lists_read(bench: Bench) -> int:
     return bench.origin.count("/list.m3u8")
 
@@ -60,7 +76,7 @@ async def test_S11_expired_links_are_renewed(bench: Bench, status: int) -> None:
     before = bench.counts()
     path = put_lists(bench, signed("old", expired=[2, 3, 4, 5], status=status), signed("new"))
     read = lists_read(bench)
-    outcome = await bench.run(path)
+    outcome = await (await started(bench, path, refused=4))
     assert sha256(plain.output) == sha256(outcome.output)
     assert () == outcome.warnings
     assert 2 == lists_read(bench) - read
@@ -70,9 +86,14 @@ async def test_S11_expired_links_are_renewed(bench: Bench, status: int) -> None:
 
 @test
 async def test_S11_one_reading_for_each_life_of_a_token(bench: Bench) -> None:
-    """Links are good for a while, the film takes longer: with real time, the playlist is read once more."""
+    """Links are good for a while, the film takes longer: the playlist is read once more."""
+    bench.origin.clock = clock = Clock()
     slow = [attrs.evolve(line, uri=f"{line.uri}&delay=0.4") for line in lines()]
-    outcome = await bench.run(bench.put_list(slow) + "?sign=1.5", download_threads=1)
+    running = Deferred.fromCoroutine(bench.run(bench.put_list(slow) + "?sign=1.5", download_threads=1))
+    while not running.called:
+        await until(lambda: running.called or clock.getDelayedCalls())
+        clock.advance(0.4)
+    outcome = await running
     assert 150 == pictures(Path(outcome.output))
     assert 2 == lists_read(bench)
     assert 1 == sum(visit.status == 403 for visit in bench.origin.visits())
@@ -117,10 +138,26 @@ async def test_S11_a_request_with_an_old_link_spoils_no_new_one(bench: Bench) ->
         lines[1] = SegmentLine(uri=f"1.ts?{slow}", duration_s=1.0, keys=(CLEAR,))
         return [*lines[:2], attrs.evolve(lines[2], keys=key), *lines[3:]]
 
-    path = put_lists(bench, listed("status=401&delay=0.3", "delay=0.7"), listed("token=new", ""))
-    outcome = await bench.run(f"{path}&delay=0.6", download_threads=2)
+    path = put_lists(bench, listed("status=401&delay=1", "delay=1.25"), listed("token=new", ""))
+    bench.origin.clock = clock = Clock()
+    running = Deferred.fromCoroutine(bench.run(f"{path}&delay=0.5", download_threads=2))
+
+    def keys() -> list[str]:
+        return [visit.query for visit in bench.origin.visits("/one.key")]
+
+    await until(lambda: 1 == lists_read(bench))
+    clock.advance(0.5)
+    await until(lambda: 1 == len(keys()) == bench.counts()[1])
+    clock.advance(1)  # the key is refused, so the list is read again
+    await until(lambda: 2 == lists_read(bench))
+    clock.advance(0.25)  # the clear segment is there, the next one asks for the key, too
+    await until(lambda: 2 == len(keys()))
+    clock.advance(0.25)  # the new list is there
+    await deferLater(reactor, 0.3)  # and known
+    clock.advance(0.75)  # and the second request is refused
+    outcome = await running
     assert 150 == pictures(Path(outcome.output))
-    assert ["status=401&delay=0.3"] * 2 + ["token=new"] == [visit.query for visit in bench.origin.visits("/one.key")]
+    assert ["status=401&delay=1"] * 2 + ["token=new"] == keys()
 
 
 @test
@@ -168,8 +205,9 @@ def other_list() -> list[SegmentLine]:
 async def test_S11_the_entry_has_expired_too(bench: Bench, status: int) -> None:
     """The task needs a new URL; with one, it fetches what is left and nothing else."""
     path = bench.put_list(signed("old", expired=[3, 4, 5])) + f"?after=1&status={status}"
-    error = await bench.failure(path)
-    assert isinstance(error, NeedsUrl)
+    with pytest.raises(NeedsUrl) as caught:
+        await (await started(bench, path, refused=3))
+    error = caught.value
     assert f"HTTP {status}" in error.text("zh") and "请提供新链接" in error.text("zh")
     assert error.text("en").replace("…", "").isascii()
     assert 2 == lists_read(bench), "it is asked once, not again and again"
@@ -193,8 +231,9 @@ async def test_S11_another_playlist_is_no_renewal(bench: Bench, later: str) -> N
     path = put_lists(bench, signed("old", expired=[4, 5]), lists.get(later, []))
     if later == "page":
         bench.origin.put("/1/list.m3u8", b"<html>log in</html>", content_type="text/html")
-    error = await bench.failure(path)
-    assert isinstance(error, NeedsUrl) and error.text("en").replace("…", "").isascii()
+    with pytest.raises(NeedsUrl) as caught:
+        await (await started(bench, path, refused=2))
+    assert caught.value.text("en").replace("…", "").isascii()
     assert [1, 1, 1, 1] == bench.counts()[:4]
     assert 0 == bench.origin.count("/sorry.ts")
 

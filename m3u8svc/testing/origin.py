@@ -98,6 +98,7 @@ __all__ = ["Origin", "Visit", "Weather"]
 
 _MAX_REQUEST_BYTES = 64 * 1024
 _RESET_AFTER_S = 0.02  # so that what was written before is read before the reset
+_TURNS_TO_WRITE = 3  # of the reactor: TLS gathers small writes for one, and what is due is called before sockets are
 _JOURNAL = "/journal"
 _TYPES = {".m3u8": "application/vnd.apple.mpegurl", ".ts": "video/mp2t", ".m4s": "video/iso.segment"}
 
@@ -121,6 +122,8 @@ class Origin:
         """Reset what is connected beyond that many, as servers do that count connections."""
         self.weather: Weather | None = None
         """Faults by chance, on top of what a URL asks for."""
+        self.clock = reactor
+        """What ``delay=`` and all that is in seconds is measured by; a Clock for who says himself when it is over."""
         self.wall: Callable[[], float] = time.time
         """Seconds since the epoch, for dates in headers."""
         self._directory = directory
@@ -335,7 +338,7 @@ class _Connection(Protocol):
         self._origin._live.discard(self)
         if self._exchange is not None and self._exchange.busy:
             self._exchange.aborted = True
-            self._exchange.end(self._origin.reactor.seconds())
+            self._exchange.end(self._origin.clock.seconds())
         if self._current is not None:
             self._current.cancel()
 
@@ -356,7 +359,7 @@ class _Connection(Protocol):
     def abort(self) -> None:
         """Close with a reset, which is not the client's leaving."""
         if self._exchange is not None:
-            self._exchange.end(self._origin.reactor.seconds())
+            self._exchange.end(self._origin.clock.seconds())
         self.transport.abortConnection()
 
     # Requests.
@@ -376,7 +379,7 @@ class _Connection(Protocol):
         if target.partition("?")[0] == _JOURNAL:
             self._tell_journal(method, target.partition("?")[2])
             return
-        now, peer = self._origin.reactor.seconds(), self.transport.getPeer().host
+        now, peer = self._origin.clock.seconds(), self.transport.getPeer().host
         exchange = Exchange(method, target, MappingProxyType(headers), at=now, connection=self._number, peer=peer)
         self._exchange = exchange
         self._origin._note(exchange)
@@ -394,7 +397,7 @@ class _Connection(Protocol):
 
     def _served(self, result: object, exchange: Exchange) -> None:
         self._current = None
-        exchange.end(self._origin.reactor.seconds())
+        exchange.end(self._origin.clock.seconds())
         if isinstance(result, Failure):
             if not result.check(CancelledError, _BrokenOff):
                 self.log.failure("the origin failed to answer {path}", result, path=exchange.path)
@@ -415,21 +418,21 @@ class _Connection(Protocol):
         cut_at = head_bytes(tweaks)
         self.transport.write(head[:cut_at])
         if cut_at is not None:
-            await self._pause(_RESET_AFTER_S)
+            await self._written()
             self._break_off(exchange, reset=tweaks.reset is not None)
         if exchange.method != "HEAD" and reply.has_body:
             await self._send_body(exchange, reply.body, tweaks)
         exchange.finished = True
         if close or tweaks.then in ("close", "unnotified"):
-            exchange.end(self._origin.reactor.seconds())
+            exchange.end(self._origin.clock.seconds())
             self._close(tweaks)
         elif tweaks.then == "hang":
-            exchange.end(self._origin.reactor.seconds())
+            exchange.end(self._origin.clock.seconds())
             await Deferred()
 
     def _plan(self, exchange: Exchange, tweaks: Tweaks) -> Reply:
         path = tweaks.body[0] if tweaks.body and tweaks.body[0].startswith("/") else exchange.path
-        now, wall = self._origin.reactor.seconds(), self._origin.wall()
+        now, wall = self._origin.clock.seconds(), self._origin.wall()
         resource = self._origin._find(path)
         return plan_reply(exchange.method, exchange.headers.get("range"), tweaks, resource, now=now, wall=wall)
 
@@ -504,7 +507,7 @@ class _Connection(Protocol):
         if tweaks.hang == "body":
             await Deferred()
         if tweaks.reset is not None:
-            await self._pause(_RESET_AFTER_S)
+            await self._written()
             self._break_off(exchange, reset=True)
         if tweaks.cut is not None:
             self._break_off(exchange, reset=False)
@@ -521,7 +524,7 @@ class _Connection(Protocol):
         self.transport.loseConnection()
 
     def _break_off(self, exchange: Exchange, *, reset: bool) -> None:
-        exchange.end(self._origin.reactor.seconds())  # it was us, not the client
+        exchange.end(self._origin.clock.seconds())  # it was us, not the client
         if reset:
             self.transport.abortConnection()  # Twisted sets SO_LINGER to 0: the client sees a reset
         else:
@@ -533,8 +536,16 @@ class _Connection(Protocol):
             await self._room
         self.transport.write(piece)
 
+    async def _written(self) -> None:
+        """
+        What was written is with the client: it would not be sent after a reset.
+        """
+        await deferLater(self._origin.reactor, _RESET_AFTER_S)
+        for _ in range(_TURNS_TO_WRITE):
+            await deferLater(self._origin.reactor, 0)
+
     async def _pause(self, delay_s: float) -> None:
-        await deferLater(self._origin.reactor, delay_s)
+        await deferLater(self._origin.clock if delay_s else self._origin.reactor, delay_s)
 
 
 # -- On its own ------------------------------------------------------------------------------------------------------
