@@ -5,6 +5,7 @@ Letting go of segments while they are merged: what stays, what is fetched again,
 import json
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from twisted.internet.threads import deferToThread
 from m3u8svc.errors import CheckpointLost, DiskFull, MergeLost, NeedsUrl, SegmentFailed
 from m3u8svc.hls.cuts import LEAST_BYTES, Cuts
 from m3u8svc.hls.plan import PartOrder
+from m3u8svc.job import Outcome
 from m3u8svc.keepingpace import Gate
 from m3u8svc.merge import Muxing
 from m3u8svc.offerings import Checkpoint, Gap, LowDisk, MediaFile, MergeJob, Part
@@ -38,7 +40,6 @@ from tests.test_job import (
     pictures,
     segments,  # noqa: F401  # a fixture
     sha256,
-    until,
     with_plugin,
     work_path,
 )
@@ -75,10 +76,21 @@ def on_disk(task: Task) -> set[int]:
 
 
 async def stopped_at(bench: Bench, task: Task, parts: int) -> None:  # noqa: F811
-    """Run a task until so many parts are merged, and pause it there."""
+    """Run a task until so many parts are merged, and pause it there; fail if it ends before."""
+    await stopped_when(bench, task, lambda: merged(task) >= parts)
+
+
+async def stopped_when(bench: Bench, task: Task, holds: Callable[[], bool]) -> None:  # noqa: F811
+    """The same, when something else is so."""
     running = Deferred.fromCoroutine(bench.job(task).run())
-    await until(lambda: merged(task) >= parts)
+    await going_on(running, until=holds)
     await cancelled(running)
+
+
+async def going_on(running: Deferred[Outcome], *, until: Callable[[], bool]) -> None:
+    """Wait until it is so, or the run is over: how long its child and the disk take is not the test's to say."""
+    while not until() and not running.called:
+        await deferLater(reactor, 0.01)
 
 
 @test
@@ -241,7 +253,7 @@ async def test_a_full_disk_keeps_the_checkpoint(large: Bench) -> None:
         path = large.put_list(lines(s4="delay=1"))
         task = large.task(path, extensions=LOW, save_location=str(place), download_threads=1)
         running = Deferred.fromCoroutine(large.job(task).run())
-        await until(lambda: merged(task) >= 2)
+        await going_on(running, until=lambda: merged(task) >= 2)
         filler = place / "filler"
         with pytest.raises(OSError, match="No space left"), filler.open("wb", buffering=0) as file:
             while file.write(bytes(4096)) == 4096:
