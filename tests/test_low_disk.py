@@ -213,16 +213,18 @@ async def test_a_merge_that_fails_says_what_is_lost(large: Bench, tmp_path: Path
     other = tmp_path / "other.ts"
     source = ["-f", "lavfi", "-t", "1", "-i", "testsrc2=s=160x90:r=25", "-c:v", "mpeg2video"]
     subprocess.run(["ffmpeg", "-v", "error", *source, str(other)], check=True)
-    large.origin.put("/5.ts", other.read_bytes(), content_type="video/mp2t")
-    spliced = [attrs.evolve(line, discontinuity=number == 5) for number, line in enumerate(lines(s5="delay=0.8"))]
-    task = large.task(large.put_list(spliced), extensions=LOW)
-    with pytest.raises(MergeLost) as caught:
-        await large.job(task).run()
-    assert "须重新下载" in caught.value.text("zh")
-    assert ([], 0) == (large.left(), merged(task))
-    with pytest.raises(MergeLost):
-        await large.job(task).run()
-    assert [2, 2, 2] == large.counts()[:3]
+    task = large.task("/list.m3u8", extensions=LOW)
+    for runs, name in enumerate(("odd.ts", "odder.ts"), 1):  # another name: the one before is still on the disk
+        large.origin.put(f"/{name}", other.read_bytes(), content_type="video/mp2t")
+        odd = SegmentLine(uri=name, duration_s=1.0, discontinuity=True)
+        large.put_list([*lines()[:5], attrs.evolve(odd, uri=f"{name}?hang=body")])
+        await stopped_at(large, task, 4)
+        assert [runs] * 4 == large.counts()[:4]
+        large.put_list([*lines()[:5], odd])
+        with pytest.raises(MergeLost) as caught:
+            await large.job(task).run()
+        assert "须重新下载" in caught.value.text("zh")
+        assert ([], 0) == (large.left(), merged(task))
 
 
 @test
