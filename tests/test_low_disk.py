@@ -344,8 +344,10 @@ async def test_a_child_that_dies_goes_on_at_its_checkpoint(large: Bench, tmp_pat
             os.kill(child, 9)
 
     async def feed() -> Any:
-        for part in parts:
-            await deferLater(reactor, 0.1)
+        """Nothing beyond the next cut, so that no child dies at a segment at which another did."""
+        for number, part in enumerate(parts, 1):
+            while len(told) < number - 2:
+                await deferLater(reactor, 0.01)
             yield part
 
     spec = TaskSpec(url="http://origin.invalid/list.m3u8", filename="film")
