@@ -5,10 +5,12 @@ The muxing child as the service sees it: fed as parts come, replayed after a dea
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -115,15 +117,22 @@ async def test_merge_is_verified_and_reported(segments: tuple[Path, ...], muxing
 @pytest_twisted.ensureDeferred
 async def test_same_bytes_however_fed(segments: tuple[Path, ...], muxing: Muxing, job: MergeJob) -> None:
     """All at once, with pauses, and with two children killed on the way: the same file."""
+    heard = Overheard()
+
+    async def kill_at(number: int) -> None:
+        while number not in heard.opened():
+            await pause()
+        kill_child()
+
     slowly = {1: pause, 4: lambda: pause(0.3), 5: pause}
-    killing = {2: lambda: pause(0.4).addCallback(lambda _: kill_child()), 5: lambda: pause(0.4)}
-    killing[5] = killing[2]
+    killing = {number: partial(kill_at, number) for number in (2, 5)}
+    watched = Muxing(reactor=heard, in_thread=deferToThread)
     digests = set()
-    for before in ({}, slowly, killing):
-        await muxing.merge(job, feed(media(segments), before=before), ignore)
+    for each, before in ((muxing, {}), (muxing, slowly), (watched, killing)):
+        await each.merge(job, feed(media(segments), before=before), ignore)
         digests.add(digest(job.target))
         job.target.unlink()
-    assert 1 == len(digests)
+    assert (1, 3) == (len(digests), heard.opened().count(1))
 
 
 @pytest_twisted.ensureDeferred
@@ -159,6 +168,10 @@ class Overheard:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(reactor, name)
+
+    def opened(self) -> list[int]:
+        """The segments that they began to read, in that order."""
+        return [int(number) for number in re.findall(rb'"open".*"n": ?([0-9]+)', self.said)]
 
     def spawnProcess(self, protocol: Any, *arguments: Any, **more: Any) -> Any:
         receive = protocol.outReceived
