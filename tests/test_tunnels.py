@@ -22,7 +22,7 @@ from twisted.internet.error import (
 from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.internet.protocol import ClientFactory, Factory, Protocol, connectionDone
 from twisted.internet.ssl import Certificate, trustRootFromCertificates
-from twisted.internet.task import deferLater
+from twisted.internet.task import Clock, deferLater
 from twisted.python.failure import Failure
 from twisted.web._newclient import ResponseNeverReceived
 from twisted.web.iweb import IAgent
@@ -50,7 +50,7 @@ from m3u8svc.tasks.request import Purpose, Request
 from m3u8svc.testing.certificate import SelfSigned
 from m3u8svc.testing.origin import Origin
 from m3u8svc.tunnels import blamed
-from tests.test_connections import LoopbackNames, until
+from tests.test_connections import LoopbackNames, Named, until
 
 reactor: Any = _reactor  # a module to mypy, the reactor to everybody else
 BODY = b"0123456789abcdef" * 20_000
@@ -230,7 +230,7 @@ class Rig:
     def connect(self, *, trusting: bool = True, names: Any = reactor, **options: Any) -> Connections:
         pems = [pem for pem in (self.tls_origin.certificate_pem, *(each.certificate for each in self.proxies)) if pem]
         trusted = trustRootFromCertificates([Certificate.loadPEM(pem) for pem in pems] if trusting else [])
-        self.connections.append(Connections(names, **({"connect_s": CONNECT_S, "trust_root": trusted} | options)))
+        self.connections.append(Connections(names, **({"trust_root": trusted} | options)))
         return self.connections[-1]
 
     async def stop(self) -> None:
@@ -260,14 +260,14 @@ class Pieces:
         self.chunks.append(chunk)
 
 
-async def fetch(agent: IAgent, url: str, limits: FetchLimits = LIMITS) -> bytes:
+async def fetch(agent: IAgent, url: str, limits: FetchLimits = LIMITS, clock: Any = reactor) -> bytes:
     sink = Pieces()
 
     async def agent_for(request: Request) -> IAgent:
         return agent
 
     request = Request(url=url, purpose=Purpose.SEGMENT, reach=NEAREST)
-    await Fetcher(clock=reactor).fetch(request, sink, agent_for=agent_for, limits=limits)
+    await Fetcher(clock=clock).fetch(request, sink, agent_for=agent_for, limits=limits)
     return b"".join(sink.chunks)
 
 
@@ -353,9 +353,9 @@ async def test_no_more_idle_connections_than_allowed(rig: Rig, kind: str, tls: b
 # -- What goes wrong at the proxy --------------------------------------------------------------------------------------
 
 
-async def failure(agent: IAgent, url: str) -> M3u8svcError:
+async def failure(agent: IAgent, url: str, clock: Any = reactor) -> M3u8svcError:
     with pytest.raises(M3u8svcError) as caught:
-        await fetch(agent, url)
+        await fetch(agent, url, clock=clock)
     for text in (repr(caught.value), caught.value.text(), str(caught.value.__cause__), repr(caught.value.__cause__)):
         assert "s3cret" not in text
     return caught.value
@@ -395,6 +395,15 @@ def test_who_is_blamed(reasons: list[Exception], expected: type[ProxyError] | No
     assert expected == (None if found is None else type(found))
 
 
+class Time(Named):
+    """The reactor, whose time stands still but for `advance`."""
+
+    def __init__(self) -> None:
+        super().__init__(reactor.nameResolver)
+        clock = Clock()
+        self.seconds, self.callLater, self.advance = clock.seconds, clock.callLater, clock.advance
+
+
 TUNNELLED = [("http", True), ("https", True), ("socks5", False), ("socks5", True)]
 
 
@@ -402,12 +411,17 @@ TUNNELLED = [("http", True), ("https", True), ("socks5", False), ("socks5", True
 @pytest_twisted.ensureDeferred
 async def test_a_silent_proxy_is_given_up_with_its_connection(rig: Rig, kind: str, tls: bool) -> None:
     """The time to connect is for the handshake as well; nothing stays open."""
-    proxy = rig.proxy(kind, tls, silent=True)
-    began_s = reactor.seconds()
-    error = await failure(rig.connect().agent(False, proxy.as_proxy()), rig.of(tls).url("/a"))
+    proxy, time = rig.proxy(kind, tls, silent=True), Time()
+    agent = rig.connect(names=time, connect_s=CONNECT_S).agent(False, proxy.as_proxy())
+    failing = Deferred.fromCoroutine(failure(agent, rig.of(tls).url("/a"), clock=time))
+    await until(lambda: proxy.said != b"")
+    time.advance(CONNECT_S - 0.1)
+    assert not failing.called
+    time.advance(0.1)
+    assert failing.called
 
+    error = await failing
     assert (ProxyUnreachable, True) == (type(error), error.retriable)
-    assert CONNECT_S <= reactor.seconds() - began_s < CONNECT_S + 0.5
     await until(lambda: not proxy.open)
     assert (1, 1, 0) == (proxy.accepted, proxy.aborted, rig.of(tls).accepted)
 
