@@ -22,7 +22,7 @@ from twisted.internet.error import (
 from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.internet.protocol import ClientFactory, Factory, Protocol, connectionDone
 from twisted.internet.ssl import Certificate, trustRootFromCertificates
-from twisted.internet.task import Clock, deferLater
+from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.web._newclient import ResponseNeverReceived
 from twisted.web.iweb import IAgent
@@ -260,8 +260,10 @@ class Pieces:
         self.chunks.append(chunk)
 
 
-async def fetch(agent: IAgent, url: str, limits: FetchLimits = LIMITS, clock: Any = reactor) -> bytes:
-    sink = Pieces()
+async def fetch(
+    agent: IAgent, url: str, limits: FetchLimits = LIMITS, *, clock: Any = reactor, sink: Pieces | None = None
+) -> bytes:
+    sink = Pieces() if sink is None else sink
 
     async def agent_for(request: Request) -> IAgent:
         return agent
@@ -583,9 +585,9 @@ async def test_a_proxy_that_goes_in_mid_body_cuts_it(rig: Rig, kind: str, tls: b
     """The segment is short, which is worth another try; the next one finds nobody."""
     proxy = rig.proxy(kind, tls)
     agent = rig.connect().agent(False, proxy.as_proxy())
-    fetching = started(agent, rig.of(tls).url("/a", hang="body"))
-    await until(lambda: any(visit.sent_bytes for visit in rig.of(tls).visits()))
-    await deferLater(reactor, 0.05)
+    sink = Pieces()
+    fetching = Deferred.fromCoroutine(fetch(agent, rig.of(tls).url("/a", hang="body"), sink=sink))
+    await until(lambda: sink.chunks != [])
     await proxy.stop()
     with pytest.raises(Truncated):
         await fetching
