@@ -47,6 +47,7 @@ from tests.test_service import (
     PAUSE,
     RESUME,
     Bench,
+    HeldPictures,
     make_service,
     muxers,
     test,
@@ -587,6 +588,8 @@ async def test_a_damaged_file_is_found_out(bench: Bench, damage: str, code: str)
 @test
 async def test_only_so_many_checks_wait(bench: Bench) -> None:
     """One more than one at work and those who wait is sent away, and told when to come back."""
+    threads = HeldPictures(bench.tools.in_thread, "check")
+    bench.service = make_service(bench.store, attrs.evolve(bench.tools, in_thread=threads), bench.folder)
     await bench.service.start()
     task = await finished(bench)
     checks = [Deferred.fromCoroutine(bench.service.verify(task.id, decode=True)) for _ in range(CHECKS_WAITING + 2)]
@@ -594,6 +597,7 @@ async def test_only_so_many_checks_wait(bench: Bench) -> None:
     for check in checks:
         check.addBoth(ended.append)
     await until(lambda: ended)
+    threads.open()
     await bench.service.stop()  # ends the checks, too
     await until(lambda: len(checks) == len(ended))
     busy = [each.value for each in ended if isinstance(each, Failure) and each.check(TooBusy)]
