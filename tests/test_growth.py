@@ -83,6 +83,7 @@ def test_finished_tasks_leave_no_objects() -> None:
 
 
 @pytest.mark.alone
+@pytest.mark.parametrize("bench", ["sqlite://"], indirect=True)  # a file would be synced 13 times a task
 @test
 async def test_objects_of_finished_tasks(bench: Bench) -> None:
     """

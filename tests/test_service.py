@@ -264,8 +264,8 @@ def segments(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
 
 
 @pytest_twisted.async_yield_fixture
-async def bench(segments: list[bytes], tmp_path: Path) -> AsyncIterator[Bench]:
-    """An origin, a store, a service for two tasks at once."""
+async def bench(segments: list[bytes], tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
+    """An origin, a store, a service for two tasks at once. A test may ask for another database than a file."""
     origin = await Origin.start(reactor)
     for number, content in enumerate(segments):
         origin.put(f"/{number}.ts", content, content_type="video/mp2t")
@@ -293,7 +293,7 @@ async def bench(segments: list[bytes], tmp_path: Path) -> AsyncIterator[Bench]:
         boot_id=boot_id(),
     )
     (tmp_path / "home").mkdir()
-    store = TroubledStore(f"sqlite:///{tmp_path}/home/tasks.sqlite3")
+    store = TroubledStore(getattr(request, "param", f"sqlite:///{tmp_path}/home/tasks.sqlite3"))
     await store.open()
     service = make_service(store, tools, tmp_path)
     bench = Bench(
