@@ -352,10 +352,12 @@ async def test_blocks_in_a_thread(name: str) -> None:
         clock.advance(0.2)
         assert_blamed(name, found, "no answer in time")
         again = outcome(call(hooks, name))
+        while not ended:
+            await deferLater(reactor, 0.01)
+        assert [2] == ended
         while not again:
             await deferLater(reactor, 0.01)
         assert expected(name) == plainly(again[0])
-        assert [2] == ended
     finally:
         released.set()
 
