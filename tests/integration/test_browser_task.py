@@ -718,7 +718,7 @@ def test_buttons_of_a_task(stage: Stage) -> None:
         press(page, "Delete")
         page.locator("dialog").get_by_role("button", name="Delete with its file").click()
         within(lambda: [] == stage.service.tasks())
-        assert [] == list(stage.service.saved.glob("ready*"))
+        within(lambda: [] == list(stage.service.saved.glob("ready*")))
         late = [each for each in seen.complaints if "status of 404" in each]  # asked across the deletion
         for each in late:
             seen.complaints.remove(each)
@@ -782,6 +782,8 @@ def test_buttons_stay_what_they_are(stage: Stage) -> None:
     with stage.page() as (page, seen):
         open_task(stage, page, task_id)
         buttons = page.locator(".head .buttons > *")
+        expect(page.locator(".head .watch")).to_be_enabled()
+        places = page.locator(".head .pause").bounding_box()
         assert [] == turned(buttons)
         page.locator(".head .curl").focus()
         for status, state in 2 * (("已暂停", "paused"), ("等待中", "running")):
@@ -789,6 +791,9 @@ def test_buttons_stay_what_they_are(stage: Stage) -> None:
             expect(page.locator(f".one .head.{state}")).to_be_visible()
             assert [] == turned(buttons)
             expect(page.locator(".head .curl")).to_be_focused()
+            watch, change = page.locator(".head .watch"), page.locator(".head").locator(".pause, .resume")
+            assert watch.is_enabled() or state == "paused"
+            assert (places or {})["x"] == (change.bounding_box() or {})["x"]
         assert_quiet(stage, seen)
 
 

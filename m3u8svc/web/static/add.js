@@ -201,7 +201,7 @@ function forgetPlans() {
 function choose(name, value, part) {
   if (part) plan.value = { ...plan.peek(), ...part };
   setValue(name, value);
-  clearTimeout(replanning);
+  forgetPlans();
   replanning = setTimeout(makePlan, REPLAN_MS);
 }
 

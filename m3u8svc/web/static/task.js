@@ -116,7 +116,7 @@ function Head({ task, text, send, refresh, open, onWatch }) {
     <p class="numbers">${figures(task, text).map(each => html`<span>${each}</span>`)}</p>
     <p class="bar">${language.value === "zh" ? task.status_bar : step}</p>
     <div class="buttons">
-      ${onWatch && html`<button key="watch" type="button" class="main watch" aria-pressed=${open} onClick=${onWatch}><${Icon} name=${open ? "close" : "play"} />${open ? text.closePlayer : text.watch}</button>`}
+      ${(onWatch || !is(DONE) || task.again) && html`<button key="watch" type="button" class="main watch" aria-pressed=${open} disabled=${!onWatch} onClick=${onWatch}><${Icon} name=${open ? "close" : "play"} />${open ? text.closePlayer : text.watch}</button>`}
       ${is(DONE) && hasFile(task) && !task.again && html`<a key="download" class="button download" href=${`api/tasks/file?id=${encodeURIComponent(task.id)}&download=true`} download><${Icon} name="down" />${text.download}</a>`}
       ${(is(RUNNING, WAITING) || task.again) && html`<button key="pause" type="button" class="pause" onClick=${() => send({ status: PAUSED })}><${Icon} name="pause" />${text.pause}</button>`}
       ${is(PAUSED, FAILED) && html`<button key="resume" type="button" class="resume" onClick=${() => send({ status: WAITING })}><${Icon} name=${is(FAILED) ? "retry" : "play"} />${is(FAILED) ? text.retry : text.resume}</button>`}
