@@ -194,12 +194,13 @@ def test_client_when_a_task_fails(stage: Stage) -> None:
 def test_client_when_it_pauses_and_resumes(stage: Stage) -> None:
     """Pause stops the segments, resume fetches the missing ones only, and the file is whole."""
     with client_page(stage) as page:
-        task_id = submit(page, url=stage.source.url("slow"), filename="paused", advanced=True, download_threads="1")
+        task_id = submit(page, url=stage.source.url("held"), filename="paused", advanced=True, download_threads="1")
         within(lambda: stage.service.task(task_id)["segments_done"] >= 3)
         assert '200 {"status":"success"}' == press(page, task_id, "pause")
         shows(page, task_id, "status", "已暂停")
         page.wait_for_timeout(600)
         fetched = len(stage.source.asked)
+        stage.source.release.set()
         page.wait_for_timeout(900)
         assert fetched == len(stage.source.asked)
         assert '200 {"status":"success"}' == press(page, task_id, "pause")  # as often as one likes

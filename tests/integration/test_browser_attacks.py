@@ -255,7 +255,7 @@ def test_window(stage: Stage, hostile: str) -> None:
     """A window of ours that a foreign page opens is out of its reach."""
     script = """async url => {
         const opened = window.open(url);
-        await new Promise(done => setTimeout(done, 700));
+        for (let asked = 0; asked < 100 && !opened.closed; asked += 1) await new Promise(done => setTimeout(done, 100));
         return opened.closed;
     }"""
     with stage.page() as (page, _seen):

@@ -751,11 +751,9 @@ def test_only_the_keyboard(stage: Stage) -> None:
         expect(page.locator("#bulk")).to_have_count(0)
         keys.press("Enter")
         expect(page).to_have_url(re.compile(r"#/task/\w+$"))
-        keys.press("g")
-        keys.press("s")
+        keys.type("gs")  # one after the other at once: who waits too long has pressed two keys
         expect(page).to_have_url(re.compile(r"#/settings$"))
-        keys.press("g")
-        keys.press("l")
+        keys.type("gl")
         expect(task).to_be_visible()
         keys.press("/")
         expect(page.locator("#search")).to_be_focused()
