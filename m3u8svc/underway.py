@@ -136,9 +136,24 @@ class UnderWay:
         Look at what is under way now and then. Runs until it is cancelled.
         """
         while True:
+            due = self._clock.seconds() + LOOK_S
             await deferLater(self._clock, LOOK_S)
+            self._forgive(self._clock.seconds() - due)
             if self._last_begun_at is not None and self._transfers:
                 self._look(self._clock.seconds() - self._last_begun_at)
+
+    def _forgive(self, late_s: float) -> None:
+        """
+        Time in which nobody ran here is none in which an origin was slow: the machine slept, or the process was
+        stopped. What came meanwhile lies in a socket, and is read after this timer.
+        """
+        if late_s < LOOK_S:
+            return
+        for each in self._transfers:
+            if each.sent_at is not None:
+                each.sent_at += late_s
+        if self._last_begun_at is not None:
+            self._last_begun_at += late_s
 
     def _look(self, waited_s: float) -> None:
         now = self._clock.seconds()

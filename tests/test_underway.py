@@ -75,6 +75,18 @@ def test_a_slow_one_at_the_end_is_helped_once(bench: Bench) -> None:
     assert not slow.second.called
 
 
+def test_time_in_which_nobody_ran_helps_nobody(bench: Bench) -> None:
+    """After a sleep of the machine the answer lies in a socket; it is slow only when it keeps us waiting after that."""
+    bench.usual(1.0)
+    slow = bench.begin()
+    bench.under_way.all_begun()
+    bench.clock.advance(100.0)  # in one turn
+    assert not slow.second.called
+    assert [] == bench.said
+    bench.pass_s(10.0)
+    assert slow.second.called
+
+
 def test_nobody_is_helped_beyond_the_budget(bench: Bench) -> None:
     """Two are slow, one request is left."""
     bench.usual(1.0)
