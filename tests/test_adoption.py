@@ -11,7 +11,8 @@ from twisted.internet.defer import Deferred
 
 from m3u8svc.job import Job, Outcome, work_path
 from m3u8svc.tasks.ledger import SegmentRow
-from tests.test_job import COUNT, Bench, bench, cancelled, lines, segments, sha256, test, until
+from tests.test_job import COUNT, Bench, bench, cancelled, lines, segments, sha256, test
+from tests.until import until
 
 __all__ = ["bench", "segments"]
 

@@ -23,17 +23,9 @@ from zope.interface import implementer
 from m3u8svc.connections import MAX_HEADER_BYTES, MAX_HEADER_LINES, ConnectedResponse, Connections, HeadersTooLong
 from m3u8svc.tasks.addresses import NEAREST
 from m3u8svc.testing.origin import Origin
+from tests.until import until
 
 reactor: Any = _reactor  # a module to mypy, the reactor to everybody else
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    """Wait until it is so; fail after 3 s."""
-    for _ in range(300):
-        if holds():
-            return
-        await deferLater(reactor, 0.01)
-    raise AssertionError("it did not happen within 3 s")
 
 
 async def get(connections: Connections, url: str, insecure: bool = False) -> bytes:

@@ -28,6 +28,7 @@ from m3u8svc.tasks.addresses import NEAREST
 from m3u8svc.tasks.request import Purpose, Request
 from m3u8svc.tasks.task import Task, TaskSpec
 from m3u8svc.testing.origin import Origin
+from tests.until import until
 
 reactor: Any = _reactor  # a module to mypy, the reactor to everybody else
 test = pytest_twisted.ensureDeferred
@@ -126,15 +127,6 @@ class Rig:
         """What is there."""
         request = Request(url=url, purpose=Purpose.SEGMENT, reach=NEAREST)
         return await self.fetcher.read(request, agent_for=self.agent_for, limits=FetchLimits())
-
-
-async def until(holds: Any) -> None:
-    """Wait until it is so."""
-    for _ in range(500):
-        if holds():
-            return
-        await deferLater(reactor, 0.01)
-    raise AssertionError("it never came about")
 
 
 @test

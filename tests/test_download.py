@@ -28,7 +28,8 @@ from m3u8svc.tasks.retry import RETRIES
 from m3u8svc.tasks.task import Status
 from m3u8svc.testing.harness import ORIGIN, Harness, Run, ts_segment
 from m3u8svc.testing.playlists import KeyLine, SegmentLine, media_playlist
-from tests.test_job import COUNT, Bench, bench, cancelled, encrypted, lines, pictures, segments, test, until
+from tests.test_job import COUNT, Bench, bench, cancelled, encrypted, lines, pictures, segments, test
+from tests.until import until
 
 __all__ = ["bench", "segments"]  # fixtures
 

@@ -5,7 +5,7 @@ The one door out, over real sockets: an origin that misbehaves in every way it k
 import gzip
 import random
 import zlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -49,6 +49,7 @@ from m3u8svc.hls.playlist import ByteRange
 from m3u8svc.tasks.addresses import NEAREST
 from m3u8svc.tasks.request import Purpose, Request
 from m3u8svc.testing.origin import Origin
+from tests.until import until
 
 reactor: Any = _reactor  # a module to mypy, the reactor to everybody else
 BODY = random.Random(7).randbytes(300_000)
@@ -103,15 +104,6 @@ class Rig:
 
     async def read(self, request: Request, limits: FetchLimits = USUAL) -> bytes:
         return (await self.fetcher.read(request, agent_for=self.agent_for, limits=limits))[1]
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    """Wait until something seen by the origin is so; fail after 3 s."""
-    for _ in range(300):
-        if holds():
-            return
-        await deferLater(reactor, 0.01)
-    raise AssertionError("it did not happen within 3 s")
 
 
 @pytest_twisted.async_yield_fixture

@@ -22,7 +22,8 @@ from twisted.logger import LogEvent, LogLevel, formatEventAsClassicLogText, glob
 
 from m3u8svc.job import work_path
 from m3u8svc.tasks.task import Status
-from tests.test_service import FAILED, Bench, bench, reactor, segments, test, until
+from tests.test_service import FAILED, Bench, bench, reactor, segments, test
+from tests.until import until
 
 __all__ = ["bench", "segments"]
 

@@ -19,7 +19,6 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.padding import PKCS7
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.task import deferLater
 
 from m3u8svc.errors import M3u8svcError, SegmentFailed
 from m3u8svc.hls.playlist import Key, Segment
@@ -42,6 +41,7 @@ from m3u8svc.testing.playlists import (
     media_playlist,
 )
 from tests.needs import memory_disk
+from tests.until import until
 
 reactor: Any = _reactor  # a module to mypy, the reactor to everybody else
 COUNT = 6
@@ -181,15 +181,6 @@ def muxers() -> list[int]:
     """The muxing children of this process."""
     listed = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
     return [int(pid) for pid in listed if b"m3u8svc.mux" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-
-
-async def until(holds: Callable[[], object]) -> None:
-    """Wait until it is so; fail after 5 s."""
-    for _ in range(500):
-        if holds():
-            return
-        await deferLater(reactor, 0.01)
-    raise AssertionError("it did not happen within 5 s")
 
 
 async def cancelled(running: Deferred[Outcome]) -> None:

@@ -6,7 +6,7 @@ import gzip
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from m3u8svc.testing.journal import Visit
 from m3u8svc.testing.origin import Origin
 from m3u8svc.testing.tweaks import TweakError, Tweaks
 from m3u8svc.testing.weather import PASSING_FAULTS, Weather
+from tests.until import until
 
 reactor: Any = _reactor  # a module to mypy, the reactor to everybody else
 BODY = bytes(range(200)) * 5
@@ -66,15 +67,6 @@ async def origin() -> AsyncIterator[Origin]:
 
 async def connect(origin: Origin) -> Wire:
     return await connectProtocol(TCP4ClientEndpoint(reactor, "127.0.0.1", origin.port), Wire())
-
-
-async def until(holds: Callable[[], object]) -> None:
-    """Wait until it is so; fail after 3 s."""
-    for _ in range(300):
-        if holds():
-            return
-        await deferLater(reactor, 0.01)
-    raise AssertionError("it did not happen within 3 s")
 
 
 async def timed(origin: Origin, target: str) -> tuple[Wire, float]:

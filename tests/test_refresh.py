@@ -24,7 +24,8 @@ from m3u8svc.testing.playlists import (
     master_playlist,
     media_playlist,
 )
-from tests.test_job import COUNT, Bench, bench, cancelled, encrypted, lines, pictures, segments, sha256, test, until
+from tests.test_job import COUNT, Bench, bench, cancelled, encrypted, lines, pictures, segments, sha256, test
+from tests.until import until
 
 __all__ = ["bench", "segments"]
 

@@ -91,6 +91,7 @@ from m3u8svc.testing.playlists import RenditionLine, SegmentLine, VariantLine, m
 from m3u8svc.throttle import Throttle
 from m3u8svc.waiting import InThread
 from tests.needs import memory_disk
+from tests.until import until
 
 reactor: Any = _reactor  # a module to mypy, the reactor to everybody else
 COUNT = 4
@@ -239,16 +240,6 @@ class Bench:
             return count <= (await self.service.task(task.id)).progress.segments_done
 
         await until(counted)
-
-
-async def until(holds: Callable[[], object], *, seconds: float = 8) -> None:
-    """Wait until it is so."""
-    for _ in range(int(seconds * 100)):
-        answer = holds()
-        if await answer if hasattr(answer, "__await__") else answer:
-            return
-        await deferLater(reactor, 0.01)
-    raise AssertionError(f"it did not happen within {seconds} s")
 
 
 @pytest.fixture(scope="session")

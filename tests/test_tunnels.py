@@ -50,7 +50,8 @@ from m3u8svc.tasks.request import Purpose, Request
 from m3u8svc.testing.certificate import SelfSigned
 from m3u8svc.testing.origin import Origin
 from m3u8svc.tunnels import blamed
-from tests.test_connections import LoopbackNames, Named, until
+from tests.test_connections import LoopbackNames, Named
+from tests.until import until
 
 reactor: Any = _reactor  # a module to mypy, the reactor to everybody else
 BODY = b"0123456789abcdef" * 20_000

@@ -16,7 +16,8 @@ from m3u8svc.errors import TaskNotFound
 from m3u8svc.job import work_path
 from m3u8svc.tasks.task import Task
 from tests.paths.outside import Outside
-from tests.test_service import COMPLETED, FAILED, Bench, bench, reactor, segments, test, until
+from tests.test_service import COMPLETED, FAILED, Bench, bench, reactor, segments, test
+from tests.until import until
 
 __all__ = ["bench", "segments"]
 

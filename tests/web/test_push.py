@@ -18,6 +18,7 @@ from m3u8svc.tasks.task import Phase, Progress, Status, Task, TaskSpec
 from m3u8svc.web.push import ProgressFeed
 from m3u8svc.web.site import make_site
 from m3u8svc.weblimits import WebLimits
+from tests.until import until
 
 
 def moving(percent, task_id="t1", status=Status.DOWNLOADING, **progress):
@@ -420,13 +421,6 @@ async def listening(service):
     found = Listening(service, {"127.0.0.1"})  # Twisted's client does not name the port
     yield found
     await found.port.stopListening()
-
-
-async def until(true, within_s=5.0):
-    begun = reactor.seconds()
-    while not true():
-        assert reactor.seconds() - begun < within_s
-        await deferLater(reactor, 0.01)
 
 
 @pytest_twisted.ensureDeferred
