@@ -123,6 +123,8 @@ class World:
     def __init__(self, place: Path) -> None:
         self.place = place
         self.log = Lines()
+        self.reactor: Any = reactor
+        """What the plugin gets."""
         self._open: list[Any] = []
 
     async def plugin(self, **config: Any) -> Any:
@@ -134,7 +136,7 @@ class World:
             raise AssertionError("it fetches nothing")
 
         services = Services(
-            reactor=reactor,
+            reactor=self.reactor,
             clock=reactor,
             in_thread=deferToThread,
             log=self.log,

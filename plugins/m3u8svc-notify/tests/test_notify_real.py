@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 import pytest_twisted
+from twisted.internet import reactor  # noqa: TID251  # a test names it
+from twisted.internet.task import Clock
 
 from m3u8svc.plugin import ConfigError, OptionError, Status
 
@@ -330,16 +332,46 @@ async def test_a_hanging_command_is_killed_with_its_children(world: Any, tmp_pat
     """After the time allowed it and what it started are gone, and the next event has its turn."""
     pids = tmp_path / "pids"
     script = f"sleep 60 & echo $! $$ >> {pids}; [ $M3U8SVC_EVENT_ID = 2 ] || wait"
+    world.reactor = HeldTimers(reactor)
     plugin = await world.plugin(commands=[{"argv": ["sh", "-c", script], "name": "c", "timeout_s": 1}])
     for number in (1, 2):
         await plugin.task_changed(task=world.task(), previous=None, event_id=number)
+    await world.until(lambda: len(written(pids)) == 2)
+    world.reactor.timers.advance(1)
     await world.until(lambda: "warn: command:c, event 1: ended after 1 s" in world.log.lines)
-    await world.until(lambda: pids.exists() and len(pids.read_text().split()) == 4)
-    await world.pause(0.3)
-    for pid in pids.read_text().split():
-        stat = Path(f"/proc/{pid}/stat")
-        assert not stat.exists() or ") Z " in stat.read_text(), f"{pid} still runs"
+    await world.until(lambda: len(written(pids)) == 4)
+    await world.until(lambda: [] == [pid for pid in written(pids) if runs(pid)])
     await world.close()
+
+
+class HeldTimers:
+    """
+    A reactor whose timers ring when `timers` is told of the time that passed; everything else is the real one's.
+    """
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self.timers = Clock()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reactor, name)
+
+    def callLater(self, delay: float, call: Any, *args: Any, **kwargs: Any) -> Any:
+        """As IReactorTime says."""
+        return self.timers.callLater(delay, call, *args, **kwargs)
+
+
+def written(path: Path) -> list[str]:
+    """The words in a file, none when it is not there."""
+    return path.read_text().split() if path.exists() else []
+
+
+def runs(pid: str) -> bool:
+    """Whether a process is there and is no zombie."""
+    try:
+        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except OSError:  # it went, before the opening or after
+        return False
 
 
 @pytest_twisted.ensureDeferred
