@@ -381,11 +381,10 @@ async def test_closing_ends_a_command_and_runs_it_again(world: Any, tmp_path: Pa
     config = {"commands": [{"argv": ["sh", "-c", f"echo $$ >> {marks}; sleep 60"], "name": "c"}]}
     plugin = await world.plugin(**config)
     await plugin.task_changed(task=world.task(), previous=None, event_id=1)
-    await world.until(lambda: marks.exists() and marks.read_text())
+    await world.until(lambda: written(marks))
     await world.close(plugin)
-    await world.pause(0.1)
-    with pytest.raises(ProcessLookupError):
-        os.kill(int(marks.read_text()), 0)
+    (pid,) = written(marks)
+    await world.until(lambda: not Path(f"/proc/{pid}").exists())
     await world.plugin(**config)
-    await world.until(lambda: len(marks.read_text().split()) == 2)
+    await world.until(lambda: len(written(marks)) == 2)
     await world.close()
