@@ -67,7 +67,7 @@ class Receiver:
                 receiver.got.append(received)
                 status, headers = answer if isinstance(answer, tuple) else (answer, {})
                 if status == 0:
-                    receiver.hang.wait(10)
+                    receiver.hang.wait()
                     return
                 self.send_response(status)
                 for name, value in headers.items():
