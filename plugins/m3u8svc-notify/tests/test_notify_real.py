@@ -265,12 +265,12 @@ async def test_few_at_once(world: Any, receiver: Any) -> None:
 @pytest_twisted.ensureDeferred
 async def test_one_dead_target_does_not_hold_up_another(world: Any, receiver: Any) -> None:
     """A target that takes nothing has no part in what others get."""
-    receiver.answer = lambda received: 500 if received.path == "/dead" else 200
+    receiver.answer = lambda received: 0 if received.path == "/dead" else 200
     base = receiver.url.partition("/hook")[0]
-    plugin = await world.plugin(webhooks=[{"url": f"{base}/dead"}, {"url": f"{base}/alive"}])
+    plugin = await world.plugin(webhooks=[{"url": f"{base}/dead", "timeout_s": 300}, {"url": f"{base}/alive"}])
     for number in range(1, 21):
         await plugin.task_changed(task=world.task(id=f"t{number}"), previous=None, event_id=number)
-    await world.until(lambda: sum(each.path == "/alive" for each in receiver.got) == 20, within_s=5)
+    await world.until(lambda: sum(each.path == "/alive" for each in receiver.got) == 20)
     await world.close()
 
 
