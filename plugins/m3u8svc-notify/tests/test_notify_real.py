@@ -96,7 +96,7 @@ async def test_order_per_task_while_others_go_on(world: Any, receiver: Any) -> N
         return 200
 
     receiver.answer = answer
-    plugin = await world.plugin(**hook(receiver))
+    plugin = await world.plugin(**hook(receiver, timeout_s=300))
     for number, task in enumerate(["slow", "slow", "quick", "quick", "slow"], 1):
         await plugin.task_changed(task=world.task(id=task), previous=world.task(), event_id=number)
     await world.until(lambda: len(receiver.got) == 7)
