@@ -1,6 +1,6 @@
 """
 For every test: an error that nobody handled fails the test that let it happen. A PostgreSQL for those that ask. And
-the seeds of a run, before the processes that share it are started.
+the seeds of a run, before the processes that share it are started. And Hypothesis without a clock.
 
 pytest-twisted does not do that by itself. Twisted reports an unhandled Deferred when it is collected, so the garbage
 of each test is collected at its end.
@@ -12,9 +12,13 @@ from contextlib import contextmanager
 from typing import Any  # Any: pytest does not export the type
 
 import pytest
+from hypothesis import HealthCheck, settings
 from twisted.logger import LogEvent, LogLevel, globalLogPublisher
 
 from tests import seeds
+
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")  # how long an example takes says what else the machine does; the rest is as it was
 
 SEEDS = seeds.drawn()
 EARLIER: list[str] = []

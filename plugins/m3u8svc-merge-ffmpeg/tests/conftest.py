@@ -23,6 +23,7 @@ from typing import Any, NoReturn
 
 import attrs
 import pytest
+from hypothesis import HealthCheck, settings
 from m3u8svc_merge_ffmpeg.merger import FfmpegMerger
 from m3u8svc_merge_ffmpeg.program import find_program
 from m3u8svc_merge_ffmpeg.settings import parse_settings
@@ -31,6 +32,9 @@ from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
 from m3u8svc.plugin import MediaFile, MergeJob, Part, Services, settled
+
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")  # how long an example takes says what else the machine does; the rest is as it was
 
 SEGMENT_S = 2
 

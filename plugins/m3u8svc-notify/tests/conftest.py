@@ -21,12 +21,16 @@ from typing import Any
 
 import attrs
 import pytest
+from hypothesis import HealthCheck, settings
 from twisted.internet import reactor  # noqa: TID251  # a test names it
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
 from m3u8svc.plugin import Services, Settings, Status, Task, TaskSpec
+
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")  # how long an example takes says what else the machine does; the rest is as it was
 
 SECRET = "correct horse battery staple"
 
