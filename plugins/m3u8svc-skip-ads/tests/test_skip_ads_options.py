@@ -127,6 +127,6 @@ def test_expression_is_not_shown() -> None:
 
 def test_expression_that_would_explode_takes_linear_time() -> None:
     """What makes a backtracking matcher run for ever is answered at once."""
-    started = time.monotonic()
+    started = time.thread_time()
     assert not matcher("^(a+)+$")("a" * 5000 + "b")
-    assert time.monotonic() - started < 1
+    assert time.thread_time() - started < 1
