@@ -16,6 +16,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import MappingProxyType
@@ -25,13 +26,13 @@ import attrs
 import pytest
 from hypothesis import HealthCheck, settings
 from m3u8svc_merge_ffmpeg.merger import FfmpegMerger
-from m3u8svc_merge_ffmpeg.program import find_program
+from m3u8svc_merge_ffmpeg.program import Program, find_program
 from m3u8svc_merge_ffmpeg.settings import parse_settings
 from twisted.internet import reactor  # noqa: TID251  # a test names it
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
-from m3u8svc.plugin import MediaFile, MergeJob, Part, Services, settled
+from m3u8svc.plugin import MediaFile, MergeJob, NotConfigured, Part, Services, settled
 
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")  # how long an example takes says what else the machine does; the rest is as it was
@@ -64,6 +65,15 @@ async def waited_for(function: Callable[..., Any], *arguments: Any) -> Any:
     return await settled(deferToThread(function, *arguments))
 
 
+@functools.cache
+def installed() -> Program:
+    """The machine's ffmpeg, asked once, and again if a slow machine needs more time than a service would give it."""
+    for _ in range(9):
+        with suppress(NotConfigured):
+            return find_program(parse_settings({}))
+    return find_program(parse_settings({}))
+
+
 class Bench:
     """Everything a test of the merger needs, in one directory of its own."""
 
@@ -86,10 +96,10 @@ class Bench:
             fetch=fetch,
         )
 
-    def merger(self, **config: Any) -> FfmpegMerger:
-        """With this configuration."""
+    def merger(self, program: Program | None = None, **config: Any) -> FfmpegMerger:
+        """With this configuration; of the machine's ffmpeg, if no other is given."""
         settings = parse_settings(config)
-        program = find_program(settings)
+        program = program or installed()
         return FfmpegMerger(program=program, settings=settings, rules=program.rules(settings), services=self.services())
 
     def job(self, expected_s: float = 0.0, *, target: Path | None = None, **more: Any) -> MergeJob:

@@ -13,6 +13,7 @@ from typing import Any
 import attrs
 import pytest
 import pytest_twisted
+from m3u8svc_merge_ffmpeg.program import Program
 from twisted.internet import reactor  # noqa: TID251  # a test names it
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
@@ -332,13 +333,11 @@ async def test_one_child_at_a_time(bench: Any, streams: Any, arriving: Arriving)
 @pytest_twisted.ensureDeferred
 async def test_a_program_that_hangs_is_ended(bench: Any, streams: Any, arriving: Arriving, tmp_path: Path) -> None:
     """A program that neither reads nor speaks is killed after the silence allowed."""
-    program = tmp_path / "bin" / "ffmpeg"
-    program.parent.mkdir()
-    program.write_text(
-        '#!/bin/sh\ncase "$2" in\n-version) echo "ffmpeg version 9";;\n-encoders) ;;\n*) exec sleep 60;;\nesac\n'
-    )
-    program.chmod(0o755)
-    merger = bench.merger(ffmpeg=str(program), silence_s=5, presets=["copy"])
+    hanging = tmp_path / "ffmpeg"
+    hanging.write_text("#!/bin/sh\nexec sleep 60\n")
+    hanging.chmod(0o755)
+    program = Program(ffmpeg=str(hanging), ffprobe="", version="9", encoders=frozenset())
+    merger = bench.merger(program, silence_s=5, presets=["copy"])
     big = tmp_path / "big.ts"
     big.write_bytes(streams.ts()[0].path.read_bytes() * 20)
     taken: list[int] = []
