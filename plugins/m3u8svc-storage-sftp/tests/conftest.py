@@ -3,6 +3,7 @@ A real OpenSSH server to test against, with keys and directories of its own, and
 """
 
 import os
+import random
 import shutil
 import signal
 import socket
@@ -10,6 +11,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from getpass import getuser
 from pathlib import Path
 from typing import Any, NoReturn
@@ -49,9 +51,7 @@ class SshServer:
             command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(place / name)]
             subprocess.run(command, check=True)
         shutil.copy(place / "login.pub", place / "authorized_keys")
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = port_of_its_own()
         lines = {
             "Port": str(self.port),
             "ListenAddress": "127.0.0.1",
@@ -124,8 +124,24 @@ class SshServer:
 
     def contents(self) -> dict[str, bytes]:
         """Every file below the directory of results, hidden ones too."""
-        found = (path for path in self.files.rglob("*") if path.is_file())
-        return {str(path.relative_to(self.files)): path.read_bytes() for path in found}
+        found = {}
+        for path in self.files.rglob("*"):
+            with suppress(FileNotFoundError, IsADirectoryError):  # the first: it went just now
+                found[str(path.relative_to(self.files))] = path.read_bytes()
+        return found
+
+
+def port_of_its_own() -> int:
+    """
+    A free port that the system gives to nobody who asks for any: sshd takes it later, and again after it was killed.
+    """
+    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    while True:
+        port = random.randrange(lowest // 2, lowest)
+        with socket.socket() as probe, suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as sshd does
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def _descendants(pid: int) -> list[int]:
