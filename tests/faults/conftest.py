@@ -92,9 +92,15 @@ def resolver() -> Any:  # Any: an IHostnameResolver
     return None
 
 
+@pytest.fixture
+def fast(pace: float, resolver: Any) -> FastReactor:
+    """The stage's clock, and its way to connect."""
+    return FastReactor(reactor, pace, resolver)
+
+
 @pytest_twisted.async_yield_fixture  # type: ignore[untyped-decorator]  # pytest_twisted has no types
 async def stage(
-    segments: list[bytes], tmp_path: Path, pace: float, resolver: Any, policy: Policy | None
+    segments: list[bytes], tmp_path: Path, pace: float, fast: FastReactor, policy: Policy | None
 ) -> AsyncIterator[Stage]:
     """
     An origin with the stream, and the real tools on a fast clock. No socket may be open afterwards (I3).
@@ -102,7 +108,7 @@ async def stage(
     before = sockets()
     origin = await Origin.start(reactor)
     in_thread, stop_threads = disk_threads(reactor)
-    tools, close = make_tools(FastReactor(reactor, pace, resolver), in_thread, policy=policy)
+    tools, close = make_tools(fast, in_thread, policy=policy)
     try:
         for number, content in enumerate(segments):
             origin.put(f"/{number}.ts", content, content_type="video/mp2t")
