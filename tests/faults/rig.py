@@ -34,6 +34,8 @@ STOPS_WITHIN_S = 5.0
 CANARY = "kanarienvogel"
 """Is in every secret place of every task, and in no log."""
 CONNECTIONS = 4
+HELD: dict[str, object] = {"delay": 86_400}
+"""Tweaks of what `Origin.holding` holds."""
 TS_BYTES = 188
 _LISTENING = re.compile(r"listening on http://127\.0\.0\.1:(\d+)")
 
@@ -97,6 +99,17 @@ class Origin:
         The requests that belong to the task of this name: path, whether it was answered to its end, status.
         """
         return [(path, whole, status) for path, whole, status in self._ask("visits", f"task={task}")]
+
+    @contextmanager
+    def holding(self) -> Iterator[None]:
+        """
+        While it lasts, requests with `HELD` among their tweaks are not answered.
+        """
+        self._ask("hold", True)
+        try:
+            yield
+        finally:
+            self._ask("hold", False)
 
     def stop(self) -> None:
         """

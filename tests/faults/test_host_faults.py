@@ -19,7 +19,7 @@ import pytest
 from m3u8svc.testing.playlists import media_playlist, segment_lines
 from tests.faults import invariants as i
 from tests.faults.invariants import Asked
-from tests.faults.rig import CONNECTIONS, Bench, Service, muxers, wait_for
+from tests.faults.rig import CONNECTIONS, HELD, Bench, Service, muxers, wait_for
 
 pytestmark = pytest.mark.faults
 
@@ -40,10 +40,16 @@ def living(ready: Bench, name: str, *before: str) -> Iterator[Service]:
             service.kill()
 
 
-def add(ready: Bench, service: Service, film: str, stream: str = "locked", **tweaks: object) -> Asked:
-    """A task for a stream, slowed down by `tweaks`."""
+def add(
+    ready: Bench, service: Service, film: str, stream: str = "locked", *, held: bool = False, **tweaks: object
+) -> Asked:
+    """
+    A task for a stream, slowed down by `tweaks`. `held`: its second half comes when the origin holds nothing; of a last
+    few segments that take long, each would be asked for twice.
+    """
     name = f"{service.folder.name}-{film}"
-    url = ready.playlist(stream, name, tweaks, {})
+    last = ready.streams[stream].segments
+    url = ready.playlist(stream, name, tweaks, {at: HELD for at in range(last // 2 + 1, last + 1)} if held else {})
     body = {"url": url, "filename": film, "advanced": True, "download_threads": CONNECTIONS}
     status, task = service.ask("POST", "/api/tasks", body)
     assert status == 200, task
@@ -114,10 +120,11 @@ def test_h12_two_on_one_home(ready: Bench) -> None:
 def test_h13_the_muxing_child_dies(ready: Bench, sign: signal.Signals) -> None:
     """It harms its own task at most, and there nothing is fetched again."""
     with living(ready, f"h13-{sign.name}") as service:
-        victim = add(ready, service, "victim", delay=0.15)
-        assert wait_for(lambda: bool(muxers(service.pid)), 30)
-        assert wait_for(lambda: len(i.stored(service, victim)) >= 4, 30)
-        os.kill(muxers(service.pid)[0], sign)
+        with ready.origin.holding():  # the child cannot be done before it is killed
+            victim = add(ready, service, "victim", held=True, delay=0.15)
+            assert wait_for(lambda: bool(muxers(service.pid)), 30)
+            assert wait_for(lambda: len(i.stored(service, victim)) >= 4, 30)
+            os.kill(muxers(service.pid)[0], sign)
         other = add(ready, service, "other", "small")
         assert "已完成" == end(service, other)["status"]
         ended = end(service, victim)
@@ -130,15 +137,16 @@ def test_h13_the_muxing_child_dies(ready: Bench, sign: signal.Signals) -> None:
 def test_h13_the_muxing_child_always_dies(ready: Bench) -> None:
     """That is no loop: the task fails by name, keeps its segments, and is made when the child lives."""
     with living(ready, "h13-always") as service:
-        victim = add(ready, service, "victim", delay=0.05)
         deaths = 0
-        deadline = time.monotonic() + 60
-        while service.tasks()[victim.id]["status"] not in ENDS and time.monotonic() < deadline:
-            for pid in muxers(service.pid):
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-                    deaths += 1
-            time.sleep(0.02)
+        with ready.origin.holding():  # no child can be done before it is killed
+            victim = add(ready, service, "victim", held=True, delay=0.05)
+            deadline = time.monotonic() + 60
+            while service.tasks()[victim.id]["status"] not in ENDS and time.monotonic() < deadline:
+                for pid in muxers(service.pid):
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+                        deaths += 1
+                time.sleep(0.02)
         ended = service.tasks()[victim.id]
         assert ("失败", "merger_died") == (ended["status"], ended["err_code"])
         assert 1 <= deaths <= 50
