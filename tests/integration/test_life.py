@@ -14,19 +14,20 @@ from twisted.internet import reactor
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
-from m3u8svc.testing.origin import Origin
+from tests.integration.holding_origin import HELD, HoldingOrigin
 from tests.integration.media import SECONDS, Stream, packets
 from tests.integration.service_child import Service
 
 STOPS_WRITING_S = 2.0
+SEGMENTS = [f"/plain/index{number}.ts" for number in range(SECONDS)]
 OK = (200, {"status": "success"})
 NOT_FOUND = (404, "任务不存在")
 
 
 @pytest_twisted.async_yield_fixture
-async def origin(served: Path, streams: dict[str, Stream]) -> AsyncIterator[Origin]:
+async def origin(served: Path, streams: dict[str, Stream]) -> AsyncIterator[HoldingOrigin]:
     """An origin that misbehaves as its URLs say, over the streams."""
-    started = await Origin.start(reactor, directory=served)
+    started = await HoldingOrigin.start(reactor, directory=served)
     yield started
     await started.stop()
 
@@ -62,7 +63,7 @@ async def until(holds: Callable[[], object], within_s: float = 15.0) -> None:
         await sleep(0.02)
 
 
-def put_playlist(origin: Origin, path: str, segments: list[str], *, served: Path) -> str:
+def put_playlist(origin: HoldingOrigin, path: str, segments: list[str], *, served: Path) -> str:
     """
     A copy of the plain playlist with these queries on its segments; its URL.
     """
@@ -73,11 +74,11 @@ def put_playlist(origin: Origin, path: str, segments: list[str], *, served: Path
     return origin.url(path)
 
 
-def fetched(origin: Origin) -> list[int]:
+def fetched(origin: HoldingOrigin) -> list[int]:
     """
     How often each segment was asked for, in order.
     """
-    return [origin.count(f"/plain/index{number}.ts") for number in range(SECONDS)]
+    return [origin.count(path) for path in SEGMENTS]
 
 
 def files_below(*places: Path) -> dict[str, tuple[int, int]]:
@@ -90,11 +91,10 @@ def files_below(*places: Path) -> dict[str, tuple[int, int]]:
 
 # -- In every phase --------------------------------------------------------------------------------------------------
 
-HELD = ["hang=headers&times=1"]
 PHASES = {
     # Each holds the task in one place, the first time; what is asked for again is answered.
     "the playlist does not come": ("?hang=headers&times=1", [""] * SECONDS),
-    "segments do not come": ("", ["", "", ""] + HELD * 5),
+    "segments do not come": ("", ["", "", ""] + ["hang=headers&times=1"] * 5),
     "a segment stops half-way": ("", [""] * 5 + ["hang=body&times=1"] * 3),
     "segments trickle in": ("", [""] * 3 + ["chunk_size=500&chunk_delay=0.05&times=1"] * 5),
     # Late, so that all four have been asked for when the first answer holds the rest of the host back.
@@ -109,7 +109,7 @@ FETCHED_AGAIN = {
 }
 
 
-async def held_in(phase: str, api: Caller, origin: Origin, served: Path, saves: Path) -> str:
+async def held_in(phase: str, api: Caller, origin: HoldingOrigin, served: Path, saves: Path) -> str:
     """A task that has come as far as it can in this phase; its id."""
     query, segments = PHASES[phase]
     url = put_playlist(origin, "/held.m3u8", segments, served=served) + query
@@ -126,7 +126,7 @@ async def held_in(phase: str, api: Caller, origin: Origin, served: Path, saves: 
 
 @pytest.mark.parametrize("phase", PHASES)
 @pytest_twisted.ensureDeferred
-async def test_pause_and_resume(phase: str, api: Caller, origin: Origin, served: Path, tmp_path: Path) -> None:
+async def test_pause_and_resume(phase: str, api: Caller, origin: HoldingOrigin, served: Path, tmp_path: Path) -> None:
     """
     A pause is answered at once and soon nothing is fetched or written; resumed, the task ends without fetching a
     finished segment again.
@@ -152,7 +152,7 @@ async def test_pause_and_resume(phase: str, api: Caller, origin: Origin, served:
 
 @pytest.mark.parametrize("phase", PHASES)
 @pytest_twisted.ensureDeferred
-async def test_delete(phase: str, api: Caller, origin: Origin, served: Path, tmp_path: Path) -> None:
+async def test_delete(phase: str, api: Caller, origin: HoldingOrigin, served: Path, tmp_path: Path) -> None:
     """A delete is answered at once, the task is unknown from then on, and nothing of it stays on disk or wire."""
     task_id = await held_in(phase, api, origin, served, tmp_path)
     assert [task_id] == [path.name for path in (tmp_path / ".m3u8svc").iterdir()]
@@ -166,7 +166,7 @@ async def test_delete(phase: str, api: Caller, origin: Origin, served: Path, tmp
 
 
 @pytest_twisted.ensureDeferred
-async def test_pause_at_the_very_end(api: Caller, origin: Origin, served: Path, tmp_path: Path) -> None:
+async def test_pause_at_the_very_end(api: Caller, origin: HoldingOrigin, served: Path, tmp_path: Path) -> None:
     """
     A pause that arrives while the file is being finished holds or comes too late; either way the task ends with one
     file and no segment is fetched twice.
@@ -198,7 +198,7 @@ async def test_pause_at_the_very_end(api: Caller, origin: Origin, served: Path, 
 @pytest.mark.parametrize("no_merge", [False, True])
 @pytest_twisted.ensureDeferred
 async def test_delete_when_done(
-    query: str, stays: bool, no_merge: bool, api: Caller, origin: Origin, tmp_path: Path
+    query: str, stays: bool, no_merge: bool, api: Caller, origin: HoldingOrigin, tmp_path: Path
 ) -> None:
     """Deleting a finished task leaves its result where it is, unless the request says files=true."""
     fields = {"save_location": str(tmp_path), "no_merge_ts": no_merge}
@@ -212,7 +212,7 @@ async def test_delete_when_done(
 
 
 @pytest_twisted.ensureDeferred
-async def test_delete_never_takes_another_file(api: Caller, origin: Origin, tmp_path: Path) -> None:
+async def test_delete_never_takes_another_file(api: Caller, origin: HoldingOrigin, tmp_path: Path) -> None:
     """A file that has taken the result's place is somebody else's, whatever the request says."""
     task = await api.finish(origin.url("/plain/index.m3u8"), "film", save_location=str(tmp_path))
     Path(task["output"]).unlink()
@@ -223,7 +223,7 @@ async def test_delete_never_takes_another_file(api: Caller, origin: Origin, tmp_
 
 
 @pytest_twisted.ensureDeferred
-async def test_done_is_done(api: Caller, origin: Origin, tmp_path: Path) -> None:
+async def test_done_is_done(api: Caller, origin: HoldingOrigin, tmp_path: Path) -> None:
     """A finished task is neither resumed nor paused: a 400 that says so, and the task stays as it is."""
     task = await api.finish(origin.url("/plain/index.m3u8"), "film", save_location=str(tmp_path))
     for wanted in ("等待中", "已暂停"):
@@ -237,7 +237,7 @@ async def test_done_is_done(api: Caller, origin: Origin, tmp_path: Path) -> None
 
 
 @pytest_twisted.ensureDeferred
-async def test_many_at_once(start_service: Callable[..., Service], origin: Origin, served: Path) -> None:
+async def test_many_at_once(start_service: Callable[..., Service], origin: HoldingOrigin, served: Path) -> None:
     """
     Of many tasks two are active, in the order of their creation; a waiting one can be paused and let back in, and
     the list keeps that order.
@@ -269,7 +269,7 @@ async def test_many_at_once(start_service: Callable[..., Service], origin: Origi
 
 
 @pytest_twisted.ensureDeferred
-async def test_queries_of_the_list(start_service: Callable[..., Service], origin: Origin) -> None:
+async def test_queries_of_the_list(start_service: Callable[..., Service], origin: HoldingOrigin) -> None:
     """status, limit and offset select from the list; without them it is whole."""
     api = Caller(await deferToThread(start_service))
     done = (await api.finish(origin.url("/plain/index.m3u8"), "film"))["id"]
@@ -287,13 +287,13 @@ async def test_queries_of_the_list(start_service: Callable[..., Service], origin
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_restart(start_service: Callable[..., Service], origin: Origin, served: Path) -> None:
+async def test_a_restart(start_service: Callable[..., Service], origin: HoldingOrigin, served: Path) -> None:
     """
     SIGTERM in the middle of everything: afterwards what ran and what waited goes on by itself, what was paused stays
     paused, what failed stays failed, and only segments that were in flight are fetched again.
     """
     api = Caller(await deferToThread(start_service, "--max-active", "1"))
-    url = put_playlist(origin, "/restart.m3u8", ["delay=0.2"] * SECONDS, served=served)
+    url = put_playlist(origin, "/restart.m3u8", [""] * 3 + [f"delay={HELD}"] * 5, served=served)
     failed = (await api.fail(origin.url("/gone.m3u8"), "failed"))["id"]
     running = await api.add(url, "running", download_threads=2)
     paused = await api.add(f"{origin.url('/plain/index.m3u8')}?paused", "paused")
@@ -301,9 +301,11 @@ async def test_a_restart(start_service: Callable[..., Service], origin: Origin, 
     assert OK == (await api.put(paused, "已暂停")).error
     while (await api.task(running))["segments_done"] < 3:
         await sleep(0.02)
+    await until(lambda: origin.count("/plain/index4.ts"))  # both connections are busy
     await api.stop()
-    finished = sum(visit.finished for number in range(SECONDS) for visit in origin.visits(f"/plain/index{number}.ts"))
-    assert 3 <= finished < SECONDS
+    finished = [visit.path for visit in origin.visits() if visit.finished and visit.path in SEGMENTS]
+    assert SEGMENTS[:3] == sorted(finished)
+    origin.release()
     await api.start()
     outputs = [Path((await api.wait(task_id, "已完成"))["output"]).name for task_id in (running, waiting)]
     assert ["running.mp4", "waiting.mp4"] == outputs
