@@ -243,22 +243,29 @@ async def test_many_at_once(start_service: Callable[..., Service], origin: Holdi
     the list keeps that order.
     """
     api = Caller(await deferToThread(start_service, "--max-active", "2"))
-    # The first two take long enough for the others to be added behind them, and do not end at the same instant: of two
-    # that start together either may be the first to ask.
-    delays = (2.0, 5.0, 0.1, 0.1, 0.1, 0.1)
+    # The first two are held until all are there, and the second one while there are others: of two that start together
+    # either may be the first to ask.
+    first, second = HELD, HELD + 1
+    delays = (first, second, 0.1, 0.1, 0.1, 0.1)
     urls = [
         put_playlist(origin, f"/many{number}.m3u8", [f"delay={delay}"] * SECONDS, served=served)
         for number, delay in enumerate(delays)
     ]
-    tasks = [await api.add(url, f"film{number}", download_threads=8) for number, url in enumerate(urls)]
+    tasks = []
+    for number, url in enumerate(urls):
+        tasks.append(await api.add(url, f"film{number}", download_threads=8))
+        if number < 2:
+            await until(lambda: origin.count(f"/many{number}.m3u8"))  # noqa: B023
     assert OK == (await api.put(tasks[3], "已暂停")).error
     most = 0
     while (listed := (await api.ask("GET", "/api/tasks")).value)[-1]["status"] != "已完成":
         assert tasks == [task["id"] for task in listed]
         active = [task["id"] for task in listed if task["status"] == "下载中"]
         most = max(most, len(active))
+        origin.release(first)
         await sleep(0.05)
     assert 2 == most
+    origin.release(second)
     assert "已暂停" == (await api.task(tasks[3]))["status"]
     assert OK == (await api.put(tasks[3], "等待中")).error
     for task_id in tasks:
