@@ -19,7 +19,7 @@ As many seconds of ``delay=`` or ``chunk_delay=``, or more, are over when `Holdi
 
 class HoldingOrigin(Origin):
     """
-    An `Origin` with gates: ``delay=1000000`` is one, ``delay=1000001`` another. A gate that was opened stays open.
+    An `Origin` with gates: ``delay=1000000`` is one, ``delay=1000001`` another.
     """
 
     def __init__(self, reactor: Any, directory: Path | None) -> None:  # Any: as in Origin
@@ -31,6 +31,12 @@ class HoldingOrigin(Origin):
         Answer whoever waits at this gate, and whoever will.
         """
         self._gates.release(gate)
+
+    def hold(self, gate: int = HELD) -> None:
+        """
+        Let nobody else through this gate, as at first.
+        """
+        self._gates.hold(gate)
 
 
 class _Gates:
@@ -58,3 +64,7 @@ class _Gates:
         """This delay is over."""
         self._open.add(gate)
         self._clocks.pop(gate, Clock()).advance(gate)
+
+    def hold(self, gate: float) -> None:
+        """It is not over for who asks from now on."""
+        self._open.discard(gate)
