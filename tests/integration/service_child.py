@@ -107,15 +107,18 @@ class Service:
 
     def interrupt(self, *numbers: signal.Signals) -> float:
         """
-        Send it these signals, a tenth of a second apart; how long it takes to end after the last, in seconds.
+        Send it these signals, each once it has said that it got the one before; how long it takes to end after the
+        last, in seconds.
         """
         process, self._process = self._process, None
         assert process is not None
-        for number in numbers:
+        printed = len(self.log)
+        for position, number in enumerate(numbers):
+            while position and "Received SIG" not in self.log[printed:] and process.poll() is None:
+                time.sleep(0.01)
             process.send_signal(number)
             sent_at = time.monotonic()
-            time.sleep(0.1)
-        process.wait(2 * STOPS_WITHIN_S)
+        process.wait(ENDS_WITHIN_S)
         return time.monotonic() - sent_at
 
     def kill(self) -> None:
