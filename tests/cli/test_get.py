@@ -1,4 +1,4 @@
-"""``m3u8svc get`` as a person uses it: a real process, a real stream, slowly served."""
+"""``m3u8svc get`` as a person uses it: a real process, a real stream, served as the test lets it."""
 
 import json
 import os
@@ -26,7 +26,7 @@ from tests.visited import VisitedServer
 
 
 class SlowFiles(SimpleHTTPRequestHandler):
-    """Serves a directory, a moment before each segment; the server counts the requests per path."""
+    """Serves a directory, so many segments of it at first; the server counts the requests per path."""
 
     protocol_version = "HTTP/1.1"
 
@@ -35,7 +35,6 @@ class SlowFiles(SimpleHTTPRequestHandler):
         assert isinstance(server, Origin)
         server.visits.append(self.path)
         if self.path.endswith(".ts"):
-            time.sleep(server.delay_s)
             if len(server.segments()) > server.answered:
                 server.free.wait(240)
         super().do_GET()
@@ -50,7 +49,6 @@ class Origin(VisitedServer):
     def __init__(self, directory: Path) -> None:
         super().__init__(("127.0.0.1", 0), partial(SlowFiles, directory=str(directory)))
         self.visits: list[str] = []
-        self.delay_s = 0.0
         self.answered = 1_000_000
         """How many segments are sent before `free` is set."""
         self.free = threading.Event()
@@ -122,7 +120,7 @@ def test_get_goes_on_without_a_reader(origin: Origin, tmp_path: Path, more: list
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_get_goes_on_where_it_was_stopped(origin: Origin, tmp_path: Path, number: signal.Signals) -> None:
     """Stopped half-way by Ctrl-C, a polite or a rude kill: the same line again fetches only what is missing."""
-    origin.delay_s = 0.5
+    origin.answered = 3
     running = subprocess.Popen(
         command(origin, tmp_path, "--threads", "1"), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
     )
@@ -134,7 +132,7 @@ def test_get_goes_on_where_it_was_stopped(origin: Origin, tmp_path: Path, number
     if number is signal.SIGINT:
         assert 130 == running.returncode and "type the same line again" in said
     assert not (tmp_path / "film.mp4").exists()
-    origin.delay_s = 0.0
+    origin.free.set()
     assert 0 == run(command(origin, tmp_path, "--threads", "1")).returncode
     fetched = origin.segments()
     assert len(fetched) <= len(set(fetched)) + 1  # one connection: at most one was in flight
@@ -194,13 +192,13 @@ def test_get_keeps_segments_when_they_are_wanted_later(origin: Origin, tmp_path:
 
 def test_get_twice_at_once_is_refused(origin: Origin, tmp_path: Path) -> None:
     """A second process with the same line ends with status 75 and leaves the first alone."""
-    origin.delay_s = 3.0  # longer than the second one takes to start
+    origin.answered = 0
     first = subprocess.Popen(command(origin, tmp_path), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while not origin.segments() and time.monotonic() < deadline:
         time.sleep(0.02)
     second = run(command(origin, tmp_path))
-    origin.delay_s = 0.0
+    origin.free.set()
     assert 75 == second.returncode and "another process" in second.stderr
     assert 0 == first.wait(timeout=60)
 
