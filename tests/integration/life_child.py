@@ -126,7 +126,7 @@ class Life:
         await deferToThread(_kill_when, self.pid, when, delay_s)
         await self.child.ended
         await deferLater(reactor, 0.05)  # so that the origin has read what was sent before
-        await deferToThread(_wait_for, lambda: not _muxers(self.pid), 3)
+        await deferToThread(_wait_for, lambda: not _muxers(self.pid), 60)
         assert [] == _muxers(self.pid), "a muxing child outlived its service"
         for asked in self.asked:
             self.judge(asked)

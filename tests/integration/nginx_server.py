@@ -149,7 +149,7 @@ def await_port(port: int, process: "subprocess.Popen[bytes]") -> None:
     """
     Wait until the process listens there.
     """
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         assert process.poll() is None, f"{process.args} ended at once"
         with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):

@@ -81,18 +81,18 @@ class Service:
 
     def stop(self) -> None:
         """
-        Stop it as an init system does; it must end by itself, soon and without a complaint.
+        Stop it as an init system does; it must end by itself and without a complaint.
         """
         process, self._process = self._process, None
         if process is None:
             return
         process.send_signal(signal.SIGTERM)
         try:
-            status = process.wait(STOPS_WITHIN_S)
+            status = process.wait(ENDS_WITHIN_S)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-            raise AssertionError(f"SIGTERM did not end the service within {STOPS_WITHIN_S} s:\n{self.log}") from None
+            raise AssertionError(f"SIGTERM did not end the service within {ENDS_WITHIN_S} s:\n{self.log}") from None
         # twistd ends by the signal that stopped it.
         assert status == -signal.SIGTERM, f"the service ended with status {status}:\n{self.log}"
         assert not self.complaints(), f"the log complains:\n{self.log}"
@@ -203,7 +203,7 @@ class Service:
         """
         settings = task["advanced_settings"]
         folder = Path(settings["temp_directory"] or settings["save_location"]) / ".m3u8svc"
-        deadline = time.monotonic() + STOPS_WITHIN_S
+        deadline = time.monotonic() + ENDS_WITHIN_S
         while (folder / task["id"]).exists() or _is_empty(folder):
             assert time.monotonic() < deadline, f"the work directory stays: {folder / task['id']}"
             time.sleep(0.02)
