@@ -318,15 +318,16 @@ def test_no_connection(service: Service, nginx: Nginx) -> None:
     """
     A port where nobody listens, and https to a server that speaks plain http: both are tried for a while, then told.
     """
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        closed = f"http://127.0.0.1:{free.getsockname()[1]}/a.m3u8"
-    plain = f"{nginx.base.replace('http:', 'https:')}/a.m3u8"
-    told = {closed: "refused", plain: "connect_failed"}
-    tasks = {url: service.add(f"{url}?token={CANARY}", "bad") for url in told}
-    for url, task_id in tasks.items():
-        task = service.wait(task_id, "失败")
-        assert (told[url], True) == (task["err_code"], task["err_msg"].startswith(f"无法连接：{url}?…（"))
-        assert CANARY not in json.dumps(task | {"url": ""})
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and listens not: nobody else can meanwhile
+        closed = f"http://127.0.0.1:{taken.getsockname()[1]}/a.m3u8"
+        plain = f"{nginx.base.replace('http:', 'https:')}/a.m3u8"
+        told = {closed: "refused", plain: "connect_failed"}
+        tasks = {url: service.add(f"{url}?token={CANARY}", "bad") for url in told}
+        for url, task_id in tasks.items():
+            task = service.wait(task_id, "失败")
+            assert (told[url], True) == (task["err_code"], task["err_msg"].startswith(f"无法连接：{url}?…（"))
+            assert CANARY not in json.dumps(task | {"url": ""})
 
 
 def test_a_live_playlist(service: Service, nginx: Nginx, served: Path, streams: dict[str, Stream]) -> None:

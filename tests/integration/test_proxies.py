@@ -18,7 +18,7 @@ import pytest
 
 from tests.integration.conftest import require
 from tests.integration.media import SECONDS, Stream, packets
-from tests.integration.nginx_server import Nginx, free_ports
+from tests.integration.nginx_server import Nginx
 from tests.integration.proxy_servers import OUTGOING, ProxyServer, Squid, all_of_them, microsocks, tinyproxy
 from tests.integration.service_child import Service, running
 
@@ -108,9 +108,10 @@ class Doomed:
 @pytest.fixture(scope="module")
 def doomed(service: Service) -> Iterator[Doomed]:
     """One task for each kind of proxy, to an origin on this machine that only counts who comes."""
-    with socket.create_server(("127.0.0.1", 0)) as origin:
+    with socket.create_server(("127.0.0.1", 0)) as origin, socket.socket() as taken:
         origin.setblocking(False)
-        (port,) = free_ports(1)
+        taken.bind(("127.0.0.1", 0))  # and listens not: nobody else can
+        port = taken.getsockname()[1]
         url = f"http://127.0.0.1:{origin.getsockname()[1]}/index.m3u8"
         there = {"proxy_host": "127.0.0.1", "proxy_port": port, "proxy_password": CANARY}
         tasks = {
