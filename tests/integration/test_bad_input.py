@@ -3,12 +3,14 @@ Bad input to a real service: a documented 400, or a failed task that says what i
 traceback, a stuck task, or a token where it does not belong.
 """
 
+import itertools
 import json
 import re
 import socket
-import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ import pytest
 from tests.integration.media import Stream
 from tests.integration.nginx_server import Nginx
 from tests.integration.service_child import Answer, Service
+from tests.visited import VisitedServer
 
 TASK = {"url": "http://127.0.0.1:9/a.m3u8", "filename": "film"}
 CANARY = "CANARY-7f3a"
@@ -330,17 +333,35 @@ def test_no_connection(service: Service, nginx: Nginx) -> None:
             assert CANARY not in json.dumps(task | {"url": ""})
 
 
-def test_a_live_playlist(service: Service, nginx: Nginx, served: Path, streams: dict[str, Stream]) -> None:
+class GrowingList(BaseHTTPRequestHandler):
+    """
+    A playlist that has one segment more with each answer.
+    """
+
+    answered = itertools.count(1)
+
+    def do_GET(self) -> None:
+        """Any path."""
+        segments = "".join(f"#EXTINF:1,\n{number}.ts\n" for number in range(next(self.answered)))
+        body = f"{LINES}{segments}".encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/vnd.apple.mpegurl")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Nothing."""
+
+
+def test_a_live_playlist(service: Service) -> None:
     """A list that grows while we look at it is refused as live."""
-    place = served / "live"
-    place.mkdir()
-    lines = f"{LINES}#EXTINF:1,\n../plain/index0.ts\n"
-    (place / "index.m3u8").write_text(lines)  # asked for again after its target duration, a second
-    task_id = service.add(f"{nginx.base}/live/index.m3u8?token={CANARY}", "live")
-    while not any("/live/index.m3u8" in line for line in nginx.lines()):
-        time.sleep(0.02)
-    (place / "index.m3u8").write_text(f"{lines}#EXTINF:1,\n../plain/index1.ts\n")
-    task = service.wait(task_id, "失败")
+    with VisitedServer(("127.0.0.1", 0), GrowingList) as server:
+        Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        try:
+            task = service.fail(f"http://127.0.0.1:{server.server_port}/index.m3u8?token={CANARY}", "live")
+        finally:
+            server.shutdown()
     assert ("live_unsupported", "暂不支持直播流：播放列表仍在更新") == (task["err_code"], task["err_msg"])
 
 
