@@ -6,13 +6,13 @@ import textwrap
 from pathlib import Path
 
 WAYS = {
-    "blocks": "time.sleep(60)",
+    "blocks": "block('{hook}')",
     "hangs": "return Deferred()",
     "raises": "raise ValueError('no luck')",
     "exits": "sys.exit(3)",
     "nonsense": "return object()",
 }
-"""What a hook does instead of answering."""
+"""What a hook does instead of answering; one that blocks does so until `let_go`."""
 ARGUMENTS = {"check_options": "options", "configure": "config, services"}
 
 
@@ -35,13 +35,33 @@ def misbehaving(site: Path, hook: str, way: str) -> str:
     name = f"bad-{hook.replace('_', '-')}"
     code = f"""
     import sys, time
+    from pathlib import Path
     from twisted.internet.defer import Deferred
     from m3u8svc.plugin import hookimpl
+
+    def block(hook):
+        Path(__file__).with_name("inside-" + hook).touch()
+        while not Path(__file__).with_name("let-go").exists():
+            time.sleep(0.01)
 
     class Plugin:
         @hookimpl
         def {hook}(self, {ARGUMENTS.get(hook, "")}):
-            {WAYS[way]}
+            {WAYS[way].format(hook=hook)}
     """
     distribute(site, name, code)
     return name
+
+
+def blocked(site: Path) -> set[str]:
+    """
+    The hooks that somebody is inside of.
+    """
+    return set() if (site / "let-go").exists() else {path.name.removeprefix("inside-") for path in site.glob("inside-*")}
+
+
+def let_go(site: Path) -> None:
+    """
+    Whoever blocks goes on.
+    """
+    (site / "let-go").touch()
