@@ -57,7 +57,9 @@ def blocked(site: Path) -> set[str]:
     """
     The hooks that somebody is inside of.
     """
-    return set() if (site / "let-go").exists() else {path.name.removeprefix("inside-") for path in site.glob("inside-*")}
+    if (site / "let-go").exists():
+        return set()
+    return {path.name.removeprefix("inside-") for path in site.glob("inside-*")}
 
 
 def let_go(site: Path) -> None:

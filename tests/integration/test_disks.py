@@ -78,7 +78,8 @@ async def test_the_disk_of_results(origin: HoldingOrigin, served: Path, tmp_path
     The task of a disk that has filled is held, one of another disk goes on; with room again the first goes on within a
     minute, fetches nothing again that it had, and makes the same file.
     """
-    calm, held = put_playlist(origin, served, "calm"), put_playlist(origin, served, "held", last=f"chunk_size=5000&chunk_delay={HELD}")
+    calm = put_playlist(origin, served, "calm")
+    held = put_playlist(origin, served, "held", last=f"chunk_size=5000&chunk_delay={HELD}")
 
     def in_a_service(disk: Path) -> tuple[bytes, bytes]:
         with running(tmp_path / "service") as service:
