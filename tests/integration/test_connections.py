@@ -66,10 +66,10 @@ async def test_two_tasks_share_a_server(start_service: Callable[..., Service], s
 
     def in_a_service() -> None:
         service = start_service("--max-connections-per-host", str(CONNECTIONS))
-        early = service.add(put_list(lists, "early", served, urls["early"]), "early")
+        early = service.add(put_list(lists, "early", served, urls["early"]), "early", download_threads=8)
         while CONNECTIONS != sum(not visit.finished for visit in origin.visits()):
             time.sleep(0.05)
-        late = service.add(put_list(lists, "late", served, urls["late"]), "late")
+        late = service.add(put_list(lists, "late", served, urls["late"]), "late", download_threads=8)
         while SEGMENTS != service.task(late)["segments_total"]:
             time.sleep(0.05)
         reactor.callFromThread(origin.release)
