@@ -64,7 +64,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Self
 from urllib.parse import parse_qs, urlencode
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -148,7 +148,7 @@ class Origin:
         tls: bool = False,
         names: Sequence[str] = (),
         on_server_name: Callable[[bytes | None], None] | None = None,
-    ) -> "Origin":
+    ) -> Self:
         """
         Listen. `directory` is served below what `put` adds; `names` are more host names for the certificate, and
         `on_server_name` is told the name (SNI) of each handshake.

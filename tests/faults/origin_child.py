@@ -2,13 +2,12 @@
 The fault origin as a process: serves a directory, takes orders on its standard input, a JSON line each.
 
 ``["put", PATH, TEXT]`` serves a text, answered by ``null``; ``["visits", WORD]`` by the requests whose query has
-that word; ``["hold", true]`` lets those with ``delay=86400`` wait until ``["hold", false]``, else they do not wait. It
-ends with its input.
+that word; ``["hold", true]`` lets those with `HELD` among their tweaks wait until ``["hold", false]``, else they do not
+wait. It ends with its input.
 """
 
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,40 +17,9 @@ from twisted.internet.stdio import StandardIO
 from twisted.internet.task import react
 from twisted.protocols.basic import LineOnlyReceiver
 
-from m3u8svc.testing.origin import Origin
+from tests.holding_origin import HoldingOrigin
 
 reactor: Any = _reactor  # a module to mypy, the reactor to everybody else
-HELD_S = 86_400.0
-
-
-class HoldingReactor:
-    """
-    The reactor, but what would ring in `HELD_S` rings when nothing is held any more.
-    """
-
-    def __init__(self, reactor: Any) -> None:
-        self._reactor = reactor
-        self._holding = False
-        self._held: list[Any] = []
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._reactor, name)
-
-    def callLater(self, delay: float, call: Callable[..., object], *args: object, **kwargs: object) -> Any:
-        """As IReactorTime says."""
-        if delay != HELD_S:
-            return self._reactor.callLater(delay, call, *args, **kwargs)
-        delayed = self._reactor.callLater(delay if self._holding else 0, call, *args, **kwargs)
-        self._held.append(delayed)
-        return delayed
-
-    def hold(self, holding: bool) -> None:
-        """Hold what comes, or let it go, and what was held."""
-        self._holding = holding
-        held, self._held = self._held, []
-        for delayed in held:
-            if delayed.active() and not holding:
-                delayed.reset(0)
 
 
 class Orders(LineOnlyReceiver):
@@ -62,7 +30,7 @@ class Orders(LineOnlyReceiver):
     delimiter = b"\n"
     MAX_LENGTH = 1 << 22
 
-    def __init__(self, origin: Origin, ended: "Deferred[None]") -> None:
+    def __init__(self, origin: HoldingOrigin, ended: "Deferred[None]") -> None:
         self._origin = origin
         self._ended = ended
 
@@ -77,7 +45,7 @@ class Orders(LineOnlyReceiver):
                 self._origin.put(path, text.encode())
                 self._say(None)
             case ["hold", holding]:
-                self._origin.reactor.hold(holding)
+                (self._origin.hold if holding else self._origin.release)()
                 self._say(None)
             case ["visits", word]:
                 found = [visit for visit in self._origin.visits() if word in visit.query.split("&")]
@@ -92,7 +60,8 @@ class Orders(LineOnlyReceiver):
 
 
 async def _serve(reactor: Any, directory: str) -> None:
-    origin = await Origin.start(HoldingReactor(reactor), directory=Path(directory))
+    origin = await HoldingOrigin.start(reactor, directory=Path(directory))
+    origin.release()
     ended: Deferred[None] = Deferred()
     StandardIO(Orders(origin, ended))
     await ended

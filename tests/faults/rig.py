@@ -26,6 +26,7 @@ from urllib.parse import urlencode
 import attrs
 
 from tests.faults.warm import ORIGINAL, Copy
+from tests.holding_origin import HELD as HELD_S
 
 HERE = Path(__file__).parent
 STARTS_WITHIN_S = 40.0
@@ -34,7 +35,7 @@ STOPS_WITHIN_S = 5.0
 CANARY = "kanarienvogel"
 """Is in every secret place of every task, and in no log."""
 CONNECTIONS = 4
-HELD: dict[str, object] = {"delay": 86_400}
+HELD: dict[str, object] = {"delay": HELD_S}
 """Tweaks of what `Origin.holding` holds."""
 TS_BYTES = 188
 _LISTENING = re.compile(r"listening on http://127\.0\.0\.1:(\d+)")

@@ -13,8 +13,8 @@ from twisted.internet import reactor
 from twisted.internet.threads import deferToThread
 
 from m3u8svc.testing.origin import Origin
+from tests.holding_origin import HELD, HoldingOrigin
 from tests.integration.conftest import require
-from tests.integration.holding_origin import HELD, HoldingOrigin
 from tests.integration.media import Stream, encode, packets, segment
 from tests.integration.nginx_server import Nginx
 from tests.integration.service_child import Service

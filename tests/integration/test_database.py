@@ -22,7 +22,7 @@ from twisted.internet import reactor
 from twisted.internet.threads import deferToThread
 
 from tests.databases import damage_half, damage_nothing_left, damage_one_page, postgres_server
-from tests.integration.holding_origin import HELD, HoldingOrigin
+from tests.holding_origin import HELD, HoldingOrigin
 from tests.integration.media import SECONDS, Stream
 from tests.integration.service_child import Answer, Service, running
 

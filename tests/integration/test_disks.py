@@ -12,7 +12,7 @@ import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.threads import deferToThread
 
-from tests.integration.holding_origin import HELD, HoldingOrigin
+from tests.holding_origin import HELD, HoldingOrigin
 from tests.integration.media import SECONDS, Stream
 from tests.integration.service_child import Service, running
 from tests.needs import memory_disk

@@ -15,7 +15,7 @@ from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
 from m3u8svc.testing.origin import Visit
-from tests.integration.holding_origin import HELD, HoldingOrigin
+from tests.holding_origin import HELD, HoldingOrigin
 from tests.integration.media import SECONDS, Stream, packets
 from tests.integration.service_child import Service
 

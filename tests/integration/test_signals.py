@@ -16,7 +16,7 @@ import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.threads import deferToThread
 
-from tests.integration.holding_origin import HELD, HoldingOrigin
+from tests.holding_origin import HELD, HoldingOrigin
 from tests.integration.media import SECONDS, Stream
 from tests.integration.service_child import ENDS_WITHIN_S, LOOPBACK, STOPS_WITHIN_S, TWISTD, running
 

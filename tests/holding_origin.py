@@ -23,8 +23,8 @@ class HoldingOrigin(Origin):
     """
 
     def __init__(self, reactor: Any, directory: Path | None) -> None:  # Any: as in Origin
-        self._gates = _Gates(reactor)
-        super().__init__(self._gates, directory)
+        super().__init__(reactor, directory)
+        self.clock = self._gates = _Gates(reactor)
 
     def release(self, gate: int = HELD) -> None:
         """
