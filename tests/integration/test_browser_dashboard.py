@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.integration.browser import WITHIN_S, Stage, in_browser_thread, open_stage, turned, within
 from tests.integration.test_browser_page import PHONE, assert_quiet, open_page, row
@@ -193,6 +193,14 @@ def test_adding_another_curl_command(stage: Stage) -> None:
         assert (0, {}, 7) == (task["limit_rate"], task["header_map"], task["priority"])
 
 
+def planned(stage: Stage, page: Page) -> Locator:
+    """The plan of a film with two variants and two languages, typed into the form."""
+    page.fill("#url", url_of(stage, "held", "master.m3u8"))
+    page.fill("#filename", "planned")
+    page.click("#plan")
+    return page.locator(".plan")
+
+
 @in_browser_thread
 def test_adding_while_a_plan_is_due(stage: Stage) -> None:
     """A choice asks for another plan a moment later; who adds the task before that has an empty form, and no plan."""
@@ -200,10 +208,7 @@ def test_adding_while_a_plan_is_due(stage: Stage) -> None:
     with stage.page() as (page, seen):
         page.on("request", lambda request: plans.append(request.url) if "dry_run" in request.url else None)
         open_page(stage, page)
-        page.fill("#url", url_of(stage, "held", "master.m3u8"))
-        page.fill("#filename", "planned")
-        page.click("#plan")
-        page.locator(".plan").get_by_role("radio", name=re.compile("640×360")).wait_for()
+        planned(stage, page).get_by_role("radio", name=re.compile("640×360")).wait_for()
         page.evaluate("""() => {
             document.querySelectorAll(".plan input[type=radio]")[1].click();
             document.querySelector("#add button.main").click();
@@ -397,10 +402,7 @@ def test_the_plan_comes_first(stage: Stage) -> None:
     """It shows variants, sound and size; what is chosen there is what the task gets."""
     with stage.page() as (page, seen):
         open_page(stage, page)
-        page.fill("#url", url_of(stage, "held", "master.m3u8"))
-        page.fill("#filename", "planned")
-        page.click("#plan")
-        plan = page.locator(".plan")
+        plan = planned(stage, page)
         expect(plan.get_by_role("radio", name=re.compile("1280×720"))).to_be_checked()
         expect(plan.locator("dl")).to_contain_text("00:30")
         plan.get_by_role("radio", name=re.compile("640×360")).check()
@@ -423,10 +425,7 @@ def test_a_choice_outlives_a_plan_under_way(stage: Stage) -> None:
     held: list[Route] = []
     with stage.page() as (page, seen):
         open_page(stage, page)
-        page.fill("#url", url_of(stage, "held", "master.m3u8"))
-        page.fill("#filename", "planned")
-        page.click("#plan")
-        plan = page.locator(".plan")
+        plan = planned(stage, page)
         plan.get_by_role("radio", name=re.compile("640×360")).wait_for()
         page.route("**/api/tasks?dry_run=true", lambda route: held.append(route))
         plan.get_by_role("radio", name=re.compile("640×360")).check()

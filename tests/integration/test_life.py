@@ -5,6 +5,7 @@ The origin runs in this process, so that its journal tells what was fetched; the
 """
 
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from m3u8svc.testing.origin import Visit
 from tests.holding_origin import HELD, HoldingOrigin
 from tests.integration.media import SECONDS, Stream, packets
 from tests.integration.service_child import Service
+from tests.until import until as until_in_turns
 
+until = partial(until_in_turns, seconds=60)  # a service and its children are waited for
 SEGMENTS = [f"/plain/index{number}.ts" for number in range(SECONDS)]
 OK = (200, {"status": "success"})
 NOT_FOUND = (404, "任务不存在")
@@ -53,14 +56,6 @@ def api(service: Service) -> Caller:
 async def sleep(seconds: float) -> None:
     """Let the origin work."""
     await deferLater(reactor, seconds)
-
-
-async def until(holds: Callable[[], object], within_s: float = 60.0) -> None:
-    """Wait for something in this process or on disk."""
-    deadline = reactor.seconds() + within_s
-    while not holds():
-        assert reactor.seconds() < deadline, "it never came about"
-        await sleep(0.02)
 
 
 def put_playlist(origin: HoldingOrigin, path: str, segments: list[str], *, served: Path) -> str:
